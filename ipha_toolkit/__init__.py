@@ -1,0 +1,34 @@
+"""Measure and show what idiopathic pulmonary hemosiderosis does to MRI, CT and radiographs.
+
+For research, not for diagnosis. The names below are the public interface; each is imported when first used,
+so ``import ipha_toolkit`` stays light.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Volume": "volume",
+    "Mask": "volume",
+    "Protocol": "protocol",
+    "load": "io.images",
+    "save": "io.images",
+}
+
+__all__ = ["__version__", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'ipha_toolkit' has no attribute {name!r}")
+    value = getattr(import_module(f"ipha_toolkit.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Rows to answers: against controls, over time, between groups."""

@@ -1,0 +1,31 @@
+"""The errors of the toolkit: each says what was given, what was needed, and how to mend it."""
+
+from __future__ import annotations
+
+
+class IphaError(Exception):
+    """Base of every error the toolkit raises on purpose."""
+
+
+class ReadError(IphaError):
+    """A file cannot be read as what it claims to be; the message starts with the file's name."""
+
+
+class LayoutError(IphaError):
+    """A cohort folder is not laid out as it must be; the message names the file or folder."""
+
+
+class GridError(IphaError, ValueError):
+    """Two images that must share one grid do not."""
+
+
+class ImageError(IphaError, ValueError):
+    """An image's content rules the measurement out (empty, constant, no lung, wrong unit)."""
+
+
+class ProtocolError(IphaError, ValueError):
+    """A protocol file or value is not usable; the message names the key."""
+
+
+class DependencyError(IphaError, ImportError):
+    """An optional package is needed; the message gives the command that installs it."""

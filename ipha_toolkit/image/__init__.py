@@ -1,0 +1,1 @@
+"""Operations on whole images: geometry, bias field, alignment."""

@@ -1,0 +1,1 @@
+"""Voxels to rows of the one table."""

@@ -1,0 +1,52 @@
+"""Rows of the one long table: the form every measure takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from ipha_toolkit.terms import FLAGS, MEASURES, ROW_COLUMNS
+
+
+def row(
+    measure: str, value: float, *, modality: str, region: str, n_voxels: int, flags: Iterable[str] = ()
+) -> dict[str, object]:
+    """One row of the table; the unit comes from the catalogue.
+
+    Parameters
+    ----------
+    measure : str
+        A name in :data:`ipha_toolkit.terms.MEASURES`.
+    value : float
+        NaN where there is no answer; the flag then says why.
+    modality, region : str
+    n_voxels : int
+        How many voxels the value rests on.
+    flags : iterable of str
+        Names in :data:`ipha_toolkit.terms.FLAGS`.
+
+    Raises
+    ------
+    KeyError
+        Where measure or a flag is not in the catalogue.
+
+    Examples
+    --------
+    >>> row("lung_volume", 4200.0, modality="ct", region="lung", n_voxels=10)["unit"]
+    'mL'
+    """
+    names = list(dict.fromkeys(flags))
+    unknown = [name for name in names if name not in FLAGS]
+    if unknown:
+        raise KeyError(f"flags not in terms.FLAGS: {unknown}")
+    return {
+        "subject": "", "session": "", "modality": str(modality), "region": str(region), "measure": measure,
+        "value": float(value), "unit": MEASURES[measure].unit, "n_voxels": int(n_voxels), "flag": ";".join(names),
+    }  # fmt: skip
+
+
+def table(rows: Iterable[dict[str, object]]) -> pd.DataFrame:
+    """Rows as a DataFrame with the columns of :data:`ipha_toolkit.terms.ROW_COLUMNS`, also when there are none."""
+    frame = pd.DataFrame(list(rows), columns=list(ROW_COLUMNS))
+    return frame.astype({"value": "float64", "n_voxels": "int64"})

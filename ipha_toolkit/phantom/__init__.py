@@ -1,0 +1,1 @@
+"""The simulated patient, whose every finding is known."""

@@ -1,0 +1,117 @@
+"""Every default of the analysis in one frozen dataclass, read from and written to TOML.
+
+A setting carries its unit and its source, which are written beside it as a comment, so that a reader of the
+file can disagree with one line, change it, and see what changes. "Chosen on the phantom" marks what no
+publication settles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from ipha_toolkit.errors import ProtocolError
+
+
+def _setting(default: Any, meaning: str, source: str) -> Any:
+    return field(default=default, metadata={"meaning": meaning, "source": source})
+
+
+@dataclass(frozen=True)
+class LungSettings:
+    """Finding the lungs, ``regions/``."""
+
+    vessels: bool = _setting(
+        True, "keep pulmonary vessels inside the CT lung mask", "common practice of lung volume measurement"
+    )
+    child_age_years: float = _setting(
+        16.0, "patients younger than this are flagged: adult norms do not hold", "chosen; IPH is mostly pediatric"
+    )
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """All settings of an analysis, one section a room of the package.
+
+    Examples
+    --------
+    >>> Protocol() == Protocol.from_toml(Protocol().to_toml())
+    True
+    """
+
+    lungs: LungSettings = LungSettings()
+
+    @classmethod
+    def from_toml(cls, text: str, *, name: str = "protocol") -> Protocol:
+        """Read settings from TOML text; what the text leaves out keeps its default.
+
+        Raises
+        ------
+        ProtocolError
+            Where the text is not TOML, or a section, key or value is not one the protocol knows.
+        """
+        import tomllib
+
+        try:
+            tables = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ProtocolError(f"{name}: not a TOML file: {error}") from None
+        sections = {section.name: getattr(cls(), section.name) for section in fields(cls)}
+        changed = {key: _section(sections, key, values, name) for key, values in tables.items()}
+        return cls(**(sections | changed))
+
+    @classmethod
+    def read(cls, path: str | Path) -> Protocol:
+        """Read settings from a TOML file, see :meth:`from_toml`."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ProtocolError(f"{path}: protocol cannot be read: {error}") from None
+        return cls.from_toml(text, name=str(path))
+
+    def to_toml(self) -> str:
+        """All settings as TOML text, meaning and source of each beside it."""
+        import tomlkit
+
+        document = tomlkit.document()
+        for section in fields(self):
+            values = getattr(self, section.name)
+            table = tomlkit.table()
+            for setting in fields(values):
+                table.add(tomlkit.comment(f"{setting.metadata['meaning']}. Source: {setting.metadata['source']}"))
+                value = getattr(values, setting.name)
+                table.add(setting.name, list(value) if isinstance(value, tuple) else value)
+            document.add(section.name, table)
+        return tomlkit.dumps(document)
+
+    def digest(self) -> str:
+        """Hash of all settings, for provenance."""
+        return sha256(self.to_toml().encode()).hexdigest()
+
+
+DEFAULT = Protocol()
+
+
+def _section(sections: dict[str, Any], key: str, values: Any, name: str) -> Any:
+    if key not in sections or not isinstance(values, dict):
+        raise ProtocolError(f"{name}: no section [{key}]; there are: {', '.join(sections)}")
+    section = sections[key]
+    types = get_type_hints(type(section))
+    unknown = sorted(set(values) - set(types))
+    if unknown:
+        raise ProtocolError(f"{name}: [{key}] has no setting {', '.join(unknown)}; there are: {', '.join(types)}")
+    return replace(section, **{k: _value(f"{name}: [{key}] {k}", v, getattr(section, k)) for k, v in values.items()})
+
+
+def _value(where: str, given: Any, default: Any) -> Any:
+    if isinstance(default, tuple):
+        if not isinstance(given, list) or len(given) != len(default):
+            raise ProtocolError(f"{where}: needs {len(default)} values like {list(default)}, got {given!r}")
+        return tuple(_value(where, g, d) for g, d in zip(given, default, strict=True))
+    if isinstance(default, float) and type(given) is int:
+        return float(given)
+    if type(given) is not type(default):
+        raise ProtocolError(f"{where}: needs a {type(default).__name__} like {default!r}, got {given!r}")
+    return given

@@ -1,0 +1,1 @@
+"""Which voxels: lungs, their zones, vessels, reference tissue."""

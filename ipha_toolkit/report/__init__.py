@@ -1,0 +1,1 @@
+"""Pages: notebooks to self-contained HTML and slides."""

@@ -1,0 +1,1 @@
+"""The whole job: one session, a cohort, the simulated cohort, the demo."""
