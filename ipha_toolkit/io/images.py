@@ -1,0 +1,281 @@
+"""Images in and out: one door for every file format, with the checks each image has to pass."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ipha_toolkit.errors import GridError, ReadError
+from ipha_toolkit.io import itk, nifti
+from ipha_toolkit.terms import Modality
+from ipha_toolkit.volume import Affine, Mask, Volume, checked_affine, reorient_to_ras
+
+CT_PADDING_BELOW_HU = -1500.0
+"""CT values below this are padding outside the field of view (-2000, -2048, -3024, ...), not tissue: air is
+-1000 HU by definition of the unit, and noise around it stays far above."""
+
+
+def load(path: str | os.PathLike[str], *, modality: str | None = None) -> Volume:
+    """Read one image as a Volume, its axes closest to right, anterior, superior.
+
+    Parameters
+    ----------
+    path : path
+        ``.nii``, ``.nii.gz``, ``.nrrd``, ``.nhdr``, ``.mha`` or ``.mhd``. A ``.json`` file of the same name
+        beside it (BIDS sidecar) becomes ``meta``.
+    modality : str, optional
+        ``T1w``, ``T2w``, ``MEGRE``, ``ct`` or ``dx``. None infers it from the file name's BIDS suffix
+        (``sub-001_ses-01_T1w.nii.gz``).
+
+    Returns
+    -------
+    Volume
+        float32. NaN where the file has NaN or infinity and, in CT, outside the field of view
+        (below -1500 HU).
+
+    Raises
+    ------
+    ReadError
+        Where the file is missing, damaged, not an image, RGB, 2-D or 4-D, empty or constant, or its affine or
+        scaling cannot be used; the message starts with the path. For echoes in one 4-D file: `load_echoes`.
+    """
+    path = Path(path)
+    role = Modality(modality) if modality in set(Modality) else _infer_modality(path, modality)
+    array, affine = _read_canonical(path)
+    if array.ndim != 3:
+        raise ReadError(f"{path}: is {array.ndim}-D with shape {array.shape}; {_dimension_hint(array.ndim, role)}")
+    return _volume(array, affine, path, role)
+
+
+def load_echoes(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> tuple[list[Volume], list[float]]:
+    """Read multi-echo gradient-echo images and their echo times.
+
+    Parameters
+    ----------
+    paths : path or sequence of paths
+        One 3-D file an echo (BIDS ``_echo-1_MEGRE.nii.gz`` ...), each with EchoTime (s) in its JSON sidecar, or one
+        4-D file, echo last, with a list of EchoTime.
+
+    Returns
+    -------
+    echoes : list of Volume
+        Ordered by echo time, on one grid.
+    te_ms : list of float
+        Echo times in ms.
+
+    Raises
+    ------
+    ReadError
+        Where a file cannot be read, or an echo time is missing.
+    GridError
+        Where the echoes are on different grids.
+    """
+    files = [Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(path) for path in paths]
+    echoes = [volume for path in files for volume in _echoes_of(path)]
+    for echo in echoes[1:]:
+        if not echo.same_grid(echoes[0]):
+            raise GridError(f"{echo.name}: on a different grid {echo.shape} than {echoes[0].name} {echoes[0].shape}")
+    echoes.sort(key=lambda echo: float(echo.meta["EchoTime"]))
+    return echoes, [1000 * float(echo.meta["EchoTime"]) for echo in echoes]
+
+
+def load_mask(path: str | os.PathLike[str], *, labels: Iterable[int] | None = None) -> Mask:
+    """Read a mask made by hand or by another tool.
+
+    Parameters
+    ----------
+    path : path
+        An image of whole numbers. Without ``labels`` it must hold two values at most, zero and another.
+    labels : iterable of int, optional
+        Values that are inside, from a label image (``_dseg``).
+
+    Raises
+    ------
+    ReadError
+        Where the file cannot be read, holds no voxel of the mask, or several labels were found and none asked for.
+    """
+    path = Path(path)
+    array, affine = _read_canonical(path)
+    if array.ndim != 3:
+        raise ReadError(f"{path}: a mask needs 3 dimensions, this is {array.ndim}-D with shape {array.shape}")
+    if labels is None:
+        values = np.unique(array)
+        others = values[values != 0]
+        if others.size > 1:
+            raise ReadError(
+                f"{path}: a mask holds 0 and one other value, this holds {_listing(values)}; a label image is named "
+                "_dseg.nii.gz and comes with a .tsv of columns index, name"
+            )
+        inside = array != 0
+    else:
+        inside = np.isin(array, list(labels))
+    if not inside.any():
+        what = "" if labels is None else f" with labels {_listing(labels)}"
+        raise ReadError(f"{path}: the mask is empty, no voxel{what}; remove the file or draw the mask again")
+    return Mask(inside, checked_affine(affine, str(path)), name=str(path))
+
+
+def save(image: Volume | Mask, path: str | os.PathLike[str]) -> None:
+    """Write a Volume (float32) or Mask (uint8); ``meta`` goes to a JSON sidecar. Whole or not at all.
+
+    Parameters
+    ----------
+    image : Volume or Mask
+    path : path
+        Ends with ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.mha``; the same content gives the same bytes.
+
+    Raises
+    ------
+    ValueError
+        Where the file name's ending is none of these.
+    OSError
+        Where the folder is missing or cannot be written.
+    """
+    path = Path(path)
+    ending = _ending(path)
+    array = image.array.astype(np.uint8) if isinstance(image, Mask) else image.array
+    if ending not in (*nifti.SUFFIXES, ".nrrd", ".mha"):
+        raise ValueError(f"{path}: writes .nii, .nii.gz, .nrrd and .mha, not {ending or 'a name without ending'!r}")
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
+        draft = Path(folder) / f"image{ending}"
+        if ending in nifti.SUFFIXES:
+            nifti.write(draft, array, image.affine)
+        else:
+            itk.write(draft, array, image.affine)
+        os.replace(draft, path)
+        if isinstance(image, Volume) and image.meta:
+            sidecar = Path(folder) / "image.json"
+            sidecar.write_text(json.dumps(dict(image.meta), indent=2, sort_keys=True, default=_plain) + "\n", "utf-8")
+            os.replace(sidecar, _sidecar(path))
+
+
+def stem(path: Path) -> str:
+    """File name without its image ending: ``a_T1w`` of ``a_T1w.nii.gz``."""
+    return path.name[: len(path.name) - len(_ending(path))]
+
+
+def is_image(path: Path) -> bool:
+    """Whether the file name's ending is one that `load` reads."""
+    return _ending(path) in (*nifti.SUFFIXES, *itk.SUFFIXES)
+
+
+def _ending(path: Path) -> str:
+    name = path.name.lower()
+    return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
+
+
+def _sidecar(path: Path) -> Path:
+    return path.with_name(f"{stem(path)}.json")
+
+
+def _infer_modality(path: Path, given: str | None) -> Modality:
+    if given is not None:
+        raise ValueError(f"{path}: modality {given!r} is not one of {', '.join(Modality)}")
+    suffix = stem(path).rpartition("_")[2]
+    for modality in Modality:
+        if suffix.lower() == modality.lower():
+            return modality
+    raise ReadError(
+        f"{path}: cannot tell the modality from the file name; end it with _{', _'.join(Modality)} or pass modality="
+    )
+
+
+def _read_canonical(path: Path) -> tuple[npt.NDArray[Any], Affine]:
+    array, affine = _read(path)
+    while array.ndim > 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    try:
+        matrix = checked_affine(affine, str(path))
+    except ValueError as error:
+        raise ReadError(str(error)) from None
+    return reorient_to_ras(array, matrix) if array.ndim >= 3 else (array, matrix)
+
+
+def _read(path: Path) -> tuple[npt.NDArray[Any], Affine]:
+    if not path.exists():
+        raise ReadError(f"{path}: no such file")
+    if path.is_dir():
+        raise ReadError(f"{path}: is a folder; give one image file (DICOM folders have to be converted to NIfTI)")
+    if not is_image(path):
+        known = ", ".join((*nifti.SUFFIXES, *itk.SUFFIXES))
+        raise ReadError(f"{path}: not an image format that can be read here; known endings: {known}")
+    if path.stat().st_size == 0:
+        raise ReadError(f"{path}: the file is empty; copy or export it again")
+    return nifti.read(path) if _ending(path) in nifti.SUFFIXES else itk.read(path)
+
+
+def _volume(array: npt.NDArray[Any], affine: Affine, path: Path, role: Modality) -> Volume:
+    values = np.array(array, np.float32)
+    values[~np.isfinite(values)] = np.nan
+    if role is Modality.CT:
+        values[values < CT_PADDING_BELOW_HU] = np.nan
+    _require_content(values, path)
+    unit = "HU" if role is Modality.CT else ""
+    return Volume(values, affine, modality=role, unit=unit, name=str(path), meta=_read_sidecar(path))
+
+
+def _require_content(values: npt.NDArray[np.float32], path: Path) -> None:
+    present = values[np.isfinite(values)]
+    if present.size == 0:
+        raise ReadError(f"{path}: holds no finite value in {values.shape} voxels; export the image again")
+    if present.min() == present.max():
+        raise ReadError(f"{path}: is constant, every voxel is {present[0]:g}; export the image again")
+
+
+def _read_sidecar(path: Path) -> dict[str, Any]:
+    sidecar = _sidecar(path)
+    if not sidecar.exists():
+        return {}
+    try:
+        content = json.loads(sidecar.read_text("utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ReadError(f"{sidecar}: not a JSON file: {error}") from None
+    if not isinstance(content, dict):
+        raise ReadError(f"{sidecar}: needs a JSON object of acquisition facts, got a {type(content).__name__}")
+    return content
+
+
+def _echoes_of(path: Path) -> list[Volume]:
+    array, affine = _read_canonical(path)
+    meta = _read_sidecar(path)
+    times = meta.get("EchoTime")
+    stack = array[..., None] if array.ndim == 3 else array
+    listed = times if isinstance(times, list) else [times]
+    if stack.ndim != 4 or len(listed) != stack.shape[3] or not all(_is_time(time) for time in listed):
+        raise ReadError(
+            f"{path}: holds {array.shape[3:] or 1} echo(es) and its JSON sidecar gives EchoTime = {times!r}; "
+            f"needs one EchoTime in seconds for each echo in {_sidecar(path).name}"
+        )
+    _require_content(np.asarray(stack, np.float32), path)
+    return [
+        Volume(stack[..., n], affine, modality=Modality.MEGRE, name=str(path), meta=meta | {"EchoTime": time})
+        for n, time in enumerate(listed)
+    ]
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+def _dimension_hint(ndim: int, role: Modality) -> str:
+    if ndim > 3:
+        return f"a {role} image is 3-D; choose one volume, or read echoes with load_echoes"
+    return f"a {role} image is 3-D; a single slice is stored as (i, j, 1) with its slice thickness"
+
+
+def _listing(values: Iterable[Any]) -> str:
+    shown = [f"{value:g}" for value in values]
+    return ", ".join(shown[:8]) + (f" and {len(shown) - 8} more" if len(shown) > 8 else "")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} cannot be written to JSON")
