@@ -47,21 +47,28 @@ def load(path: str | os.PathLike[str], *, modality: str | None = None) -> Volume
         scaling cannot be used; the message starts with the path. For echoes in one 4-D file: `load_echoes`.
     """
     path = Path(path)
+    _require_file(path)
     role = Modality(modality) if modality in set(Modality) else _infer_modality(path, modality)
     array, affine = _read_canonical(path)
+    if array.ndim == 2 and role is Modality.DX:
+        array = array[..., None]
     if array.ndim != 3:
-        raise ReadError(f"{path}: is {array.ndim}-D with shape {array.shape}; {_dimension_hint(array.ndim, role)}")
+        raise ReadError(
+            f"{path}: is {array.ndim}-D with shape {array.shape}; {_dimension_hint(array.ndim, role)}"
+        )
     return _volume(array, affine, path, role)
 
 
-def load_echoes(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> tuple[list[Volume], list[float]]:
+def load_echoes(
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+) -> tuple[list[Volume], list[float]]:
     """Read multi-echo gradient-echo images and their echo times.
 
     Parameters
     ----------
     paths : path or sequence of paths
-        One 3-D file an echo (BIDS ``_echo-1_MEGRE.nii.gz`` ...), each with EchoTime (s) in its JSON sidecar, or one
-        4-D file, echo last, with a list of EchoTime.
+        One 3-D file an echo (BIDS ``_echo-1_MEGRE.nii.gz`` ...), each with EchoTime (s) in its JSON sidecar,
+        or one 4-D file, echo last, with a list of EchoTime.
 
     Returns
     -------
@@ -81,7 +88,9 @@ def load_echoes(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
     echoes = [volume for path in files for volume in _echoes_of(path)]
     for echo in echoes[1:]:
         if not echo.same_grid(echoes[0]):
-            raise GridError(f"{echo.name}: on a different grid {echo.shape} than {echoes[0].name} {echoes[0].shape}")
+            raise GridError(
+                f"{echo.name}: on a different grid {echo.shape} than {echoes[0].name} {echoes[0].shape}"
+            )
     echoes.sort(key=lambda echo: float(echo.meta["EchoTime"]))
     return echoes, [1000 * float(echo.meta["EchoTime"]) for echo in echoes]
 
@@ -99,7 +108,7 @@ def load_mask(path: str | os.PathLike[str], *, labels: Iterable[int] | None = No
     Raises
     ------
     ReadError
-        Where the file cannot be read, holds no voxel of the mask, or several labels were found and none asked for.
+        Where the file cannot be read, the mask is empty, or several labels were found and none asked for.
     """
     path = Path(path)
     array, affine = _read_canonical(path)
@@ -110,8 +119,8 @@ def load_mask(path: str | os.PathLike[str], *, labels: Iterable[int] | None = No
         others = values[values != 0]
         if others.size > 1:
             raise ReadError(
-                f"{path}: a mask holds 0 and one other value, this holds {_listing(values)}; a label image is named "
-                "_dseg.nii.gz and comes with a .tsv of columns index, name"
+                f"{path}: a mask holds 0 and one other value, this holds {_listing(values)}; a label image is "
+                "named _dseg.nii.gz and comes with a .tsv of columns index, name"
             )
         inside = array != 0
     else:
@@ -119,7 +128,7 @@ def load_mask(path: str | os.PathLike[str], *, labels: Iterable[int] | None = No
     if not inside.any():
         what = "" if labels is None else f" with labels {_listing(labels)}"
         raise ReadError(f"{path}: the mask is empty, no voxel{what}; remove the file or draw the mask again")
-    return Mask(inside, checked_affine(affine, str(path)), name=str(path))
+    return Mask(inside, affine, name=path.name)
 
 
 def save(image: Volume | Mask, path: str | os.PathLike[str]) -> None:
@@ -142,18 +151,22 @@ def save(image: Volume | Mask, path: str | os.PathLike[str]) -> None:
     ending = _ending(path)
     array = image.array.astype(np.uint8) if isinstance(image, Mask) else image.array
     if ending not in (*nifti.SUFFIXES, ".nrrd", ".mha"):
-        raise ValueError(f"{path}: writes .nii, .nii.gz, .nrrd and .mha, not {ending or 'a name without ending'!r}")
+        raise ValueError(
+            f"{path}: writes .nii, .nii.gz, .nrrd and .mha, not {ending or 'a name without ending'!r}"
+        )
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
         draft = Path(folder) / f"image{ending}"
         if ending in nifti.SUFFIXES:
             nifti.write(draft, array, image.affine)
         else:
             itk.write(draft, array, image.affine)
-        os.replace(draft, path)
+        draft.replace(path)
         if isinstance(image, Volume) and image.meta:
             sidecar = Path(folder) / "image.json"
-            sidecar.write_text(json.dumps(dict(image.meta), indent=2, sort_keys=True, default=_plain) + "\n", "utf-8")
-            os.replace(sidecar, _sidecar(path))
+            sidecar.write_text(
+                json.dumps(dict(image.meta), indent=2, sort_keys=True, default=_plain) + "\n", "utf-8"
+            )
+            sidecar.replace(_sidecar(path))
 
 
 def stem(path: Path) -> str:
@@ -183,7 +196,8 @@ def _infer_modality(path: Path, given: str | None) -> Modality:
         if suffix.lower() == modality.lower():
             return modality
     raise ReadError(
-        f"{path}: cannot tell the modality from the file name; end it with _{', _'.join(Modality)} or pass modality="
+        f"{path}: cannot tell the modality from the file name; end it with _{', _'.join(Modality)}, "
+        "or pass modality="
     )
 
 
@@ -199,16 +213,22 @@ def _read_canonical(path: Path) -> tuple[npt.NDArray[Any], Affine]:
 
 
 def _read(path: Path) -> tuple[npt.NDArray[Any], Affine]:
+    _require_file(path)
+    return nifti.read(path) if _ending(path) in nifti.SUFFIXES else itk.read(path)
+
+
+def _require_file(path: Path) -> None:
     if not path.exists():
         raise ReadError(f"{path}: no such file")
     if path.is_dir():
-        raise ReadError(f"{path}: is a folder; give one image file (DICOM folders have to be converted to NIfTI)")
+        raise ReadError(
+            f"{path}: is a folder; give one image file (DICOM folders have to be converted to NIfTI)"
+        )
     if not is_image(path):
         known = ", ".join((*nifti.SUFFIXES, *itk.SUFFIXES))
         raise ReadError(f"{path}: not an image format that can be read here; known endings: {known}")
     if path.stat().st_size == 0:
         raise ReadError(f"{path}: the file is empty; copy or export it again")
-    return nifti.read(path) if _ending(path) in nifti.SUFFIXES else itk.read(path)
 
 
 def _volume(array: npt.NDArray[Any], affine: Affine, path: Path, role: Modality) -> Volume:
@@ -218,7 +238,7 @@ def _volume(array: npt.NDArray[Any], affine: Affine, path: Path, role: Modality)
         values[values < CT_PADDING_BELOW_HU] = np.nan
     _require_content(values, path)
     unit = "HU" if role is Modality.CT else ""
-    return Volume(values, affine, modality=role, unit=unit, name=str(path), meta=_read_sidecar(path))
+    return Volume(values, affine, modality=role, unit=unit, name=path.name, meta=_read_sidecar(path))
 
 
 def _require_content(values: npt.NDArray[np.float32], path: Path) -> None:
@@ -238,7 +258,9 @@ def _read_sidecar(path: Path) -> dict[str, Any]:
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ReadError(f"{sidecar}: not a JSON file: {error}") from None
     if not isinstance(content, dict):
-        raise ReadError(f"{sidecar}: needs a JSON object of acquisition facts, got a {type(content).__name__}")
+        raise ReadError(
+            f"{sidecar}: needs a JSON object of acquisition facts, got a {type(content).__name__}"
+        )
     return content
 
 
@@ -255,7 +277,7 @@ def _echoes_of(path: Path) -> list[Volume]:
         )
     _require_content(np.asarray(stack, np.float32), path)
     return [
-        Volume(stack[..., n], affine, modality=Modality.MEGRE, name=str(path), meta=meta | {"EchoTime": time})
+        Volume(stack[..., n], affine, modality=Modality.MEGRE, name=path.name, meta=meta | {"EchoTime": time})
         for n, time in enumerate(listed)
     ]
 

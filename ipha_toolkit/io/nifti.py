@@ -47,7 +47,9 @@ def read(path: Path) -> tuple[npt.NDArray[Any], Affine]:
     kind = image.header.get_data_dtype()
     if kind.kind not in "iufb":
         what = "RGB colour" if kind.names else str(kind)
-        raise ReadError(f"{path}: holds {what} values; needs one real number per voxel, export it as grayscale")
+        raise ReadError(
+            f"{path}: holds {what} values; needs one real number per voxel, export it as grayscale"
+        )
     _check_scale(image, path)
     try:
         scaled = kind.kind == "f" or image.dataobj.slope != 1 or image.dataobj.inter != 0
@@ -81,8 +83,8 @@ def _check_scale(image: Any, path: Path) -> None:
         slope, inter = struct.unpack(f"{image.header.endianness}ff", stream.read(8))
     if slope == 0 or not np.isfinite([slope, inter]).all():
         raise ReadError(
-            f"{path}: scale factor (scl_slope) is {slope:g} with offset {inter:g}, so the stored numbers have no "
-            "meaning; set scl_slope to 1 if they are the signal, or export the file again"
+            f"{path}: scale factor (scl_slope) is {slope:g} with offset {inter:g}, so the stored numbers "
+            "have no meaning; set scl_slope to 1 if they are the signal, or export the file again"
         )
 
 
