@@ -32,6 +32,45 @@ class LungSettings:
 
 
 @dataclass(frozen=True)
+class AttenuationSettings:
+    """CT attenuation, ``measure/attenuation.py``."""
+
+    high_attenuation_hu: tuple[float, float] = _setting(
+        (-600.0, -250.0), "high-attenuation area, low <= HU < high", "MESA Lung Study, PMID 26744025"
+    )
+    ground_glass_hu: tuple[float, float] = _setting(
+        (-750.0, -300.0),
+        "ground-glass attenuation, low <= HU < high",
+        "common practice, no agreed cut; checked on the phantom",
+    )
+    consolidation_hu: float = _setting(
+        -300.0, "consolidation at or above this HU", "common practice, no agreed cut; checked on the phantom"
+    )
+
+
+@dataclass(frozen=True)
+class SignalSettings:
+    """T1w and T2w signal against muscle, ``measure/signal.py``, and against controls, ``compare/reference.py``."""
+
+    hyperintense_quantile: float = _setting(
+        0.95, "T1w: a voxel above this quantile of the controls' pooled lung ratios is hyperintense", "chosen"
+    )
+    hypointense_quantile: float = _setting(
+        0.05, "T2w: a voxel below this quantile of the controls' pooled lung ratios is hypointense", "chosen"
+    )
+    hyperintense_ratio: float = _setting(
+        0.50, "T1w lung-to-muscle ratio above which a voxel is hyperintense where there are no controls", "chosen"
+    )
+    hypointense_ratio: float = _setting(
+        0.10, "T2w lung-to-muscle ratio below which a voxel is hypointense where there are no controls", "chosen"
+    )
+    noise_floor_sigmas: float = _setting(
+        3.0, "a voxel below this many noise sigmas is at the noise floor", "P(Rayleigh noise > 3 sigma) = 1.1 %"
+    )
+    few_controls: int = _setting(5, "fewer controls than this are flagged", "chosen")
+
+
+@dataclass(frozen=True)
 class Protocol:
     """All settings of an analysis, one section a room of the package.
 
@@ -42,6 +81,8 @@ class Protocol:
     """
 
     lungs: LungSettings = LungSettings()
+    signal: SignalSettings = SignalSettings()
+    attenuation: AttenuationSettings = AttenuationSettings()
 
     @classmethod
     def from_toml(cls, text: str, *, name: str = "protocol") -> Protocol:

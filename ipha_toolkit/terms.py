@@ -74,6 +74,12 @@ FLAGS: dict[str, str] = {
     "implausible_lung_volume": "the lung volume is outside what a child or adult can have; look at the mask",
     "single_slice": "measured on one slice: no volume, no zones along the missing axis",
     "foreign_mask": "measured in a lung mask made elsewhere",
+    # noise
+    "noise_not_estimable": "no air outside the body with five distinct values: noise cannot be estimated",
+    # controls
+    "no_controls": "no control in participants.tsv: the protocol's fallback threshold was used",
+    "few_controls": "fewer controls than the protocol asks for",
+    "contrast_enhanced": "T1w after contrast agent: enhancement mimics signal gain",
     # reference tissue
     "small_reference": "under 2 mL of reference muscle",
     "asymmetric_reference": "reference muscle differs by more than 25 % between left and right",
@@ -85,10 +91,95 @@ def _catalogue(*measures: Measure) -> dict[str, Measure]:
     return {measure.name: measure for measure in measures}
 
 
+_IBSI = "IBSI, doi 10.1148/radiol.2020191145"
+
 MEASURES: dict[str, Measure] = _catalogue(
     # lungs
-    Measure(
-        "lung_volume", "volume of the lung mask", "mL", Worse.LOWER, "voxel count times voxel volume"
+    Measure("lung_volume", "volume of the lung mask", "mL", Worse.LOWER, "voxel count times voxel volume"),
+    # CT attenuation
+    Measure("attenuation_mean", "mean attenuation", "HU", Worse.HIGHER, _IBSI),
+    Measure("attenuation_sd", "standard deviation of attenuation, population", "HU", Worse.HIGHER, _IBSI),
+    Measure("attenuation_skewness", "skewness of attenuation", "1", Worse.LOWER, _IBSI),
+    Measure("attenuation_excess_kurtosis", "excess kurtosis of attenuation (normal = 0)", "1", Worse.LOWER, _IBSI),
+    *(
+        Measure(f"attenuation_p{p}", f"percentile {p} of attenuation", "HU", Worse.HIGHER, _IBSI)
+        for p in (5, 10, 25, 50, 75, 90, 95)
     ),
+    Measure(
+        "high_attenuation_area",
+        "share of lung voxels between -600 and -250 HU (protocol attenuation.high_attenuation_hu)",
+        "%",
+        Worse.HIGHER,
+        "MESA Lung Study, PMID 26744025: healthy never-smokers median 4.3 % (2.7 to 17.8), adults at full inspiration",
+    ),
+    Measure(
+        "ground_glass_fraction",
+        "share of lung voxels, vessels left out, in the ground-glass range (protocol attenuation.ground_glass_hu)",
+        "%",
+        Worse.HIGHER,
+        "common practice, no agreed cut",
+    ),
+    Measure(
+        "consolidation_fraction",
+        "share of lung voxels, vessels left out, at or above the consolidation cut (attenuation.consolidation_hu)",
+        "%",
+        Worse.HIGHER,
+        "common practice, no agreed cut",
+    ),
+    Measure(
+        "attenuation_dorsal_gradient",
+        "rise of median attenuation per cm towards the back (supine: dependent), line through 1 cm slabs",
+        "HU/cm",
+        Worse.NEITHER,
+        "definition",
+    ),
+    # MRI signal
+    Measure(
+        "signal_ratio_median",
+        "median of lung signal over the level of skeletal muscle, bias field removed; depends on coil and sequence",
+        "1",
+        Worse.NEITHER,
+        "definition; T1w: higher = signal gain, which is not T1 shortening",
+    ),
+    Measure("signal_ratio_iqr", "interquartile range of lung-to-muscle ratio", "1", Worse.NEITHER, "definition"),
+    Measure(
+        "hyperintense_fraction",
+        "T1w: share of lung voxels above the controls' upper quantile (protocol signal.hyperintense_quantile)",
+        "%",
+        Worse.HIGHER,
+        "definition",
+    ),
+    Measure(
+        "hypointense_fraction",
+        "T2w: share of lung voxels below the controls' lower quantile (protocol signal.hypointense_quantile)",
+        "%",
+        Worse.HIGHER,
+        "definition; a dark T2w lung alone proves nothing",
+    ),
+    Measure(
+        "noise_floor_share",
+        "share of lung voxels at the noise floor, where the image is no evidence",
+        "%",
+        Worse.NEITHER,
+        "definition",
+    ),
+    Measure(
+        "signal_dorsal_gradient",
+        "rise of median lung-to-muscle ratio per cm towards the back, line through 1 cm slabs",
+        "1/cm",
+        Worse.NEITHER,
+        "definition",
+    ),
+    Measure(
+        "noise_sigma",
+        "noise of one channel, from air outside the body",
+        "a.u.",
+        Worse.HIGHER,
+        "Rayleigh distribution of magnitude noise, Gudbjartsson 1995, doi 10.1002/mrm.1910340618",
+    ),
+    Measure("snr_muscle", "muscle level over noise_sigma", "1", Worse.LOWER, "definition"),
+    Measure("snr_lung", "median lung signal over noise_sigma", "1", Worse.LOWER, "definition"),
+    Measure("reference_volume", "volume of the muscle used as reference", "mL", Worse.NEITHER, "definition"),
+    Measure("reference_level", "signal level of the muscle used as reference", "a.u.", Worse.NEITHER, "definition"),
 )
 """Catalogue of measures by name."""

@@ -53,9 +53,7 @@ def load(path: str | os.PathLike[str], *, modality: str | None = None) -> Volume
     if array.ndim == 2 and role is Modality.DX:
         array = array[..., None]
     if array.ndim != 3:
-        raise ReadError(
-            f"{path}: is {array.ndim}-D with shape {array.shape}; {_dimension_hint(array.ndim, role)}"
-        )
+        raise ReadError(f"{path}: is {array.ndim}-D with shape {array.shape}; {_dimension_hint(array.ndim, role)}")
     return _volume(array, affine, path, role)
 
 
@@ -88,9 +86,7 @@ def load_echoes(
     echoes = [volume for path in files for volume in _echoes_of(path)]
     for echo in echoes[1:]:
         if not echo.same_grid(echoes[0]):
-            raise GridError(
-                f"{echo.name}: on a different grid {echo.shape} than {echoes[0].name} {echoes[0].shape}"
-            )
+            raise GridError(f"{echo.name}: on a different grid {echo.shape} than {echoes[0].name} {echoes[0].shape}")
     echoes.sort(key=lambda echo: float(echo.meta["EchoTime"]))
     return echoes, [1000 * float(echo.meta["EchoTime"]) for echo in echoes]
 
@@ -151,9 +147,7 @@ def save(image: Volume | Mask, path: str | os.PathLike[str]) -> None:
     ending = _ending(path)
     array = image.array.astype(np.uint8) if isinstance(image, Mask) else image.array
     if ending not in (*nifti.SUFFIXES, ".nrrd", ".mha"):
-        raise ValueError(
-            f"{path}: writes .nii, .nii.gz, .nrrd and .mha, not {ending or 'a name without ending'!r}"
-        )
+        raise ValueError(f"{path}: writes .nii, .nii.gz, .nrrd and .mha, not {ending or 'a name without ending'!r}")
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
         draft = Path(folder) / f"image{ending}"
         if ending in nifti.SUFFIXES:
@@ -163,9 +157,7 @@ def save(image: Volume | Mask, path: str | os.PathLike[str]) -> None:
         draft.replace(path)
         if isinstance(image, Volume) and image.meta:
             sidecar = Path(folder) / "image.json"
-            sidecar.write_text(
-                json.dumps(dict(image.meta), indent=2, sort_keys=True, default=_plain) + "\n", "utf-8"
-            )
+            sidecar.write_text(json.dumps(dict(image.meta), indent=2, sort_keys=True, default=_plain) + "\n", "utf-8")
             sidecar.replace(_sidecar(path))
 
 
@@ -196,8 +188,7 @@ def _infer_modality(path: Path, given: str | None) -> Modality:
         if suffix.lower() == modality.lower():
             return modality
     raise ReadError(
-        f"{path}: cannot tell the modality from the file name; end it with _{', _'.join(Modality)}, "
-        "or pass modality="
+        f"{path}: cannot tell the modality from the file name; end it with _{', _'.join(Modality)}, or pass modality="
     )
 
 
@@ -221,9 +212,7 @@ def _require_file(path: Path) -> None:
     if not path.exists():
         raise ReadError(f"{path}: no such file")
     if path.is_dir():
-        raise ReadError(
-            f"{path}: is a folder; give one image file (DICOM folders have to be converted to NIfTI)"
-        )
+        raise ReadError(f"{path}: is a folder; give one image file (DICOM folders have to be converted to NIfTI)")
     if not is_image(path):
         known = ", ".join((*nifti.SUFFIXES, *itk.SUFFIXES))
         raise ReadError(f"{path}: not an image format that can be read here; known endings: {known}")
@@ -258,9 +247,7 @@ def _read_sidecar(path: Path) -> dict[str, Any]:
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ReadError(f"{sidecar}: not a JSON file: {error}") from None
     if not isinstance(content, dict):
-        raise ReadError(
-            f"{sidecar}: needs a JSON object of acquisition facts, got a {type(content).__name__}"
-        )
+        raise ReadError(f"{sidecar}: needs a JSON object of acquisition facts, got a {type(content).__name__}")
     return content
 
 

@@ -156,9 +156,7 @@ def _read_participants(root: Path) -> tuple[pd.DataFrame, list[Problem]]:
     path = root / "participants.tsv"
     if not path.exists():
         return pd.DataFrame({"participant_id": []}, dtype=str), [
-            Problem(
-                path, "is missing; without it no one is a control and measures are not set against controls"
-            )
+            Problem(path, "is missing; without it no one is a control and measures are not set against controls")
         ]
     table = read_table(path)
     if "participant_id" not in table.columns:
@@ -187,11 +185,7 @@ def _subject_problems(folders: list[Path], participants: pd.DataFrame, root: Pat
                     folder.name,
                 )
             )
-        twins = [
-            other.name
-            for other in folders
-            if other is not folder and other.name.lower() == folder.name.lower()
-        ]
+        twins = [other.name for other in folders if other is not folder and other.name.lower() == folder.name.lower()]
         if twins:
             problems.append(
                 Problem(folder, f"duplicate subject, there is also {', '.join(twins)}; keep one", folder.name)
@@ -220,9 +214,7 @@ def _read_session(root: Path, subject: str, session: str, place: Path) -> tuple[
     for path in _images(place):
         role = _role(path)
         if role is None:
-            problems.append(
-                Problem(path, f"not analyzed: the name does not end with _{', _'.join(Modality)}")
-            )
+            problems.append(Problem(path, f"not analyzed: the name does not end with _{', _'.join(Modality)}"))
         elif not path.name.startswith(f"{subject}_{session}_" if session else f"{subject}_"):
             complain(
                 path,
@@ -245,9 +237,7 @@ def _read_session(root: Path, subject: str, session: str, place: Path) -> tuple[
 
 def _images(place: Path) -> list[Path]:
     return sorted(
-        path
-        for path in place.rglob("*")
-        if path.is_file() and is_image(path) and "ses-" not in _inner(path, place)
+        path for path in place.rglob("*") if path.is_file() and is_image(path) and "ses-" not in _inner(path, place)
     )
 
 
@@ -298,9 +288,7 @@ def _foreign_masks(
             if len(masks) > 1:
                 names = ", ".join(str(mask.path.relative_to(root)) for mask in masks)
                 complain(masks[0].path, f"{len(masks)} masks claim the {role} image: {names}; keep one")
-    return {role: masks[0] for role, masks in lungs.items()}, {
-        role: masks[0] for role, masks in reference.items()
-    }
+    return {role: masks[0] for role, masks in lungs.items()}, {role: masks[0] for role, masks in reference.items()}
 
 
 def _derivative_files(root: Path, subject: str, session: str) -> Iterator[Path]:
@@ -346,9 +334,7 @@ def _mask_file(path: Path) -> tuple[str, MaskFile]:
 def _lung_labels(path: Path) -> tuple[int, ...]:
     table_path = path.with_name(f"{stem(path)}.tsv")
     if not table_path.exists():
-        raise LayoutError(
-            f"{path}: a label image needs its label names in {table_path.name} (columns index, name)"
-        )
+        raise LayoutError(f"{path}: a label image needs its label names in {table_path.name} (columns index, name)")
     labels = read_table(table_path)
     if not {"index", "name"} <= set(labels.columns):
         raise LayoutError(f"{table_path}: needs columns index and name, has {', '.join(labels.columns)}")

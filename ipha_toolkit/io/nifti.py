@@ -39,17 +39,16 @@ def read(path: Path) -> tuple[npt.NDArray[Any], Affine]:
         Not NIfTI, truncated, RGB or complex, scale factor zero or not finite.
     """
     import nibabel as nib
+    from nibabel.filebasedimages import ImageFileError
 
     try:
         image = nib.load(path)
-    except (nib.filebasedimages.ImageFileError, *_DAMAGED) as error:
+    except (ImageFileError, *_DAMAGED) as error:
         raise ReadError(f"{path}: not a NIfTI image, or a damaged one: {_first_line(error)}") from None
     kind = image.header.get_data_dtype()
     if kind.kind not in "iufb":
         what = "RGB colour" if kind.names else str(kind)
-        raise ReadError(
-            f"{path}: holds {what} values; needs one real number per voxel, export it as grayscale"
-        )
+        raise ReadError(f"{path}: holds {what} values; needs one real number per voxel, export it as grayscale")
     _check_scale(image, path)
     try:
         scaled = kind.kind == "f" or image.dataobj.slope != 1 or image.dataobj.inter != 0

@@ -1,0 +1,321 @@
+"""CT attenuation of the lung: first-order statistics, high-attenuation area, ground glass, consolidation, volume.
+
+| measure | higher means |
+| --- | --- |
+| mean, percentiles | denser lung: blood, edema, fibrosis, but also shallow breathing |
+| skewness, excess kurtosis | a sharper peak of aerated lung with a tail: lower where disease is diffuse |
+| high-attenuation area | more lung between air and soft tissue |
+| ground glass, consolidation | more air space partly or wholly filled |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numba
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ipha_toolkit.errors import ImageError
+from ipha_toolkit.measure.rows import row, table
+from ipha_toolkit.protocol import DEFAULT, Protocol
+from ipha_toolkit.regions.zones import lung_regions
+from ipha_toolkit.terms import Modality, Region
+from ipha_toolkit.volume import Mask, Volume
+
+_FIRST_BIN_HU = -2048
+_N_BINS = 8192
+_CHUNKS = 16
+_SHIFT_HU = -500.0
+PERCENTILES = (5, 10, 25, 50, 75, 90, 95)
+
+
+def attenuation_statistics(
+    values: npt.ArrayLike,
+    inside: npt.ArrayLike | None = None,
+    *,
+    hu_range: tuple[float, float] | None = None,
+    percentiles: Sequence[float] = PERCENTILES,
+    cuts: Sequence[float] = (),
+) -> dict[str, float]:
+    """First-order statistics of the voxels inside, by the definitions of the IBSI.
+
+    Parameters
+    ----------
+    values : array_like, any shape
+        Attenuation in HU; NaN is left out.
+    inside : array_like of bool, same shape, optional
+        Which voxels; None means all.
+    hu_range : (float, float), optional
+        Only voxels with low <= HU <= high (the IBSI's re-segmentation).
+    percentiles : sequence of float, 0 to 100
+        Linear interpolation between ranks, exact to the voxel.
+    cuts : sequence of float
+        Attenuation limits in HU; the share of voxels below each is given as well.
+
+    Returns
+    -------
+    dict
+        ``n_voxels``; ``mean``, ``sd``, ``minimum``, ``maximum`` in HU; ``variance`` in HU², of the population;
+        ``skewness``; ``excess_kurtosis`` (0 for a normal distribution, as in the IBSI); ``p5`` ... in HU;
+        ``below_-600`` ... as a share, 0 to 1. All NaN where no voxel is inside.
+
+    Raises
+    ------
+    ValueError
+        Where inside has another shape than values.
+
+    References
+    ----------
+    Zwanenburg et al., Radiology 2020;295:328, doi 10.1148/radiol.2020191145 (IBSI).
+
+    Examples
+    --------
+    >>> statistics = attenuation_statistics([-900.0, -800.0, -700.0, np.nan], cuts=(-750,))
+    >>> statistics["n_voxels"], statistics["mean"], statistics["p50"], round(statistics["below_-750"], 3)
+    (3, -800.0, -800.0, 0.667)
+    """
+    array = np.ascontiguousarray(values, np.float32).ravel()
+    chosen = np.ones(array.shape, bool) if inside is None else np.ascontiguousarray(inside, bool).ravel()
+    if chosen.shape != array.shape:
+        raise ValueError(f"inside has {chosen.size} voxels, values {array.size}; both need one shape")
+    low, high = hu_range or (-np.inf, np.inf)
+    limits = np.asarray(cuts, np.float32)
+    sums, extremes, histograms, below = _accumulate(array, chosen, np.float32(low), np.float32(high), limits)
+    n = int(sums[:, 0].sum())
+    ranks = {f"p{percentile:g}": percentile / 100 * max(n - 1, 0) for percentile in percentiles}
+    if n == 0:
+        names = ("mean", "sd", "variance", "skewness", "excess_kurtosis", "minimum", "maximum", *ranks)
+        return {"n_voxels": 0} | dict.fromkeys((*names, *(f"below_{cut:g}" for cut in cuts)), np.nan)
+    result = {"n_voxels": n} | _moments(sums.sum(axis=0))
+    result |= {"minimum": float(extremes[:, 0].min()), "maximum": float(extremes[:, 1].max())}
+    ordered = _order_statistics(array, chosen, (low, high), histograms, list(ranks.values()))
+    result |= dict(zip(ranks, ordered, strict=True))
+    return result | {f"below_{cut:g}": float(count) / n for cut, count in zip(cuts, below.sum(axis=0), strict=True)}
+
+
+def measure_attenuation(
+    ct: Volume,
+    lungs: Mask,
+    *,
+    vessels: Mask | None = None,
+    regions: Mapping[str, Mask] | None = None,
+    flags: Sequence[str] = (),
+    protocol: Protocol = DEFAULT,
+) -> pd.DataFrame:
+    """Attenuation of the lung and its regions.
+
+    Parameters
+    ----------
+    ct : Volume
+        In HU.
+    lungs : Mask
+        On the same grid.
+    vessels : Mask, optional
+        Left out of ground glass and consolidation. None finds them; give an empty Mask to leave nothing out.
+    regions : mapping of str to Mask, optional
+        None means :func:`ipha_toolkit.lung_regions` of the lungs.
+    flags : sequence of str
+        Codes of :data:`ipha_toolkit.terms.FLAGS` set on every row.
+    protocol : Protocol
+
+    Returns
+    -------
+    DataFrame
+        Rows of the one table; see :data:`ipha_toolkit.terms.MEASURES` for units and directions.
+
+    Raises
+    ------
+    GridError
+        Where the masks are on another grid than the CT.
+    ImageError
+        Where the values cannot be HU.
+
+    Notes
+    -----
+    Misleads where inspiration differs: a shallow breath raises every density measure.
+    Norms of adults at full inspiration do not hold for children.
+    """
+    _require_hu(ct)
+    for mask in (lungs, *([vessels] if vessels else []), *(regions or {}).values()):
+        ct.require_same_grid(mask)
+    if vessels is None:
+        from ipha_toolkit.regions.vessels import segment_vessels
+
+        vessels = segment_vessels(ct, lungs, protocol=protocol)
+    rows: list[dict[str, object]] = []
+    for name, region in (lung_regions(lungs) if regions is None else regions).items():
+        rows += _region_rows(ct, region, vessels, name, flags, protocol)
+    rows.append(_gradient_row(ct, lungs, flags))
+    return table(rows)
+
+
+def dorsal_ventral_slope(values: npt.ArrayLike, anterior_mm: npt.ArrayLike) -> float:
+    """Change of the median per cm towards dorsal, from a line through the medians of 1 cm slabs.
+
+    Parameters
+    ----------
+    values : array_like, shape (n,)
+        Any unit; NaN is left out.
+    anterior_mm : array_like, shape (n,)
+        World y (towards anterior) of each voxel, mm.
+
+    Returns
+    -------
+    float
+        Unit of the values per cm; positive: more towards the back, as in a healthy supine lung. NaN where the
+        voxels span fewer than three slabs.
+    """
+    signal, position = np.asarray(values, np.float64), np.asarray(anterior_mm, np.float64)
+    known = np.isfinite(signal)
+    if not known.any():
+        return np.nan
+    slabs = pd.Series(signal[known]).groupby(np.floor(position[known] / 10)).agg(["median", "size"])
+    slabs = slabs[slabs["size"] >= 0.01 * known.sum()]
+    if len(slabs) < 3:
+        return np.nan
+    slope = np.polyfit(slabs.index.to_numpy(), slabs["median"], 1, w=np.sqrt(slabs["size"]))[0]
+    return float(-slope)
+
+
+def anterior_mm(mask: Mask) -> npt.NDArray[np.float64]:
+    """World y in mm of every voxel inside the mask, in the order of ``array[mask.array]``."""
+    return np.asarray(mask.to_world(np.argwhere(mask.array))[:, 1])
+
+
+def _region_rows(
+    ct: Volume, region: Mask, vessels: Mask, name: str, flags: Sequence[str], protocol: Protocol
+) -> list[dict[str, object]]:
+    settings = protocol.attenuation
+    (hea_low, hea_high), (ggo_low, ggo_high) = settings.high_attenuation_hu, settings.ground_glass_hu
+    everything = attenuation_statistics(ct.array, region.array, cuts=(hea_low, hea_high))
+    tissue = attenuation_statistics(
+        ct.array, region.array & ~vessels.array, percentiles=(), cuts=(ggo_low, ggo_high, settings.consolidation_hu)
+    )
+    values = {
+        "attenuation_mean": everything["mean"],
+        "attenuation_sd": everything["sd"],
+        "attenuation_skewness": everything["skewness"],
+        "attenuation_excess_kurtosis": everything["excess_kurtosis"],
+        **{f"attenuation_p{p}": everything[f"p{p}"] for p in PERCENTILES},
+        "high_attenuation_area": 100 * (everything[f"below_{hea_high:g}"] - everything[f"below_{hea_low:g}"]),
+    }
+    parenchyma = {
+        "ground_glass_fraction": 100 * (tissue[f"below_{ggo_high:g}"] - tissue[f"below_{ggo_low:g}"]),
+        "consolidation_fraction": 100 * (1 - tissue[f"below_{settings.consolidation_hu:g}"]),
+    }
+    counted = [(values, everything["n_voxels"]), (parenchyma, tissue["n_voxels"])]
+    if "single_slice" not in flags:
+        counted.append(({"lung_volume": region.volume_ml}, region.n_voxels))
+    return [
+        row(measure, value, modality=Modality.CT, region=name, n_voxels=int(n), flags=flags)
+        for group, n in counted
+        for measure, value in group.items()
+    ]
+
+
+def _gradient_row(ct: Volume, lungs: Mask, flags: Sequence[str]) -> dict[str, object]:
+    slope = dorsal_ventral_slope(ct.array[lungs.array], anterior_mm(lungs))
+    return row(
+        "attenuation_dorsal_gradient", slope, modality=Modality.CT, region=Region.LUNG,
+        n_voxels=lungs.n_voxels, flags=flags,
+    )  # fmt: skip
+
+
+def _require_hu(ct: Volume) -> None:
+    low, high = float(np.nanmin(ct.array)), float(np.nanmax(ct.array))
+    if low > -300 or high < -300:
+        raise ImageError(
+            f"{ct.name or 'ct'}: values run from {low:g} to {high:g}, which cannot be Hounsfield units of a chest; "
+            "needs air near -1000 HU and soft tissue near 0 HU, export the CT unwindowed with its rescale slope"
+        )
+
+
+def _moments(sums: npt.NDArray[np.float64]) -> dict[str, float]:
+    """Central moments of the population from power sums about the shift."""
+    n, *powers = sums
+    a, b, c, d = (power / n for power in powers)
+    variance = max(b - a * a, 0.0)
+    third = c - 3 * a * b + 2 * a**3
+    fourth = d - 4 * a * c + 6 * a * a * b - 3 * a**4
+    flat = variance <= 1e-12 * max(b, 1.0)
+    return {
+        "mean": float(a + _SHIFT_HU),
+        "sd": float(np.sqrt(variance)),
+        "variance": float(variance),
+        "skewness": 0.0 if flat else float(third / variance**1.5),
+        "excess_kurtosis": 0.0 if flat else float(fourth / variance**2 - 3),
+    }
+
+
+def _order_statistics(
+    array: npt.NDArray[np.float32],
+    chosen: npt.NDArray[np.bool_],
+    limits: tuple[float, float],
+    histograms: npt.NDArray[np.int64],
+    ranks: Sequence[float],
+) -> list[float]:
+    """Values at fractional ranks: the 1-HU histogram says where to look, the voxels there are sorted."""
+    if not ranks:
+        return []
+    cumulative = np.cumsum(histograms.sum(axis=0))
+    whole = np.unique([rank for r in ranks for rank in (int(np.floor(r)), int(np.ceil(r)))])
+    bins = np.searchsorted(cumulative, whole, side="right")
+    wanted = np.zeros(_N_BINS, bool)
+    wanted[bins] = True
+    starts = np.concatenate([[0], np.cumsum(histograms[:, wanted].sum(axis=1))])
+    found = np.sort(_gather(array, chosen, np.float32(limits[0]), np.float32(limits[1]), wanted, starts))
+    skipped = np.concatenate([[0], np.cumsum(np.where(wanted, 0, histograms.sum(axis=0)))])
+    at = {int(rank): float(found[rank - skipped[b]]) for rank, b in zip(whole, bins, strict=True)}
+    return [at[int(np.floor(r))] + (r - np.floor(r)) * (at[int(np.ceil(r))] - at[int(np.floor(r))]) for r in ranks]
+
+
+@numba.njit(cache=True, inline="always")
+def _bin(value: np.float32) -> int:  # pragma: no cover - compiled
+    return min(max(int(np.floor(value)) - _FIRST_BIN_HU, 0), _N_BINS - 1)
+
+
+@numba.njit(cache=True, parallel=True, nogil=True)
+def _accumulate(array, chosen, low, high, cuts):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    sums = np.zeros((_CHUNKS, 5))
+    extremes = np.empty((_CHUNKS, 2))
+    histograms = np.zeros((_CHUNKS, _N_BINS), np.int64)
+    below = np.zeros((_CHUNKS, cuts.size), np.int64)
+    for chunk in numba.prange(_CHUNKS):
+        n, s1, s2, s3, s4 = 0, 0.0, 0.0, 0.0, 0.0
+        smallest, largest = np.inf, -np.inf
+        for index in range(chunk * array.size // _CHUNKS, (chunk + 1) * array.size // _CHUNKS):
+            if not chosen[index]:
+                continue
+            value = array[index]
+            if not (value >= low and value <= high):
+                continue
+            x = value - _SHIFT_HU
+            n += 1
+            s1 += x
+            s2 += x * x
+            s3 += x * x * x
+            s4 += x * x * x * x
+            smallest = min(smallest, value)
+            largest = max(largest, value)
+            histograms[chunk, _bin(value)] += 1
+            for c in range(cuts.size):
+                below[chunk, c] += value < cuts[c]
+        sums[chunk] = np.array([n, s1, s2, s3, s4])
+        extremes[chunk, 0], extremes[chunk, 1] = smallest, largest
+    return sums, extremes, histograms, below
+
+
+@numba.njit(cache=True, parallel=True, nogil=True)
+def _gather(array, chosen, low, high, wanted, starts):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    found = np.empty(starts[-1], np.float32)
+    for chunk in numba.prange(_CHUNKS):
+        position = starts[chunk]
+        for index in range(chunk * array.size // _CHUNKS, (chunk + 1) * array.size // _CHUNKS):
+            if chosen[index]:
+                value = array[index]
+                if value >= low and value <= high and wanted[_bin(value)]:
+                    found[position] = value
+                    position += 1
+    return found
