@@ -268,7 +268,7 @@ def _order_statistics(
     found = np.sort(_gather(array, chosen, np.float32(limits[0]), np.float32(limits[1]), wanted, starts))
     skipped = np.concatenate([[0], np.cumsum(np.where(wanted, 0, histograms.sum(axis=0)))])
     at = {int(rank): float(found[rank - skipped[b]]) for rank, b in zip(whole, bins, strict=True)}
-    return [at[int(np.floor(r))] + (r - np.floor(r)) * (at[int(np.ceil(r))] - at[int(np.floor(r))]) for r in ranks]
+    return [at[int(np.floor(r))] + float(r - np.floor(r)) * (at[int(np.ceil(r))] - at[int(np.floor(r))]) for r in ranks]
 
 
 @numba.njit(cache=True, inline="always")

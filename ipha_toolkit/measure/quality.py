@@ -1,0 +1,103 @@
+"""How far an MR image can be trusted: its noise, from the air outside the body."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from ipha_toolkit.volume import Mask, Volume
+
+RAYLEIGH_MEDIAN = np.sqrt(2 * np.log(2))
+_RAYLEIGH_MEAN_OVER_SD = np.sqrt(np.pi / (4 - np.pi))
+_FEWEST_VALUES = 5
+_FEWEST_VOXELS = 500
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Noise of one channel of a magnitude image.
+
+    ``sigma`` in the image's unit, NaN where it could not be estimated; ``n_voxels`` of air it rests on.
+    """
+
+    sigma: float
+    n_voxels: int
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """``noise_not_estimable`` where there is no number."""
+        return () if np.isfinite(self.sigma) else ("noise_not_estimable",)
+
+
+def estimate_noise(volume: Volume, lungs: Mask) -> Noise:
+    """Noise sigma of a magnitude MR image from air outside the body.
+
+    Parameters
+    ----------
+    volume : Volume
+        Magnitude signal as acquired (no bias field removed).
+    lungs : Mask
+        On the same grid; kept out of the air, however dark.
+
+    Returns
+    -------
+    Noise
+        NaN where the air holds fewer than 500 voxels or 5 distinct values (coarse integers, a background set to
+        zero), or is not distributed like noise (mean over SD off Rayleigh's 1.91 by more than 15 %).
+
+    Raises
+    ------
+    GridError
+        Where the lungs are on another grid.
+
+    References
+    ----------
+    Rayleigh noise of magnitude images: Gudbjartsson & Patz, Magn Reson Med 1995;34:910,
+    doi 10.1002/mrm.1910340618.
+    """
+    volume.require_same_grid(lungs)
+    air = volume.array[_outside_air(volume, lungs)].astype(np.float64)
+    sigma, kept = _rayleigh_sigma(air)
+    if kept.size < _FEWEST_VOXELS or np.unique(kept).size < _FEWEST_VALUES or not _is_rayleigh(kept):
+        return Noise(np.nan, int(kept.size))
+    return Noise(float(sigma), int(kept.size))
+
+
+def _outside_air(volume: Volume, lungs: Mask) -> npt.NDArray[np.bool_]:
+    """Dark voxels connected to the image border, two voxels away from anything bright and from the lungs."""
+    from skimage.filters import threshold_otsu
+
+    array = np.nan_to_num(volume.array, nan=0.0)
+    bright = array > 0.3 * threshold_otsu(array[array > 0]) if (array > 0).any() else array > 0
+    wall = ndimage.binary_dilation(bright | lungs.array, iterations=1)
+    labels, _ = ndimage.label(~wall)
+    border = np.zeros(array.shape, bool)
+    for axis in range(3):
+        if array.shape[axis] > 2:
+            edge = np.moveaxis(border, axis, 0)
+            edge[[0, -1]] = True
+    seen = np.unique(labels[border])
+    air = np.isin(labels, seen[seen > 0])
+    return np.asarray(air & ~ndimage.binary_dilation(~air, iterations=1) & np.isfinite(volume.array))
+
+
+def _rayleigh_sigma(air: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+    """Sigma from the median, the bright tail (ghosts, skin) trimmed until nothing changes."""
+    kept, sigma = air, np.nan
+    for _ in range(20):
+        if kept.size == 0:
+            return np.nan, kept
+        sigma = float(np.median(kept)) / RAYLEIGH_MEDIAN
+        trimmed = kept[kept <= 4 * sigma]
+        if trimmed.size == kept.size:
+            break
+        kept = trimmed
+    return sigma, kept
+
+
+def _is_rayleigh(air: npt.NDArray[np.float64]) -> bool:
+    spread = float(air.std())
+    return spread > 0 and abs(float(air.mean()) / spread / _RAYLEIGH_MEAN_OVER_SD - 1) < 0.15

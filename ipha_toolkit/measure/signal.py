@@ -1,0 +1,329 @@
+"""T1w and T2w signal of the lung as a ratio to skeletal muscle.
+
+A ratio is of signals, not of relaxation times: T1w signal gain comes from more water as well as from a shorter
+T1, and both depend on coil and sequence. Ratios of surface coils need the bias field removed first, which is
+done here (N4, the lungs left out of the fit); compare only scans of one sequence.
+
+| measure | worse |
+| --- | --- |
+| T1w lung-to-muscle ratio, hyperintense fraction | higher = more signal gain: water, blood, methemoglobin, contrast agent |
+| T2w lung-to-muscle ratio, hypointense fraction | lower may be hemosiderin, but healthy lung is dark as well |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ipha_toolkit.errors import ImageError
+from ipha_toolkit.image.bias import correct_bias
+from ipha_toolkit.measure.attenuation import anterior_mm, dorsal_ventral_slope
+from ipha_toolkit.measure.quality import estimate_noise
+from ipha_toolkit.measure.rows import row, table
+from ipha_toolkit.protocol import DEFAULT, Protocol
+from ipha_toolkit.regions.reference import reference_level
+from ipha_toolkit.regions.zones import lung_regions
+from ipha_toolkit.terms import Modality, Region
+from ipha_toolkit.volume import Mask, Volume
+
+BIN_EDGES = np.append(np.linspace(0, 5, 1001), np.inf)
+"""Edges of the ratio histogram: 0.005 of the muscle level up to 5, the rest in one bin."""
+
+FRACTION = {Modality.T1W: "hyperintense_fraction", Modality.T2W: "hypointense_fraction"}
+"""The fraction that is set against controls, by modality."""
+
+
+def signal_ratio(signal: npt.ArrayLike, reference: float) -> npt.NDArray[np.float64]:
+    """Signal over the level of the reference tissue.
+
+    Parameters
+    ----------
+    signal : array_like, any shape
+        Signal, arbitrary unit.
+    reference : float
+        Level of the reference tissue in the same unit, above 0.
+
+    Returns
+    -------
+    ndarray
+        Dimensionless; 1 = as bright as the reference.
+
+    Raises
+    ------
+    ValueError
+        Where the reference is not above 0.
+
+    Examples
+    --------
+    >>> signal_ratio([10.0, 40.0], 80.0)
+    array([0.125, 0.5  ])
+    """
+    if not reference > 0:
+        raise ValueError(f"reference level needs to be above 0, got {reference:g}")
+    return np.asarray(signal, np.float64) / reference
+
+
+def ratio_map(volume: Volume, reference: Mask) -> Volume:
+    """The lung-to-muscle ratio of every voxel of a bias-corrected MR image; unit 1, muscle = 1."""
+    level = reference_level(volume, reference)
+    array = signal_ratio(volume.array, level).astype(np.float32)
+    return volume.replace(array=array, unit="1", name=f"{volume.name} ratio to muscle")
+
+
+def ratio_histogram(ratio: Volume, regions: Mapping[str, Mask]) -> pd.DataFrame:
+    """Voxel counts of the ratio by region, one row a bin of :data:`BIN_EDGES`: columns low, then the regions."""
+    counts = {name: _counts(ratio.array[mask.array]) for name, mask in regions.items()}
+    return pd.DataFrame({"low": BIN_EDGES[:-1]} | counts)
+
+
+def share_below(counts: npt.ArrayLike, threshold: float) -> float:
+    """Share of the voxels of a ratio histogram below a threshold, 0 to 1, linear inside a bin; NaN where empty."""
+    count = np.asarray(counts, np.float64)
+    if count.sum() == 0:
+        return np.nan
+    cumulative = np.concatenate([[0.0], np.cumsum(count[:-1])]) / count.sum()
+    return float(np.interp(threshold, BIN_EDGES[:-1], cumulative))
+
+
+def fraction_rows(
+    histogram: pd.DataFrame, modality: str, threshold: float, flags: Sequence[str] = ()
+) -> list[dict[str, object]]:
+    """Hyperintense (T1w) or hypointense (T2w) fraction of every region of a ratio histogram, in %."""
+    rows = []
+    for region in histogram.columns[1:]:
+        counts = histogram[region].to_numpy()
+        below = share_below(counts, threshold)
+        share = 1 - below if modality == Modality.T1W else below
+        rows.append(
+            row(FRACTION[Modality(modality)], 100 * share, modality=modality, region=region,
+                n_voxels=int(counts.sum()), flags=flags)
+        )  # fmt: skip
+    return rows
+
+
+@dataclass(frozen=True)
+class SignalMeasurement:
+    """What one T1w or T2w image gave: rows, the ratio map, and the ratio histogram by region."""
+
+    rows: pd.DataFrame
+    ratio: Volume
+    histogram: pd.DataFrame
+
+
+def measure_signal(
+    volume: Volume,
+    lungs: Mask,
+    reference: Mask,
+    *,
+    corrected: Volume | None = None,
+    regions: Mapping[str, Mask] | None = None,
+    flags: Sequence[str] = (),
+    protocol: Protocol = DEFAULT,
+) -> SignalMeasurement:
+    """Everything of a T1w or T2w image that needs no controls.
+
+    Parameters
+    ----------
+    volume : Volume
+        T1w or T2w magnitude signal as acquired.
+    lungs, reference : Mask
+        Lungs and skeletal muscle on the same grid.
+    corrected : Volume, optional
+        The image with its bias field removed; None removes it here.
+    regions : mapping of str to Mask, optional
+        None means :func:`ipha_toolkit.lung_regions` of the lungs.
+    flags : sequence of str
+        Codes set on every row.
+    protocol : Protocol
+
+    Returns
+    -------
+    SignalMeasurement
+
+    Raises
+    ------
+    GridError
+        Where masks and image are on different grids.
+    ImageError
+        Where the image is not T1w or T2w, or the reference tissue has no signal.
+    """
+    if volume.modality not in FRACTION:
+        raise ImageError(f"{volume.name or 'volume'}: needs modality T1w or T2w, got {volume.modality}")
+    for mask in (lungs, reference, *(regions or {}).values()):
+        volume.require_same_grid(mask)
+    regions = lung_regions(lungs) if regions is None else regions
+    corrected = correct_bias(volume, exclude=lungs) if corrected is None else corrected
+    ratio = ratio_map(corrected, reference)
+    flags = [*flags, *(["contrast_enhanced"] if is_contrast_enhanced(volume) else [])]
+    rows = _noise_rows(volume, lungs, reference, regions, flags, protocol)
+    for name, region in regions.items():
+        rows += _ratio_rows(ratio, region, name, flags)
+    slope = dorsal_ventral_slope(ratio.array[lungs.array], anterior_mm(lungs))
+    rows.append(_row(volume, "signal_dorsal_gradient", slope, Region.LUNG, lungs.n_voxels, flags))
+    level = reference_level(corrected, reference)
+    rows.append(_row(volume, "reference_level", level, Region.LUNG, reference.n_voxels, flags))
+    rows.append(_row(volume, "reference_volume", reference.volume_ml, Region.LUNG, reference.n_voxels, flags))
+    return SignalMeasurement(table(rows), ratio, ratio_histogram(ratio, regions))
+
+
+def measure_t1(
+    t1w: Volume,
+    lungs: Mask,
+    reference: Mask,
+    *,
+    threshold: float | None = None,
+    corrected: Volume | None = None,
+    regions: Mapping[str, Mask] | None = None,
+    flags: Sequence[str] = (),
+    protocol: Protocol = DEFAULT,
+) -> pd.DataFrame:
+    """T1w lung-to-muscle ratio by region, hyperintense fraction, noise and gradient.
+
+    Parameters
+    ----------
+    t1w : Volume
+        T1w magnitude signal as acquired.
+    lungs, reference : Mask
+        Lungs and skeletal muscle (:func:`ipha_toolkit.reference_tissue`) on the same grid.
+    threshold : float, optional
+        Ratio above which a voxel is hyperintense, from controls of the same sequence. None takes the protocol's
+        fallback and flags the rows ``no_controls``.
+    corrected, regions, flags, protocol
+        As in :func:`measure_signal`.
+
+    Returns
+    -------
+    DataFrame
+        Rows of the one table. Higher = more T1w signal gain, which is not T1 shortening: water, blood,
+        methemoglobin and contrast agent all raise it.
+
+    Raises
+    ------
+    GridError, ImageError
+        As :func:`measure_signal`.
+    """
+    return _with_fraction(t1w, Modality.T1W, threshold, lungs, reference, corrected, regions, flags, protocol)
+
+
+def measure_t2(
+    t2w: Volume,
+    lungs: Mask,
+    reference: Mask,
+    *,
+    threshold: float | None = None,
+    corrected: Volume | None = None,
+    regions: Mapping[str, Mask] | None = None,
+    flags: Sequence[str] = (),
+    protocol: Protocol = DEFAULT,
+) -> pd.DataFrame:
+    """T2w lung-to-muscle ratio by region, hypointense fraction, noise and gradient.
+
+    Parameters
+    ----------
+    t2w : Volume
+        T2w magnitude signal as acquired.
+    lungs, reference : Mask
+        Lungs and skeletal muscle (:func:`ipha_toolkit.reference_tissue`) on the same grid.
+    threshold : float, optional
+        Ratio below which a voxel is hypointense, from controls of the same sequence. None takes the protocol's
+        fallback and flags the rows ``no_controls``.
+    corrected, regions, flags, protocol
+        As in :func:`measure_signal`.
+
+    Returns
+    -------
+    DataFrame
+        Rows of the one table. A low ratio may be hemosiderin, but healthy lung is dark too: read it with the T1w
+        ratio (:func:`ipha_toolkit.hemosiderin_signature`) and with ``noise_floor_share``.
+
+    Raises
+    ------
+    GridError, ImageError
+        As :func:`measure_signal`.
+    """
+    return _with_fraction(t2w, Modality.T2W, threshold, lungs, reference, corrected, regions, flags, protocol)
+
+
+def is_contrast_enhanced(volume: Volume) -> bool:
+    """Whether the sidecar names a contrast agent."""
+    agent = str(volume.meta.get("ContrastBolusIngredient") or "").strip().lower()
+    return agent not in ("", "none", "n/a", "no")
+
+
+def fallback_threshold(modality: str, protocol: Protocol) -> float:
+    """The protocol's ratio threshold where there are no controls."""
+    settings = protocol.signal
+    return settings.hyperintense_ratio if modality == Modality.T1W else settings.hypointense_ratio
+
+
+def _with_fraction(
+    volume: Volume,
+    role: Modality,
+    threshold: float | None,
+    lungs: Mask,
+    reference: Mask,
+    corrected: Volume | None,
+    regions: Mapping[str, Mask] | None,
+    flags: Sequence[str],
+    protocol: Protocol,
+) -> pd.DataFrame:
+    given = volume.replace(modality=volume.modality or role)
+    if given.modality is not role:
+        raise ImageError(f"{volume.name or 'volume'}: needs modality {role}, got {given.modality}")
+    measured = measure_signal(
+        given, lungs, reference, corrected=corrected, regions=regions, flags=flags, protocol=protocol
+    )
+    limit = fallback_threshold(role, protocol) if threshold is None else threshold
+    reasons = [*flags, *(["no_controls"] if threshold is None else [])]
+    fraction = table(fraction_rows(measured.histogram, role, limit, reasons))
+    return pd.concat([measured.rows, fraction], ignore_index=True)
+
+
+def _counts(values: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    known = values[np.isfinite(values)]
+    return np.histogram(np.maximum(known, 0), BIN_EDGES)[0]
+
+
+def _ratio_rows(ratio: Volume, region: Mask, name: str, flags: Sequence[str]) -> list[dict[str, object]]:
+    values = ratio.array[region.array]
+    known = values[np.isfinite(values)]
+    low, median, high = np.percentile(known, (25, 50, 75)) if known.size else (np.nan, np.nan, np.nan)
+    return [
+        _row(ratio, "signal_ratio_median", median, name, known.size, flags),
+        _row(ratio, "signal_ratio_iqr", high - low, name, known.size, flags),
+    ]
+
+
+def _noise_rows(
+    volume: Volume,
+    lungs: Mask,
+    reference: Mask,
+    regions: Mapping[str, Mask],
+    flags: Sequence[str],
+    protocol: Protocol,
+) -> list[dict[str, object]]:
+    noise = estimate_noise(volume, lungs)
+    flags = [*flags, *noise.flags]
+    muscle, lung = reference_level(volume, reference), float(np.nanmedian(volume.array[lungs.array]))
+    rows = [
+        _row(volume, "noise_sigma", noise.sigma, Region.LUNG, noise.n_voxels, flags),
+        _row(volume, "snr_muscle", muscle / noise.sigma, Region.LUNG, reference.n_voxels, flags),
+        _row(volume, "snr_lung", lung / noise.sigma, Region.LUNG, lungs.n_voxels, flags),
+    ]
+    floor = protocol.signal.noise_floor_sigmas * noise.sigma
+    for name, region in regions.items():
+        values = volume.array[region.array]
+        known = values[np.isfinite(values)]
+        share = 100 * float(np.mean(known < floor)) if known.size and np.isfinite(floor) else np.nan
+        rows.append(_row(volume, "noise_floor_share", share, name, known.size, flags))
+    return rows
+
+
+def _row(
+    volume: Volume, measure: str, value: float, region: str, n_voxels: int, flags: Sequence[str]
+) -> dict[str, object]:
+    return row(measure, value, modality=str(volume.modality), region=region, n_voxels=n_voxels, flags=flags)
