@@ -62,6 +62,8 @@ class Measure:
     unit: str
     worse: Worse
     source: str
+    compared: bool = True
+    """Whether it is set against controls; false for what describes the scan rather than the lung."""
 
 
 ROW_COLUMNS = ("subject", "session", "modality", "region", "measure", "value", "unit", "n_voxels", "flag")
@@ -73,6 +75,7 @@ FLAGS: dict[str, str] = {
     "cut_field_of_view": "the lungs reach the border of the image: volumes and zones are of what is shown",
     "implausible_lung_volume": "the lung volume is outside what a child or adult can have; look at the mask",
     "single_slice": "measured on one slice: no volume, no zones along the missing axis",
+    "child": "under 16 years by participants.tsv: norms of adults at full inspiration do not hold",
     "foreign_mask": "measured in a lung mask made elsewhere",
     # noise
     "noise_not_estimable": "no air outside the body with five distinct values: noise cannot be estimated",
@@ -87,8 +90,25 @@ FLAGS: dict[str, str] = {
 """What each flag on a row means."""
 
 
+def versus_controls(measure: str) -> str:
+    """Name of a measure's distance from the controls."""
+    return f"{measure}_vs_controls"
+
+
 def _catalogue(*measures: Measure) -> dict[str, Measure]:
-    return {measure.name: measure for measure in measures}
+    compared = [
+        Measure(
+            versus_controls(measure.name),
+            f"{measure.name}: distance from the mean of the controls in their standard deviations",
+            "SD",
+            measure.worse,
+            "definition; each control is left out of its own reference",
+            compared=False,
+        )
+        for measure in measures
+        if measure.compared
+    ]
+    return {measure.name: measure for measure in [*measures, *compared]}
 
 
 _IBSI = "IBSI, doi 10.1148/radiol.2020191145"
@@ -162,6 +182,7 @@ MEASURES: dict[str, Measure] = _catalogue(
         "%",
         Worse.NEITHER,
         "definition",
+        compared=False,
     ),
     Measure(
         "signal_dorsal_gradient",
@@ -176,10 +197,20 @@ MEASURES: dict[str, Measure] = _catalogue(
         "a.u.",
         Worse.HIGHER,
         "Rayleigh distribution of magnitude noise, Gudbjartsson 1995, doi 10.1002/mrm.1910340618",
+        compared=False,
     ),
-    Measure("snr_muscle", "muscle level over noise_sigma", "1", Worse.LOWER, "definition"),
-    Measure("snr_lung", "median lung signal over noise_sigma", "1", Worse.LOWER, "definition"),
-    Measure("reference_volume", "volume of the muscle used as reference", "mL", Worse.NEITHER, "definition"),
-    Measure("reference_level", "signal level of the muscle used as reference", "a.u.", Worse.NEITHER, "definition"),
+    Measure("snr_muscle", "muscle level over noise_sigma", "1", Worse.LOWER, "definition", compared=False),
+    Measure("snr_lung", "median lung signal over noise_sigma", "1", Worse.LOWER, "definition", compared=False),
+    Measure(
+        "reference_volume", "volume of the muscle used as reference", "mL", Worse.NEITHER, "definition", compared=False
+    ),
+    Measure(
+        "reference_level",
+        "signal level of the muscle used as reference",
+        "a.u.",
+        Worse.NEITHER,
+        "definition",
+        compared=False,
+    ),
 )
 """Catalogue of measures by name."""

@@ -73,7 +73,7 @@ class _Grid:
 
     def to_world(self, indices: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """World coordinates in mm (RAS+), shape (..., 3), of voxel indices, shape (..., 3)."""
-        return np.asarray(np.asarray(indices, float) @ self.affine[:3, :3].T + self.affine[:3, 3])
+        return np.add(np.asarray(indices, float) @ self.affine[:3, :3].T, self.affine[:3, 3], dtype=np.float64)
 
     def to_index(self, points_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Fractional voxel indices, shape (..., 3), of world coordinates in mm (RAS+), shape (..., 3)."""

@@ -7,6 +7,7 @@ The layout is described in ``data/README.md``. Nothing is read here but names an
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -100,7 +101,7 @@ class Cohort:
         return "" if cells.empty else str(cells.iloc[0])
 
 
-def read_cohort(root: str | Path) -> Cohort:
+def read_cohort(root: str | os.PathLike[str]) -> Cohort:
     """Discover a cohort folder.
 
     Parameters

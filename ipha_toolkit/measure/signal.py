@@ -6,7 +6,7 @@ done here (N4, the lungs left out of the fit); compare only scans of one sequenc
 
 | measure | worse |
 | --- | --- |
-| T1w lung-to-muscle ratio, hyperintense fraction | higher = more signal gain: water, blood, methemoglobin, contrast agent |
+| T1w lung-to-muscle ratio, hyperintense fraction | higher = signal gain: water, blood, methemoglobin, contrast agent |
 | T2w lung-to-muscle ratio, hypointense fraction | lower may be hemosiderin, but healthy lung is dark as well |
 """
 

@@ -1,0 +1,149 @@
+"""One session: images in, rows, masks and maps out. An image that cannot be measured never takes others with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ipha_toolkit.errors import GridError, IphaError
+from ipha_toolkit.io.images import load, load_mask
+from ipha_toolkit.io.layout import MaskFile, SessionFiles
+from ipha_toolkit.io.results import SessionResult, failure
+from ipha_toolkit.protocol import DEFAULT, Protocol
+from ipha_toolkit.terms import Modality
+from ipha_toolkit.volume import Mask, Volume
+
+Segmenter = Callable[[Volume], Mask]
+"""Finds lungs: takes an image, returns a Mask on its grid."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the measurement of a session needs beside its images."""
+
+    protocol: Protocol = DEFAULT
+    segment: Segmenter | None = None
+    flags: tuple[str, ...] = ()
+
+
+def measure_session(files: SessionFiles, context: Context) -> SessionResult:
+    """Measure every image of one session.
+
+    Parameters
+    ----------
+    files : SessionFiles
+    context : Context
+        Protocol, a lung segmenter in place of ours, flags for every row.
+
+    Returns
+    -------
+    SessionResult
+        Rows with subject and session filled in; an image that failed is in ``failures`` and has no row.
+    """
+    result = SessionResult(pd.DataFrame())
+    frames = []
+    for modality, path in files.images.items():
+        measure = _MEASURE.get(modality)
+        if measure is None:
+            continue
+        try:
+            part = measure(files, load(path, modality=modality), context)
+        except Exception as error:
+            result.failures.append(failure(files, modality, path.name, _reason(error, path)))
+            continue
+        frames.append(part.rows)
+        result.images |= part.images
+        result.tables |= part.tables
+    rows = pd.concat(frames, ignore_index=True) if frames else _empty()
+    result.rows = rows.assign(subject=files.subject, session=files.session)
+    return result
+
+
+def find_lungs(files: SessionFiles, volume: Volume, context: Context) -> tuple[Mask, tuple[str, ...]]:
+    """Lung mask of one image, a foreign one where there is one, with the flags its rows carry.
+
+    Raises
+    ------
+    GridError
+        Where a foreign mask lies on another grid.
+    ImageError
+        Where no lung is found.
+    """
+    from ipha_toolkit.regions.lungs import lung_flags, segment_lungs
+
+    given = _foreign(files.lungs, volume)
+    if given is not None:
+        return given, (*context.flags, *lung_flags(given, volume), "foreign_mask")
+    lungs = context.segment(volume) if context.segment else segment_lungs(volume, protocol=context.protocol)
+    volume.require_same_grid(lungs)
+    return lungs, (*context.flags, *lung_flags(lungs, volume))
+
+
+def _measure_ct(files: SessionFiles, volume: Volume, context: Context) -> SessionResult:
+    from ipha_toolkit.measure.attenuation import measure_attenuation
+
+    lungs, flags = find_lungs(files, volume, context)
+    rows = measure_attenuation(volume, lungs, flags=flags, protocol=context.protocol)
+    return SessionResult(rows, {"ct_desc-lung_mask.nii.gz": lungs})
+
+
+def _measure_mr(files: SessionFiles, volume: Volume, context: Context) -> SessionResult:
+    from ipha_toolkit.image.bias import correct_bias
+    from ipha_toolkit.measure.signal import measure_signal
+    from ipha_toolkit.regions.reference import reference_flags, reference_tissue
+
+    lungs, flags = find_lungs(files, volume, context)
+    corrected = correct_bias(volume, exclude=lungs)
+    reference = _foreign(files.reference, volume)
+    if reference is None:
+        reference = reference_tissue(corrected, lungs)
+    flags = (*flags, *reference_flags(reference, lungs))
+    measured = measure_signal(volume, lungs, reference, corrected=corrected, flags=flags, protocol=context.protocol)
+    role = volume.modality
+    images = {
+        f"{role}_desc-lung_mask.nii.gz": lungs,
+        f"{role}_desc-muscle_mask.nii.gz": reference,
+        f"{role}_desc-ratio_map.nii.gz": measured.ratio.replace(meta={}),
+    }
+    return SessionResult(measured.rows, images, {f"{role}_histogram.tsv": measured.histogram})
+
+
+_MEASURE: dict[Modality, Callable[[SessionFiles, Volume, Context], SessionResult]] = {
+    Modality.CT: _measure_ct,
+    Modality.T1W: _measure_mr,
+    Modality.T2W: _measure_mr,
+}
+
+
+def _foreign(masks: dict[Modality, MaskFile], volume: Volume) -> Mask | None:
+    """The foreign mask of this image; of T1w and T2w on one grid, either serves both."""
+    assert volume.modality is not None
+    file = masks.get(volume.modality)
+    if file is not None:
+        mask = load_mask(file.path, labels=file.labels)
+        if not volume.same_grid(mask):
+            raise GridError(
+                f"{file.path}: mask is on a different grid {mask.shape} than {volume.name} {volume.shape}; resample it "
+                "to the image, nearest neighbor, and save it again"
+            )
+        return mask
+    for other in {Modality.T1W, Modality.T2W} - {volume.modality} if volume.modality in ("T1w", "T2w") else ():
+        if other in masks:
+            mask = load_mask(masks[other].path, labels=masks[other].labels)
+            return mask if volume.same_grid(mask) else None
+    return None
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """The error's text, naming the file, and for what is not ours its kind."""
+    text = str(error) if isinstance(error, IphaError) else f"{type(error).__name__}: {error}"
+    return text if path.name in text else f"{path.name}: {text}"
+
+
+def _empty() -> pd.DataFrame:
+    from ipha_toolkit.measure.rows import table
+
+    return table([])
