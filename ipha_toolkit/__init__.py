@@ -17,6 +17,10 @@ _HOME = {
     "Protocol": "protocol",
     "load": "io.images",
     "save": "io.images",
+    "analyze": "run.cohort",
+    "measure_t1": "measure.signal",
+    "measure_t2": "measure.signal",
+    "measure_attenuation": "measure.attenuation",
 }
 
 __all__ = ["__version__", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -107,7 +107,7 @@ def test_grids_differ_by_shape_place_or_spacing():
     shifted[0, 3] = 0.5
     for other in (Volume(np.zeros((2, 2, 3)), EYE), volume.replace(affine=shifted)):
         assert not volume.same_grid(other)
-        with pytest.raises(GridError, match="different grid.*resample_to"):
+        with pytest.raises(GridError, match=r"different grid.*resample_to"):
             volume.require_same_grid(other)
 
 

@@ -1,0 +1,201 @@
+import json
+
+import pytest
+
+from ipha_toolkit.errors import LayoutError
+from ipha_toolkit.io.layout import read_cohort
+
+
+def touch(root, *paths):
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(b"x")
+
+
+def messages(cohort, subject=None):
+    return [str(problem) for problem in cohort.problems if subject in (None, problem.subject)]
+
+
+def test_images_are_found_by_the_end_of_their_names(tmp_path):
+    touch(
+        tmp_path,
+        "sub-01/ses-a/anat/sub-01_ses-a_T1w.nii.gz",
+        "sub-01/ses-a/anat/sub-01_ses-a_echo-2_MEGRE.nii",
+        "sub-01/ses-a/anat/sub-01_ses-a_echo-1_MEGRE.nii",
+        "sub-01/ses-a/anat/sub-01_ses-a_echo-10_MEGRE.nii",
+        "sub-01/ses-b/ct/sub-01_ses-b_ct.nrrd",
+    )
+    first, second = read_cohort(tmp_path).sessions
+    assert list(first.images) == ["T1w"]
+    assert [path.name for path in first.echoes] == [f"sub-01_ses-a_echo-{n}_MEGRE.nii" for n in (1, 2, 10)]
+    assert second.images["ct"].name == "sub-01_ses-b_ct.nrrd"
+    assert (first.label, second.session) == ("sub-01_ses-a", "ses-b")
+
+
+def test_a_subject_may_do_without_sessions(tmp_path):
+    touch(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz")
+    (session,) = read_cohort(tmp_path).sessions
+    assert (session.session, session.label) == ("", "sub-01")
+
+
+def test_a_missing_participants_table_is_a_remark_that_stops_no_one(tmp_path):
+    touch(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz")
+    cohort = read_cohort(tmp_path)
+    assert "participants.tsv: is missing" in messages(cohort)[0]
+    assert cohort.stopped(cohort.sessions[0]) == []
+
+
+def test_controls_and_covariates_come_from_participants(tmp_path):
+    touch(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz", "sub-02/anat/sub-02_T1w.nii.gz")
+    (tmp_path / "participants.tsv").write_text("participant_id\tgroup\tage\nsub-01\tcontrol\t9\nsub-02\tiph\tn/a\n")
+    cohort = read_cohort(tmp_path)
+    assert [cohort.is_control(name) for name in ("sub-01", "sub-02", "sub-03")] == [True, False, False]
+    assert [cohort.covariate("sub-02", column) for column in ("age", "weight")] == ["", ""]
+
+
+@pytest.mark.parametrize("name", ["sub-0 1", "sub-a.b", "sub-", "sub-a_b"])
+def test_a_subject_folder_that_is_no_label_is_a_problem(tmp_path, name):
+    touch(tmp_path, f"{name}/anat/{name}_T1w.nii.gz")
+    cohort = read_cohort(tmp_path)
+    assert any("letters or digits" in text for text in messages(cohort, name))
+    assert cohort.stopped(cohort.sessions[0])
+
+
+@pytest.mark.parametrize("name", ["sub-../../etc", "../sub-01", "sub-0 1", "01"])
+def test_a_participant_id_that_is_no_label_is_a_problem(tmp_path, name):
+    touch(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz")
+    (tmp_path / "participants.tsv").write_text(f"participant_id\n{name}\nsub-01\n")
+    cohort = read_cohort(tmp_path)
+    assert any(repr(name) in text for text in messages(cohort, name))
+    assert cohort.stopped(cohort.sessions[0]) == []
+
+
+def test_a_subject_in_two_rows_is_stopped_and_others_are_not(tmp_path):
+    touch(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz", "sub-02/anat/sub-02_T1w.nii.gz")
+    (tmp_path / "participants.tsv").write_text("participant_id\tgroup\nsub-01\tcontrol\nsub-01\tiph\nsub-02\tiph\n")
+    cohort = read_cohort(tmp_path)
+    assert [bool(cohort.stopped(session)) for session in cohort.sessions] == [True, False]
+    assert "more than one row" in messages(cohort, "sub-01")[0]
+
+
+def test_subjects_that_differ_by_case_only_are_duplicates(tmp_path):
+    touch(tmp_path, "sub-a/anat/sub-a_T1w.nii.gz", "sub-A/anat/sub-A_T1w.nii.gz")
+    cohort = read_cohort(tmp_path)
+    assert all(cohort.stopped(session) for session in cohort.sessions)
+    assert "duplicate subject" in messages(cohort, "sub-a")[0]
+
+
+def test_two_images_of_one_role_stop_their_session_only(tmp_path):
+    touch(
+        tmp_path,
+        "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz",
+        "sub-01/ses-1/anat/sub-01_ses-1_run-2_T1w.nii.gz",
+        "sub-01/ses-2/anat/sub-01_ses-2_T1w.nii.gz",
+    )
+    cohort = read_cohort(tmp_path)
+    assert [bool(cohort.stopped(session)) for session in cohort.sessions] == [True, False]
+    claim = "2 images claim the role T1w: sub-01_ses-1_T1w.nii.gz, sub-01_ses-1_run-2_T1w.nii.gz; keep one"
+    assert claim in messages(cohort, "sub-01")[0]
+
+
+def test_an_image_in_another_subjects_folder_is_a_problem(tmp_path):
+    touch(tmp_path, "sub-01/ses-1/anat/sub-02_ses-1_T1w.nii.gz")
+    cohort = read_cohort(tmp_path)
+    assert "does not begin with sub-01_ses-1" in messages(cohort, "sub-01")[0]
+
+
+def test_a_file_of_unknown_role_is_a_remark(tmp_path):
+    touch(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz", "sub-01/anat/sub-01_localizer.nii.gz")
+    cohort = read_cohort(tmp_path)
+    assert any("sub-01_localizer.nii.gz: not analyzed" in text for text in messages(cohort, ""))
+    assert cohort.stopped(cohort.sessions[0]) == []
+
+
+def test_all_problems_come_at_once(tmp_path):
+    touch(
+        tmp_path,
+        "sub-0 1/anat/sub-0 1_T1w.nii.gz",
+        "sub-02/anat/sub-02_a_T1w.nii.gz",
+        "sub-02/anat/sub-02_b_T1w.nii.gz",
+        "sub-03/anat/sub-04_T1w.nii.gz",
+    )
+    text = "\n".join(messages(read_cohort(tmp_path)))
+    assert all(part in text for part in ("sub-0 1", "claim the role", "does not begin with sub-03", "participants.tsv"))
+
+
+def test_foreign_masks_are_found_by_name(tmp_path):
+    touch(
+        tmp_path,
+        "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz",
+        "sub-01/ses-1/ct/sub-01_ses-1_ct.nii.gz",
+        "derivatives/hand/sub-01/ses-1/sub-01_ses-1_T1w_desc-lung_mask.nii.gz",
+        "derivatives/hand/sub-01/ses-1/sub-01_ses-1_T1w_desc-muscle_mask.nii.gz",
+        "derivatives/ts/sub-01/ses-1/ct/sub-01_ses-1_ct_dseg.nii.gz",
+    )
+    (tmp_path / "derivatives/ts/sub-01/ses-1/ct/sub-01_ses-1_ct_dseg.tsv").write_text(
+        "index\tname\n5\tliver\n10\tlung_upper_lobe_left\n11\tLung_right\n12\tlung_vessels\n"
+    )
+    (session,) = read_cohort(tmp_path).sessions
+    assert session.lungs["T1w"].labels is None
+    assert session.lungs["ct"].labels == (10, 11)
+    assert list(session.reference) == ["T1w"]
+
+
+def test_a_mask_without_modality_belongs_to_an_only_image(tmp_path):
+    touch(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz", "derivatives/hand/sub-01/sub-01_desc-lung_mask.nii.gz")
+    (session,) = read_cohort(tmp_path).sessions
+    assert list(session.lungs) == ["T1w"]
+
+
+@pytest.mark.parametrize(
+    "names, text",
+    [
+        (["t/sub-01/sub-01_T1w_dseg.nii.gz"], "needs its label names in sub-01_T1w_dseg.tsv"),
+        (["a/sub-01/sub-01_T1w_mask.nii.gz", "b/sub-01/sub-01_T1w_mask.nii.gz"], "2 masks claim the T1w image"),
+        (["a/sub-01/sub-01_T1w_T2w_mask.nii.gz"], "cannot tell which image the mask belongs to"),
+    ],
+)
+def test_a_mask_that_cannot_be_placed_is_a_problem(tmp_path, names, text):
+    touch(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz", "sub-01/anat/sub-01_T2w.nii.gz")
+    touch(tmp_path, *(f"derivatives/{name}" for name in names))
+    assert any(text in message for message in messages(read_cohort(tmp_path), "sub-01"))
+
+
+def test_a_label_table_without_lungs_is_a_problem(tmp_path):
+    touch(tmp_path, "sub-01/ct/sub-01_ct.nii.gz", "derivatives/t/sub-01/sub-01_ct_dseg.nii.gz")
+    (tmp_path / "derivatives/t/sub-01/sub-01_ct_dseg.tsv").write_text("index\tname\n5\tliver\n")
+    assert any("no label name holds 'lung'; has liver" in text for text in messages(read_cohort(tmp_path)))
+
+
+def test_our_own_results_are_not_read_as_masks(tmp_path):
+    touch(
+        tmp_path,
+        "sub-01/anat/sub-01_T1w.nii.gz",
+        "derivatives/ipha/sub-01/sub-01_T1w_desc-lung_mask.nii.gz",
+    )
+    (tmp_path / "derivatives/ipha/dataset_description.json").write_text(
+        json.dumps({"GeneratedBy": [{"Name": "ipha_toolkit"}]})
+    )
+    assert read_cohort(tmp_path).sessions[0].lungs == {}
+
+
+@pytest.mark.parametrize(
+    "content, text",
+    [
+        (b"name,group\nsub-01,control\n", "needs a column participant_id"),
+        (b"\xff\xfe\x00\x01", "participants.tsv"),
+        (b"", "not a tab-separated table"),
+    ],
+)
+def test_a_participants_file_that_is_no_table_is_refused(tmp_path, content, text):
+    touch(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz")
+    (tmp_path / "participants.tsv").write_bytes(content)
+    with pytest.raises(LayoutError, match=text):
+        read_cohort(tmp_path)
+
+
+def test_a_folder_that_is_no_cohort_is_refused(tmp_path):
+    with pytest.raises(LayoutError, match="holds no sub-"):
+        read_cohort(tmp_path)
+    with pytest.raises(LayoutError, match="no such folder"):
+        read_cohort(tmp_path / "nowhere")

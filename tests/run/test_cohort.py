@@ -1,0 +1,291 @@
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from toys import AFFINE, put_participants, put_session, toy_ct, toy_masks, toy_mr
+
+import ipha_toolkit as ipha
+from ipha_toolkit.errors import LayoutError
+from ipha_toolkit.io.results import read_rows
+from ipha_toolkit.protocol import Protocol
+from ipha_toolkit.run.cohort import check, run
+from ipha_toolkit.terms import MEASURES, ROW_COLUMNS
+from ipha_toolkit.volume import Mask, Volume
+
+
+@pytest.fixture
+def cohort(tmp_path):
+    """Two controls and a patient, T1w and CT each, masks as of another tool."""
+    root = tmp_path / "cohort"
+    for seed, (subject, lung) in enumerate({"sub-c1": 20, "sub-c2": 22, "sub-p1": 50}.items()):
+        put_session(root, subject, "ses-1", [toy_mr(lung=lung, seed=seed), toy_ct(lung=-870 + lung, seed=seed)])
+    put_participants(root, {"sub-c1": "control", "sub-c2": "control", "sub-p1": "iph"})
+    return root
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def value(rows, subject, measure, modality="T1w", region="lung"):
+    chosen = rows.query("subject == @subject and measure == @measure and modality == @modality and region == @region")
+    return float(chosen["value"].iloc[0])
+
+
+def break_file(path):
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def test_a_cohort_becomes_one_table(cohort, tmp_path):
+    out = tmp_path / "out"
+    rows = ipha.analyze(cohort, out, progress=False)
+    assert tuple(rows.columns) == ROW_COLUMNS
+    assert set(rows["subject"]) == {"sub-c1", "sub-c2", "sub-p1"}
+    assert set(rows["measure"]) <= set(MEASURES)
+    assert (rows["unit"] == rows["measure"].map(lambda name: MEASURES[name].unit)).all()
+    assert value(rows, "sub-p1", "signal_ratio_median") == pytest.approx(50 / 80, rel=0.05)
+    assert value(rows, "sub-p1", "attenuation_mean", "ct") == pytest.approx(-820, abs=2)
+    assert value(rows, "sub-p1", "hyperintense_fraction") > 95
+    assert not rows.duplicated(["subject", "session", "modality", "region", "measure"]).any()
+    pd.testing.assert_frame_equal(read_rows(out / "measures.tsv"), rows, rtol=1e-6)
+    assert (out / "failures.tsv").read_text() == "subject\tsession\tmodality\tfile\terror\n"
+    described = json.loads((out / "measures.json").read_text())
+    assert set(described["measures"]) == set(rows["measure"])
+    assert described["flags"].keys() >= {"foreign_mask", "few_controls"}
+
+
+def test_masks_maps_and_provenance_are_kept(cohort, tmp_path):
+    run(cohort, tmp_path / "out", progress=False)
+    place = tmp_path / "out" / "sub-p1" / "ses-1"
+    ratio = ipha.load(place / "sub-p1_ses-1_T1w_desc-ratio_map.nii.gz", modality="T1w")
+    assert np.median(ratio.array[toy_masks()[0].array]) == pytest.approx(50 / 80, rel=0.05)
+    source = json.loads((place / "provenance.json").read_text())
+    assert "sub-p1/ses-1/anat/sub-p1_ses-1_T1w.nii.gz" in source["inputs"]
+    assert all(len(digest) == 64 for digest in source["inputs"].values())
+    assert source["versions"]["numpy"] == np.__version__
+    assert source["protocol"]["settings"]["attenuation"]["consolidation_hu"] == -300
+
+
+def test_running_again_measures_nothing_and_changes_nothing(cohort, tmp_path):
+    first = run(cohort, tmp_path / "out", progress=False)
+    before = contents(tmp_path / "out")
+    again = run(cohort, tmp_path / "out", progress=False)
+    assert (first.measured, again.measured, again.skipped) == (3, 0, 3)
+    assert contents(tmp_path / "out") == before
+
+
+def test_what_changed_is_measured_anew_and_nothing_else(cohort, tmp_path):
+    run(cohort, tmp_path / "out", progress=False)
+    put_session(cohort, "sub-p1", "ses-1", [toy_mr(lung=40, seed=9)])
+    again = run(cohort, tmp_path / "out", progress=False)
+    assert (again.measured, again.skipped) == (1, 2)
+    assert value(again.rows, "sub-p1", "signal_ratio_median") == pytest.approx(0.5, rel=0.05)
+    other = Protocol.from_toml("[attenuation]\nconsolidation_hu = -200\n")
+    assert run(cohort, tmp_path / "out", protocol=other, progress=False).measured == 3
+
+
+def test_adding_a_control_redoes_the_second_pass_only(cohort, tmp_path):
+    run(cohort, tmp_path / "out", progress=False)
+    before = json.loads((tmp_path / "out" / "reference.json").read_text())
+    put_session(cohort, "sub-c3", "ses-1", [toy_mr(lung=30, seed=7)])
+    put_participants(cohort, {"sub-c1": "control", "sub-c2": "control", "sub-c3": "control", "sub-p1": "iph"})
+    again = run(cohort, tmp_path / "out", progress=False)
+    after = json.loads((tmp_path / "out" / "reference.json").read_text())
+    assert (again.measured, again.skipped) == (1, 3)
+    assert after["controls"] == ["sub-c1", "sub-c2", "sub-c3"]
+    assert after["digest"] != before["digest"]
+    assert after["thresholds"]["T1w"] > before["thresholds"]["T1w"]
+
+
+def test_one_broken_image_stops_neither_its_session_nor_the_cohort(cohort, tmp_path):
+    break_file(cohort / "sub-c2/ses-1/anat/sub-c2_ses-1_T1w.nii.gz")
+    analysis = run(cohort, tmp_path / "out", progress=False)
+    assert [(f["subject"], f["modality"]) for f in analysis.failures] == [("sub-c2", "T1w")]
+    assert "sub-c2_ses-1_T1w.nii.gz: " in analysis.failures[0]["error"]
+    rows = analysis.rows
+    assert set(rows["subject"]) == {"sub-c1", "sub-c2", "sub-p1"}
+    assert set(rows.loc[rows["subject"] == "sub-c2", "modality"]) == {"ct"}
+    listed = pd.read_csv(tmp_path / "out" / "failures.tsv", sep="\t")
+    assert len(listed) == 1
+
+
+def test_a_mended_file_is_taken_up_by_the_next_run(cohort, tmp_path):
+    path = cohort / "sub-c2/ses-1/anat/sub-c2_ses-1_T1w.nii.gz"
+    whole = path.read_bytes()
+    break_file(path)
+    run(cohort, tmp_path / "out", progress=False)
+    path.write_bytes(whole)
+    again = run(cohort, tmp_path / "out", progress=False)
+    assert (again.measured, again.skipped, again.failures) == (1, 2, [])
+
+
+def test_a_session_that_broke_leaves_no_old_results(cohort, tmp_path):
+    run(cohort, tmp_path / "out", progress=False)
+    for path in (cohort / "sub-p1/ses-1").rglob("*.nii.gz"):
+        break_file(path)
+    again = run(cohort, tmp_path / "out", progress=False)
+    assert "sub-p1" not in set(again.rows["subject"])
+    assert len(again.failures) == 2
+
+
+def test_workers_give_the_same_results(cohort, tmp_path):
+    run(cohort, tmp_path / "one", progress=False)
+    run(cohort, tmp_path / "two", workers=2, progress=False)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def dies(volume):
+    """A segmenter that takes its whole process down, as running out of memory does."""
+    if volume.array.max() > 3000:
+        os._exit(9)
+    return toy_masks()[0]
+
+
+def test_a_worker_that_dies_fails_its_session_only(cohort, tmp_path):
+    for path in (cohort / "derivatives").rglob("*ct_desc-lung_mask.nii.gz"):
+        path.unlink()
+    ct = toy_ct()
+    array = ct.array.copy()
+    array[0, 0, 0] = 5000
+    put_session(cohort, "sub-c1", "ses-1", [ct.replace(array=array)], masks=False)
+    analysis = run(cohort, tmp_path / "out", workers=2, segment=dies, progress=False)
+    assert [failure["subject"] for failure in analysis.failures] == ["sub-c1"]
+    assert "worker process died" in analysis.failures[0]["error"]
+    assert set(analysis.rows["subject"]) == {"sub-c2", "sub-p1"}
+
+
+def whole_box(volume):
+    return Mask(np.asarray(toy_masks()[0].array), AFFINE)
+
+
+def test_a_callable_finds_the_lungs_where_no_mask_is_given(cohort, tmp_path):
+    for path in (cohort / "derivatives").rglob("*_ct_desc-lung_mask.nii.gz"):
+        path.unlink()
+    rows = run(cohort, tmp_path / "out", segment=whole_box, progress=False).rows
+    found = rows.query("modality == 'ct' and measure == 'lung_volume' and region == 'lung'")
+    assert found["value"].tolist() == pytest.approx([toy_masks()[0].volume_ml] * 3)
+    assert not found["flag"].str.contains("foreign").any()
+
+
+def test_a_segmenter_that_answers_on_another_grid_is_a_failure(cohort, tmp_path):
+    for path in (cohort / "derivatives").rglob("*_ct_desc-lung_mask.nii.gz"):
+        path.unlink()
+    analysis = run(cohort, tmp_path / "out", segment=lambda v: Mask(np.ones((2, 2, 2), bool), AFFINE), progress=False)
+    assert len(analysis.failures) == 3
+    assert "different grid" in analysis.failures[0]["error"]
+
+
+def test_a_foreign_mask_on_another_grid_is_a_failure_that_names_it(cohort, tmp_path):
+    path = cohort / "derivatives/hand/sub-p1/ses-1/sub-p1_ses-1_ct_desc-lung_mask.nii.gz"
+    ipha.save(Mask(np.ones((4, 4, 4), bool), AFFINE), path)
+    analysis = run(cohort, tmp_path / "out", progress=False)
+    assert (
+        "sub-p1_ses-1_ct_desc-lung_mask.nii.gz: mask is on a different grid (4, 4, 4)" in analysis.failures[0]["error"]
+    )
+
+
+def test_t2w_without_t1w_and_no_participants_are_fine(tmp_path):
+    put_session(tmp_path / "in", "sub-1", "ses-1", [toy_mr("T2w")])
+    analysis = run(tmp_path / "in", tmp_path / "out", progress=False)
+    assert analysis.failures == []
+    fraction = analysis.rows.query("measure == 'hypointense_fraction'")
+    assert set(fraction["flag"].str.contains("no_controls")) == {True}
+
+
+def test_some_missing_voxels_do_not_matter(tmp_path):
+    volume = toy_mr()
+    array = volume.array.copy()
+    array[::7, ::5, ::3] = np.nan
+    put_session(tmp_path / "in", "sub-1", "ses-1", [volume.replace(array=array)])
+    rows = run(tmp_path / "in", tmp_path / "out", progress=False).rows
+    assert value(rows, "sub-1", "signal_ratio_median") == pytest.approx(0.25, rel=0.06)
+
+
+def test_children_are_flagged(tmp_path):
+    put_session(tmp_path / "in", "sub-1", "ses-1", [toy_ct()])
+    (tmp_path / "in" / "participants.tsv").write_text("participant_id\tage\nsub-1\t7\n")
+    rows = run(tmp_path / "in", tmp_path / "out", progress=False).rows
+    assert rows["flag"].str.contains("child").all()
+
+
+def test_results_do_not_go_where_other_files_are(cohort, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(LayoutError, match="holds files that are not results"):
+        run(cohort, tmp_path / "mine", progress=False)
+    with pytest.raises(LayoutError, match="is the cohort folder itself"):
+        run(cohort, cohort, progress=False)
+    with pytest.raises(LayoutError, match="is a file"):
+        run(cohort, tmp_path / "mine" / "thesis.txt", progress=False)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_results_may_lie_in_the_cohorts_derivatives(cohort):
+    out = cohort / "derivatives" / "ipha"
+    first = run(cohort, out, progress=False)
+    assert run(cohort, out, progress=False).skipped == 3
+    assert len(first.failures) == 0
+
+
+def test_a_run_that_was_cut_short_leaves_no_half_session(cohort, tmp_path, monkeypatch):
+    from ipha_toolkit.io import results
+
+    out = tmp_path / "out"
+    real = results.save
+
+    def stops(image, path):
+        if "ratio" in Path(path).name and "sub-c2" in str(path):
+            raise KeyboardInterrupt
+        real(image, path)
+
+    monkeypatch.setattr(results, "save", stops)
+    with pytest.raises(KeyboardInterrupt):
+        run(cohort, out, progress=False)
+    assert not (out / "sub-c2" / "ses-1").exists()
+    monkeypatch.undo()
+    again = run(cohort, out, progress=False)
+    assert (again.measured, again.skipped) == (2, 1)
+    assert not list(out.rglob(".draft*"))
+
+
+def test_a_disk_that_is_full_is_a_failure_of_that_session(cohort, tmp_path, monkeypatch):
+    from ipha_toolkit.io import results
+
+    real = results.save
+
+    def full(image, path):
+        if "sub-c2" in str(path):
+            raise OSError(28, "No space left on device")
+        real(image, path)
+
+    monkeypatch.setattr(results, "save", full)
+    analysis = run(cohort, tmp_path / "out", progress=False)
+    assert "No space left" in analysis.failures[0]["error"]
+    assert set(analysis.rows["subject"]) == {"sub-c1", "sub-p1"}
+
+
+@pytest.mark.parametrize("workers", [0, -2])
+def test_workers_need_to_be_one_or_more(cohort, tmp_path, workers):
+    with pytest.raises(ValueError, match="1 or more"):
+        run(cohort, tmp_path / "out", workers=workers)
+
+
+def test_check_reports_images_and_every_problem_at_once(cohort):
+    break_file(cohort / "sub-c2/ses-1/anat/sub-c2_ses-1_T1w.nii.gz")
+    ipha.save(
+        Mask(np.ones((4, 4, 4), bool), AFFINE),
+        cohort / "derivatives/hand/sub-p1/ses-1/sub-p1_ses-1_ct_desc-lung_mask.nii.gz",
+    )
+    ipha.save(
+        Volume(np.arange(8.0).reshape(2, 2, 2), AFFINE), cohort / "sub-c1/ses-1/anat/sub-c1_ses-1_acq-b_T1w.nii.gz"
+    )
+    report = check(cohort, progress=False)
+    text = "\n".join(map(str, report.problems))
+    assert len(report.sessions) == 6
+    assert len(report.stopping) == 3
+    for part in ("sub-c2_ses-1_T1w.nii.gz: not a NIfTI|truncated", "different grid", "claim the role T1w"):
+        assert any(option in text for option in part.split("|")), part
+    assert (report.sessions["image"] == "cannot be used").sum() == 2
