@@ -59,7 +59,7 @@ def test_one_control_or_none_gives_no_distance():
 
 def test_the_hyperintense_threshold_comes_from_the_other_controls():
     histograms = [histogram("sub-a", 0.2), histogram("sub-b", 0.2), histogram("sub-c", 0.6), histogram("sub-p", 0.4)]
-    rows, reference = against_controls(rows_of({s: -800 for s in ("sub-a", "sub-b", "sub-c", "sub-p")}), histograms,
+    rows, reference = against_controls(rows_of(dict.fromkeys(("sub-a", "sub-b", "sub-c", "sub-p"), -800)), histograms,
                                        ["sub-a", "sub-b", "sub-c"])  # fmt: skip
     fraction = {s: score(rows, s, "hyperintense_fraction") for s in ("sub-a", "sub-c", "sub-p")}
     assert fraction["sub-c"]["value"] == pytest.approx(100)  # its own brightness does not excuse it
@@ -77,7 +77,9 @@ def test_without_controls_the_fallback_is_flagged():
 
 def test_t2w_counts_what_is_darker_than_controls():
     histograms = [histogram("sub-a", 0.3, "T2w"), histogram("sub-b", 0.3, "T2w"), histogram("sub-p", 0.1, "T2w")]
-    rows, _ = against_controls(rows_of({s: -800 for s in ("sub-a", "sub-b", "sub-p")}), histograms, ["sub-a", "sub-b"])
+    rows, _ = against_controls(
+        rows_of(dict.fromkeys(("sub-a", "sub-b", "sub-p"), -800)), histograms, ["sub-a", "sub-b"]
+    )
     assert score(rows, "sub-p", "hypointense_fraction")["value"] == pytest.approx(100)
 
 
