@@ -1,0 +1,318 @@
+"""Find the lungs in chest CT and MRI, without learned weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ipha_toolkit.errors import ImageError
+from ipha_toolkit.image.geometry import block_factors, block_mean, bounding_box, enlarge
+from ipha_toolkit.protocol import DEFAULT, Protocol
+from ipha_toolkit.regions.zones import split_left_right
+from ipha_toolkit.terms import Modality
+from ipha_toolkit.volume import BoolArray, FloatArray, Mask, Volume
+
+_MR = (Modality.T1W, Modality.T2W, Modality.MEGRE)
+_PLAUSIBLE_ML = (60.0, 9000.0)
+_ONE_LUNG_SHARE = 0.05
+
+_CT_SPACING_MM = 2.5
+_AIR_HU = -350.0
+_OUTSIDE_HU = -920.0
+_AIRWAY_HU = -930.0
+
+_MR_SPACING_MM = 3.0
+
+
+def segment_lungs(volume: Volume, *, protocol: Protocol = DEFAULT) -> Mask:
+    """Find the lungs.
+
+    Parameters
+    ----------
+    volume : Volume
+        CT in HU, or T1w, T2w, multi-echo gradient echo (its first echo) with the lungs darker than what is around them.
+        Any orientation, a whole chest or a part, also one slice.
+    protocol : Protocol
+        ``lungs.vessels``: keep pulmonary vessels in a CT mask.
+
+    Returns
+    -------
+    Mask
+        Both lungs on the volume's grid; trachea and main bronchi are left out.
+
+    Raises
+    ------
+    ImageError
+        Where no lung is found, or the modality is none that lungs are looked for in.
+
+    Notes
+    -----
+    CT: air enclosed by the body, its airways removed, is closed over vessels and over consolidation on the costal side.
+    MRI: dark space enclosed by tissue, cut where the signal passes halfway from lung to the tissue beside it. Deterministic.
+    """
+    canonical = volume.to_ras()
+    if volume.modality == Modality.CT:
+        lungs = _segment_ct(canonical, protocol)
+    elif volume.modality in _MR:
+        lungs = _segment_mr(canonical)
+    else:
+        raise ImageError(
+            f"{volume.name or 'volume'}: lungs are found in ct, T1w, T2w and MEGRE, not in "
+            f"{volume.modality or 'an image without modality'}; pass a lung mask, or modality= to load"
+        )
+    if canonical is volume:
+        return lungs
+    from ipha_toolkit.image.geometry import resample_to
+
+    return resample_to(lungs, volume, order=0)
+
+
+def lung_flags(lungs: Mask, image: Volume) -> list[str]:
+    """Flags of a lung mask, our own or foreign, on the image it was made for.
+
+    Returns
+    -------
+    list of str
+        Codes of :data:`ipha_toolkit.terms.FLAGS`: ``single_slice`` (the image has one), ``one_lung`` (one side holds under
+        5 % of the mask), ``cut_field_of_view`` (lungs on the border of the image), ``implausible_lung_volume`` (not within
+        60 mL, an infant's, to 9 L; not asked of one slice).
+    """
+    image.require_same_grid(lungs)
+    if not lungs.n_voxels:
+        raise ImageError(f"{lungs.name or 'lung mask'}: is empty for {image.name or 'volume'}: no lung to measure")
+    flags = ["single_slice"] if min(lungs.shape) == 1 else []
+    left, right = split_left_right(lungs)
+    if min(left.n_voxels, right.n_voxels) < _ONE_LUNG_SHARE * lungs.n_voxels:
+        flags.append("one_lung")
+    if _is_cut(lungs, image):
+        flags.append("cut_field_of_view")
+    if min(lungs.shape) > 1 and not _PLAUSIBLE_ML[0] <= lungs.volume_ml <= _PLAUSIBLE_ML[1]:
+        flags.append("implausible_lung_volume")
+    return flags
+
+
+def _is_cut(lungs: Mask, image: Volume) -> bool:
+    """Whether more than 1 cm2 of lung lies on a border of the image (axes of one voxel aside)."""
+    for axis in range(3):
+        if lungs.shape[axis] == 1:
+            continue
+        area = np.prod([s for a, s in enumerate(lungs.spacing_mm) if a != axis])
+        for end in (0, -1):
+            if np.count_nonzero(lungs.array.take(end, axis)) * area > 100.0:
+                return True
+    return False
+
+
+# ---------------------------------------------------------------------------------------------------------- CT
+
+
+def _segment_ct(ct: Volume, protocol: Protocol) -> Mask:
+    factors = block_factors(ct, _CT_SPACING_MM)
+    hu = block_mean(np.nan_to_num(ct.array, nan=-1000.0), factors)
+    spacing = _coarse_spacing(ct, factors)
+    air = hu < _AIR_HU
+    candidates = _enclosed_air(air, hu, spacing)
+    airways = _airways(candidates, hu, spacing)
+    lungs = _lung_pieces(candidates & ~airways, spacing)
+    if not lungs.any():
+        raise _no_lung(ct, "no aerated lung (air from -920 to -350 HU enclosed by the body)", hu)
+    closed = _closed(lungs, spacing, 8.0) & ~airways
+    fine = enlarge(closed.astype(np.float32), factors, ct.shape) >= 0.5
+    if not protocol.lungs.vessels:
+        from ipha_toolkit.regions.vessels import segment_vessels
+
+        fine &= ~segment_vessels(ct, Mask(fine, ct.affine), protocol=protocol).array
+    return Mask(fine, ct.affine, name="lungs")
+
+
+def _coarse_spacing(image: Volume, factors: tuple[int, int, int]) -> npt.NDArray[np.float64]:
+    return np.array(image.spacing_mm) * factors
+
+
+def _enclosed_air(air: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float64]) -> BoolArray:
+    """Air spaces inside the body: neither room air (lighter, or open to the sides) nor the mattress."""
+    from scipy import ndimage
+
+    labels, count = ndimage.label(air)
+    if not count:
+        return air
+    body = _largest(ndimage.binary_opening(np.pad(~air, 2, mode="edge"), _ball(1))[2:-2, 2:-2, 2:-2] if min(air.shape) > 1 else ~air)
+    walls = np.zeros(air.shape, np.uint8)
+    for axis in (0, 1):
+        walls += np.logical_or.accumulate(body, axis)
+        walls += np.flip(np.logical_or.accumulate(np.flip(body, axis), axis), axis)
+    index = np.arange(count + 1)
+    size = np.bincount(labels.ravel(), minlength=count + 1)
+    enclosure = np.bincount(labels.ravel(), walls.ravel(), count + 1) / np.maximum(size, 1)
+    level = np.bincount(labels.ravel(), hu.ravel(), count + 1) / np.maximum(size, 1)
+    keep = (enclosure >= 2.7) & ((level > _OUTSIDE_HU) | (enclosure > 3.5)) & (index > 0)
+    return np.asarray(keep[labels])
+
+
+def _airways(candidates: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float64]) -> BoolArray:
+    """Trachea and main bronchi: a long lumen of pure air near the middle, with its wall."""
+    from scipy import ndimage
+
+    lumen, count = ndimage.label(candidates & (hu < _AIRWAY_HU))
+    airways = np.zeros(candidates.shape, bool)
+    voxel_ml = spacing.prod() / 1000
+    i, j, _ = np.nonzero(candidates)
+    if not len(i):
+        return airways
+    low, high = np.quantile(i, [0.01, 0.99])
+    for index, where in enumerate(ndimage.find_objects(lumen), 1):
+        piece = lumen[where] == index
+        center = where[0].start + np.nonzero(piece)[0].mean()
+        tall = (where[2].stop - where[2].start) * spacing[2]
+        central = low + 0.3 * (high - low) < center < low + 0.7 * (high - low)
+        if central and tall >= 25.0 and 1.0 < piece.sum() * voxel_ml < 150.0:
+            airways[where] |= piece
+    return np.asarray(_dilated(airways, spacing, 3.0) & (hu < _AIR_HU + 200)) if airways.any() else airways
+
+
+def _lung_pieces(mask: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArray:
+    """Pieces at least 3 % of the largest."""
+    from scipy import ndimage
+
+    labels, count = ndimage.label(mask)
+    if not count:
+        return mask
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    enough = 5.0 if min(mask.shape) > 1 else 0.5
+    return np.asarray(((sizes >= 0.03 * sizes.max()) & (sizes * spacing.prod() / 1000 > enough))[labels])
+
+
+# ---------------------------------------------------------------------------------------------------------- MRI
+
+
+def _segment_mr(volume: Volume) -> Mask:
+    from scipy import ndimage
+
+    from ipha_toolkit.image.bias import correct_bias
+
+    factors = block_factors(volume, _MR_SPACING_MM)
+    spacing = _coarse_spacing(volume, factors)
+    affine = volume.affine.copy()
+    affine[:3, :3] *= factors
+    small = volume.replace(array=block_mean(np.nan_to_num(volume.array), factors), affine=affine)
+    signal = correct_bias(small).array
+    sigma = [0.7 if n > 1 else 0 for n in signal.shape]
+    smooth = ndimage.gaussian_filter(signal, sigma)
+    dark = smooth < _log_otsu(smooth)
+    core = _enclosed_dark(dark, spacing)
+    if not core.any():
+        raise _no_lung(volume, "no dark space enclosed by brighter tissue", signal)
+    score = _half_way(smooth, core, dark, spacing)
+    near = _dilated(core, spacing, 8.0)
+    lungs = _opened(near & (score > 0), spacing, 3.0)
+    lungs = _lung_pieces(lungs, spacing)
+    closed = _closed(lungs, spacing, 4.0)
+    score = np.where(closed & ~lungs, np.maximum(score, 0.25), np.where(closed, score, np.minimum(score, -0.25)))
+    fine = enlarge(score.astype(np.float32), factors, volume.shape) > 0
+    return Mask(fine, volume.affine, name="lungs")
+
+
+def _log_otsu(signal: FloatArray) -> float:
+    from skimage.filters import threshold_otsu
+
+    top = float(np.percentile(signal, 98))
+    logs = np.log(np.clip(signal, 0.02 * top, top))
+    return float(np.exp(threshold_otsu(logs)))
+
+
+def _enclosed_dark(dark: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArray:
+    """Large dark spaces between tissue on the left and tissue on the right."""
+    from scipy import ndimage
+
+    opened = _opened(dark, spacing, 4.0)
+    labels, count = ndimage.label(opened)
+    if not count:
+        return opened
+    sides = np.logical_or.accumulate(~dark, 0) & np.logical_or.accumulate(~dark[::-1], 0)[::-1]
+    size = np.bincount(labels.ravel(), minlength=count + 1)
+    enclosed = np.bincount(labels.ravel(), sides.ravel(), count + 1) / np.maximum(size, 1)
+    open_ends = np.unique(np.concatenate([labels[0].ravel(), labels[-1].ravel()]))
+    size = np.where(enclosed > 0.9, size, 0)
+    size[open_ends] = 0
+    size[0] = 0
+    if not size.max():
+        return np.zeros(dark.shape, bool)
+    largest = labels == size.argmax()
+    heights = np.nonzero(largest)[2]
+    bottom = np.quantile(heights, 0.2)
+    level = np.bincount(labels.ravel(), np.broadcast_to(np.arange(dark.shape[2]), dark.shape).ravel(), count + 1)
+    level = level / np.maximum(np.bincount(labels.ravel(), minlength=count + 1), 1)
+    keep = (size >= 0.05 * size.max()) & (level >= bottom - 1)
+    keep[size.argmax()] = True
+    return np.asarray(keep[labels])
+
+
+def _half_way(smooth: FloatArray, core: BoolArray, dark: BoolArray, spacing: npt.NDArray[np.float64]) -> FloatArray:
+    """Positive where the signal is nearer to the lung than to the tissue around; 0.5 at the lung's level."""
+    from scipy import ndimage
+
+    inner = float(np.median(smooth[core]))
+    tissue = ~dark & ~core
+    top = np.percentile(smooth[_dilated(core, spacing, 15.0) & tissue], 50)
+    sigma = [10.0 / s if n > 1 else 0 for s, n in zip(spacing, smooth.shape, strict=True)]
+    weight = ndimage.gaussian_filter(tissue.astype(np.float32), sigma)
+    local = ndimage.gaussian_filter(np.where(tissue, np.minimum(smooth, 1.5 * top), 0), sigma)
+    outer = (local + 0.02 * top) / (weight + 0.02)
+    return np.asarray(0.5 - (smooth - inner) / np.maximum(outer - inner, 1e-6 * top + 1e-12), np.float32)
+
+
+# -------------------------------------------------------------------------------------------------- morphology
+
+
+def _ball(radius: int) -> BoolArray:
+    grid = np.ogrid[-radius : radius + 1, -radius : radius + 1, -radius : radius + 1]
+    return np.asarray(grid[0] ** 2 + grid[1] ** 2 + grid[2] ** 2 <= radius**2)
+
+
+def _largest(mask: BoolArray) -> BoolArray:
+    from scipy import ndimage
+
+    labels, count = ndimage.label(mask)
+    if not count:
+        return mask
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return np.asarray(labels == sizes.argmax())
+
+
+def _distance(mask: BoolArray, spacing: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Distance in mm to the nearest False voxel inside the array."""
+    from scipy import ndimage
+
+    if mask.all():
+        return np.full(mask.shape, np.inf)
+    return np.asarray(ndimage.distance_transform_edt(mask, sampling=spacing))
+
+
+def _dilated(mask: BoolArray, spacing: npt.NDArray[np.float64], radius_mm: float) -> BoolArray:
+    return np.asarray(_distance(~mask, spacing) <= radius_mm)
+
+
+def _opened(mask: BoolArray, spacing: npt.NDArray[np.float64], radius_mm: float) -> BoolArray:
+    core = _distance(mask, spacing) > radius_mm
+    return np.asarray(mask & _dilated(core, spacing, radius_mm)) if core.any() else core
+
+
+def _closed(mask: BoolArray, spacing: npt.NDArray[np.float64], radius_mm: float) -> BoolArray:
+    reach = [int(np.ceil(radius_mm / s)) + 1 if n > 1 else 0 for s, n in zip(spacing, mask.shape, strict=True)]
+    padded = np.pad(mask, [(r, r) for r in reach], mode="edge")
+    grown = _dilated(padded, spacing, radius_mm)
+    shrunk = _distance(grown, spacing) > radius_mm
+    inner = tuple(slice(r, r + n) for r, n in zip(reach, mask.shape, strict=True))
+    return np.asarray(mask | shrunk[inner])
+
+
+def _no_lung(volume: Volume, seen: str, values: npt.NDArray[Any]) -> ImageError:
+    low, middle, high = np.percentile(values, [1, 50, 99])
+    return ImageError(
+        f"{volume.name or 'volume'}: no lung found: {seen}; signal 1st, 50th, 99th percentile {low:.4g}, {middle:.4g}, "
+        f"{high:.4g}. Does the image show the chest, with modality {volume.modality} right? Else pass a lung mask"
+    )
