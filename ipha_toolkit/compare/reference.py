@@ -98,9 +98,13 @@ def pooled_quantile(counts: Iterable[npt.ArrayLike], quantile: float) -> float:
     shares = [np.asarray(c, float) / np.sum(c) for c in counts if np.sum(c) > 0]
     if not shares:
         return np.nan
-    cumulative = np.concatenate([[0.0], np.cumsum(np.mean(shares, axis=0)[:-1])])
-    rising = np.concatenate([[True], np.diff(cumulative) > 0])
-    return float(np.interp(quantile, cumulative[rising], BIN_EDGES[:-1][rising]))
+    share = np.mean(shares, axis=0)[:-1]  # what lies beyond the last edge has no place inside a bin
+    cumulative = np.cumsum(share)
+    bin_ = int(np.searchsorted(cumulative, quantile))
+    if bin_ == share.size:
+        return float(BIN_EDGES[-2])
+    inside = (quantile - cumulative[bin_] + share[bin_]) / share[bin_] if share[bin_] > 0 else 0.0
+    return float(BIN_EDGES[bin_] + inside * (BIN_EDGES[bin_ + 1] - BIN_EDGES[bin_]))
 
 
 def _threshold(

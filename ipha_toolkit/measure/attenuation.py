@@ -10,7 +10,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numba
 import numpy as np
@@ -26,8 +29,7 @@ from ipha_toolkit.volume import Mask, Volume
 
 _FIRST_BIN_HU = -2048
 _N_BINS = 8192
-_CHUNKS = 16
-_SHIFT_HU = -500.0
+_N_CHUNKS = 8
 PERCENTILES = (5, 10, 25, 50, 75, 90, 95)
 
 
@@ -80,17 +82,20 @@ def attenuation_statistics(
     chosen = np.ones(array.shape, bool) if inside is None else np.ascontiguousarray(inside, bool).ravel()
     if chosen.shape != array.shape:
         raise ValueError(f"inside has {chosen.size} voxels, values {array.size}; both need one shape")
-    low, high = hu_range or (-np.inf, np.inf)
+    low, high = (np.float32(limit) for limit in hu_range or (-np.inf, np.inf))
     limits = np.asarray(cuts, np.float32)
-    sums, extremes, histograms, below = _accumulate(array, chosen, np.float32(low), np.float32(high), limits)
+    shift = _some_value(array, chosen)
+    chunks = [(array[part], chosen[part], low, high) for part in _chunks(array.size)]
+    parts = _threaded(_accumulate, [(*chunk, shift, limits) for chunk in chunks])
+    sums, extremes, histograms, below = (np.array(part) for part in zip(*parts, strict=True))
     n = int(sums[:, 0].sum())
     ranks = {f"p{percentile:g}": percentile / 100 * max(n - 1, 0) for percentile in percentiles}
     if n == 0:
         names = ("mean", "sd", "variance", "skewness", "excess_kurtosis", "minimum", "maximum", *ranks)
         return {"n_voxels": 0} | dict.fromkeys((*names, *(f"below_{cut:g}" for cut in cuts)), np.nan)
-    result = {"n_voxels": n} | _moments(sums.sum(axis=0))
+    result = {"n_voxels": n} | _moments(sums.sum(axis=0), shift)
     result |= {"minimum": float(extremes[:, 0].min()), "maximum": float(extremes[:, 1].max())}
-    ordered = _order_statistics(array, chosen, (low, high), histograms, list(ranks.values()))
+    ordered = _order_statistics(chunks, histograms, list(ranks.values()))
     result |= dict(zip(ranks, ordered, strict=True))
     return result | {f"below_{cut:g}": float(count) / n for cut, count in zip(cuts, below.sum(axis=0), strict=True)}
 
@@ -232,7 +237,7 @@ def _require_hu(ct: Volume) -> None:
         )
 
 
-def _moments(sums: npt.NDArray[np.float64]) -> dict[str, float]:
+def _moments(sums: npt.NDArray[np.float64], shift: float) -> dict[str, float]:
     """Central moments of the population from power sums about the shift."""
     n, *powers = sums
     a, b, c, d = (power / n for power in powers)
@@ -241,7 +246,7 @@ def _moments(sums: npt.NDArray[np.float64]) -> dict[str, float]:
     fourth = d - 4 * a * c + 6 * a * a * b - 3 * a**4
     flat = variance <= 1e-12 * max(b, 1.0)
     return {
-        "mean": float(a + _SHIFT_HU),
+        "mean": float(a + shift),
         "sd": float(np.sqrt(variance)),
         "variance": float(variance),
         "skewness": 0.0 if flat else float(third / variance**1.5),
@@ -250,11 +255,7 @@ def _moments(sums: npt.NDArray[np.float64]) -> dict[str, float]:
 
 
 def _order_statistics(
-    array: npt.NDArray[np.float32],
-    chosen: npt.NDArray[np.bool_],
-    limits: tuple[float, float],
-    histograms: npt.NDArray[np.int64],
-    ranks: Sequence[float],
+    chunks: list[tuple[Any, ...]], histograms: npt.NDArray[np.int64], ranks: Sequence[float]
 ) -> list[float]:
     """Values at fractional ranks: the 1-HU histogram says where to look, the voxels there are sorted."""
     if not ranks:
@@ -264,11 +265,32 @@ def _order_statistics(
     bins = np.searchsorted(cumulative, whole, side="right")
     wanted = np.zeros(_N_BINS, bool)
     wanted[bins] = True
-    starts = np.concatenate([[0], np.cumsum(histograms[:, wanted].sum(axis=1))])
-    found = np.sort(_gather(array, chosen, np.float32(limits[0]), np.float32(limits[1]), wanted, starts))
+    counts = histograms[:, wanted].sum(axis=1)
+    gathered = _threaded(_gather, [(*chunk, wanted, n) for chunk, n in zip(chunks, counts, strict=True)])
+    found = np.sort(np.concatenate(gathered))
     skipped = np.concatenate([[0], np.cumsum(np.where(wanted, 0, histograms.sum(axis=0)))])
     at = {int(rank): float(found[rank - skipped[b]]) for rank, b in zip(whole, bins, strict=True)}
     return [at[int(np.floor(r))] + float(r - np.floor(r)) * (at[int(np.ceil(r))] - at[int(np.floor(r))]) for r in ranks]
+
+
+def _some_value(array: npt.NDArray[np.float32], chosen: npt.NDArray[np.bool_]) -> float:
+    """A finite value inside, about which power sums lose no digits."""
+    step = max(1, chosen.size // 10_000)
+    sampled = np.flatnonzero(chosen[::step]) * step
+    near = array[sampled if sampled.size else [int(np.argmax(chosen))]] if chosen.size else array
+    near = near[np.isfinite(near)]
+    return float(np.median(near)) if near.size else 0.0
+
+
+def _chunks(size: int) -> list[slice]:
+    """As many parts on every machine, so that sums are the same to the last digit."""
+    return [slice(k * size // _N_CHUNKS, (k + 1) * size // _N_CHUNKS) for k in range(_N_CHUNKS)]
+
+
+def _threaded(function: Callable[..., Any], arguments: list[tuple[Any, ...]]) -> list[Any]:
+    """Run a compiled kernel, which holds no lock, on every chunk at once."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(lambda given: function(*given), arguments))
 
 
 @numba.njit(cache=True, inline="always")
@@ -276,46 +298,36 @@ def _bin(value: np.float32) -> int:  # pragma: no cover - compiled
     return min(max(int(np.floor(value)) - _FIRST_BIN_HU, 0), _N_BINS - 1)
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
-def _accumulate(array, chosen, low, high, cuts):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    sums = np.zeros((_CHUNKS, 5))
-    extremes = np.empty((_CHUNKS, 2))
-    histograms = np.zeros((_CHUNKS, _N_BINS), np.int64)
-    below = np.zeros((_CHUNKS, cuts.size), np.int64)
-    for chunk in numba.prange(_CHUNKS):
-        n, s1, s2, s3, s4 = 0, 0.0, 0.0, 0.0, 0.0
-        smallest, largest = np.inf, -np.inf
-        for index in range(chunk * array.size // _CHUNKS, (chunk + 1) * array.size // _CHUNKS):
-            if not chosen[index]:
-                continue
-            value = array[index]
-            if not (value >= low and value <= high):
-                continue
-            x = value - _SHIFT_HU
-            n += 1
-            s1 += x
-            s2 += x * x
-            s3 += x * x * x
-            s4 += x * x * x * x
-            smallest = min(smallest, value)
-            largest = max(largest, value)
-            histograms[chunk, _bin(value)] += 1
-            for c in range(cuts.size):
-                below[chunk, c] += value < cuts[c]
-        sums[chunk] = np.array([n, s1, s2, s3, s4])
-        extremes[chunk, 0], extremes[chunk, 1] = smallest, largest
-    return sums, extremes, histograms, below
+@numba.njit(cache=True, nogil=True)
+def _accumulate(array, chosen, low, high, shift, cuts):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    sums, extremes = np.zeros(5), np.array([np.inf, -np.inf])
+    histogram, below = np.zeros(_N_BINS, np.int64), np.zeros(cuts.size, np.int64)
+    for index in range(array.size):
+        value = array[index]
+        if not (chosen[index] and value >= low and value <= high):
+            continue
+        x = value - shift
+        square = x * x
+        sums[0] += 1
+        sums[1] += x
+        sums[2] += square
+        sums[3] += square * x
+        sums[4] += square * square
+        extremes[0] = min(extremes[0], value)
+        extremes[1] = max(extremes[1], value)
+        histogram[_bin(value)] += 1
+        for c in range(cuts.size):
+            below[c] += value < cuts[c]
+    return sums, extremes, histogram, below
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
-def _gather(array, chosen, low, high, wanted, starts):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    found = np.empty(starts[-1], np.float32)
-    for chunk in numba.prange(_CHUNKS):
-        position = starts[chunk]
-        for index in range(chunk * array.size // _CHUNKS, (chunk + 1) * array.size // _CHUNKS):
-            if chosen[index]:
-                value = array[index]
-                if value >= low and value <= high and wanted[_bin(value)]:
-                    found[position] = value
-                    position += 1
+@numba.njit(cache=True, nogil=True)
+def _gather(array, chosen, low, high, wanted, n):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    found = np.empty(n, np.float32)
+    position = 0
+    for index in range(array.size):
+        value = array[index]
+        if chosen[index] and value >= low and value <= high and wanted[_bin(value)]:
+            found[position] = value
+            position += 1
     return found

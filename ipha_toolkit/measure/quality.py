@@ -67,12 +67,15 @@ def estimate_noise(volume: Volume, lungs: Mask) -> Noise:
 
 
 def _outside_air(volume: Volume, lungs: Mask) -> npt.NDArray[np.bool_]:
-    """Dark voxels connected to the image border, two voxels away from anything bright and from the lungs."""
-    from skimage.filters import threshold_otsu
+    """Dark voxels connected to the image border, away from the body and from the lungs.
 
+    The body is what is brighter, smoothed by a voxel, than a quarter of the tissue next to the lungs.
+    """
     array = np.nan_to_num(volume.array, nan=0.0)
-    bright = array > 0.3 * threshold_otsu(array[array > 0]) if (array > 0).any() else array > 0
-    wall = ndimage.binary_dilation(bright | lungs.array, iterations=1)
+    smooth = ndimage.gaussian_filter(array, [1.0 if size > 2 else 0.0 for size in array.shape])
+    beside = ndimage.binary_dilation(lungs.array, iterations=4) & ~ndimage.binary_dilation(lungs.array, iterations=1)
+    tissue = float(np.median(array[beside])) if beside.any() else float(array.max())
+    wall = ndimage.binary_dilation((smooth > 0.25 * tissue) | lungs.array, iterations=1)
     labels, _ = ndimage.label(~wall)
     border = np.zeros(array.shape, bool)
     for axis in range(3):

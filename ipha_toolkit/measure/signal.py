@@ -158,7 +158,7 @@ def measure_signal(
     regions = lung_regions(lungs) if regions is None else regions
     corrected = correct_bias(volume, exclude=lungs) if corrected is None else corrected
     ratio = ratio_map(corrected, reference)
-    flags = [*flags, *(["contrast_enhanced"] if is_contrast_enhanced(volume) else [])]
+    flags = _with_contrast(volume, flags)
     rows = _noise_rows(volume, lungs, reference, regions, flags, protocol)
     for name, region in regions.items():
         rows += _ratio_rows(ratio, region, name, flags)
@@ -278,9 +278,13 @@ def _with_fraction(
         given, lungs, reference, corrected=corrected, regions=regions, flags=flags, protocol=protocol
     )
     limit = fallback_threshold(role, protocol) if threshold is None else threshold
-    reasons = [*flags, *(["no_controls"] if threshold is None else [])]
+    reasons = [*_with_contrast(volume, flags), *(["no_controls"] if threshold is None else [])]
     fraction = table(fraction_rows(measured.histogram, role, limit, reasons))
     return pd.concat([measured.rows, fraction], ignore_index=True)
+
+
+def _with_contrast(volume: Volume, flags: Sequence[str]) -> list[str]:
+    return [*flags, *(["contrast_enhanced"] if is_contrast_enhanced(volume) else [])]
 
 
 def _counts(values: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
