@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ipha_toolkit.errors import ImageError
 from ipha_toolkit.image.geometry import block_factors, block_mean, bounding_box, enlarge
 from ipha_toolkit.protocol import DEFAULT, Protocol
+from ipha_toolkit.regions.reference import darkest_mode
 from ipha_toolkit.regions.zones import split_left_right
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import BoolArray, FloatArray, Mask, Volume
@@ -24,6 +25,8 @@ _OUTSIDE_HU = -920.0
 _AIRWAY_HU = -930.0
 
 _MR_SPACING_MM = 3.0
+_MR_CUT = 0.35
+_MR_STEP_MM = 12.0
 
 
 def segment_lungs(volume: Volume, *, protocol: Protocol = DEFAULT) -> Mask:
@@ -189,30 +192,61 @@ def _lung_pieces(mask: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArray
 
 
 def _segment_mr(volume: Volume) -> Mask:
-    from scipy import ndimage
-
-    from ipha_toolkit.image.bias import correct_bias
-
     factors = block_factors(volume, _MR_SPACING_MM)
     spacing = _coarse_spacing(volume, factors)
-    affine = volume.affine.copy()
-    affine[:3, :3] *= factors
-    small = volume.replace(array=block_mean(np.nan_to_num(volume.array), factors), affine=affine)
-    signal = correct_bias(small).array
-    sigma = [0.7 if n > 1 else 0 for n in signal.shape]
-    smooth = ndimage.gaussian_filter(signal, sigma)
-    dark = smooth < _log_otsu(smooth)
-    core = _enclosed_dark(dark, spacing)
+    signal = block_mean(np.nan_to_num(volume.array), factors)
+    if not signal.max() > signal.min():
+        raise _no_lung(volume, "the image is constant", signal)
+    smooth = _evened(_smoothed(signal, spacing), spacing)
+    core = _enclosed_dark(smooth < _log_otsu(smooth), spacing)
     if not core.any():
         raise _no_lung(volume, "no dark space enclosed by brighter tissue", signal)
-    score = _half_way(smooth, core, dark, spacing)
-    near = _dilated(core, spacing, 8.0)
-    lungs = _opened(near & (score > 0), spacing, 3.0)
-    lungs = _lung_pieces(lungs, spacing)
-    closed = _closed(lungs, spacing, 4.0)
-    score = np.where(closed & ~lungs, np.maximum(score, 0.25), np.where(closed, score, np.minimum(score, -0.25)))
+    score, core = _cut_between_levels(smooth, core, spacing)
+    closed = _without_small_holes(_closed(core, spacing, 5.0), spacing)
+    score = np.where(closed, np.where(core, np.maximum(score, 0.02), 0.25), np.minimum(score, -0.02))
     fine = enlarge(score.astype(np.float32), factors, volume.shape) > 0
     return Mask(fine, volume.affine, name="lungs")
+
+
+def _smoothed(array: FloatArray, spacing: npt.NDArray[np.float64]) -> FloatArray:
+    """Smoothed over 0.7 of the finest voxel spacing: noise goes, thick slices do not mix."""
+    from scipy import ndimage
+
+    sigma = [0.7 * spacing.min() / s if n > 1 else 0 for s, n in zip(spacing, array.shape, strict=True)]
+    return np.asarray(ndimage.gaussian_filter(array, sigma))
+
+
+def _evened(signal: FloatArray, spacing: npt.NDArray[np.float64]) -> FloatArray:
+    """Signal over the level of the tissue within some centimetres: shading is gone, and with it most of a bias field."""
+    from skimage.filters import threshold_otsu
+
+    tissue = signal > 0.5 * threshold_otsu(np.minimum(signal, np.percentile(signal, 98)))
+    level = _local_mean(signal, tissue, spacing, 50.0)
+    return np.asarray(signal / np.maximum(level, 0.1 * np.median(signal[tissue])))
+
+
+def _local_mean(
+    values: FloatArray, where: BoolArray, spacing: npt.NDArray[np.float64], sigma_mm: float
+) -> FloatArray:
+    """Gaussian-weighted mean of the values where True; far from any, their overall mean."""
+    from scipy import ndimage
+
+    sigma = [sigma_mm / s if n > 1 else 0 for s, n in zip(spacing, values.shape, strict=True)]
+    overall = values[where].mean(dtype=np.float64)
+    weight = ndimage.gaussian_filter(where.astype(np.float32), sigma, mode="constant") + 1e-3
+    total = ndimage.gaussian_filter(np.where(where, values, 0), sigma, mode="constant") + 1e-3 * overall
+    return np.asarray(total / weight, np.float32)
+
+
+def _without_small_holes(mask: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArray:
+    """Holes up to 1 cm2 filled in every plane of finest sampling: vessels in cross-section."""
+    from skimage.morphology import remove_small_holes
+
+    through = int(np.argmax(np.where(np.array(mask.shape) == 1, np.inf, spacing)))
+    area = float(np.prod(np.delete(spacing, through)))
+    planes = np.moveaxis(mask, through, 0)
+    filled = np.stack([remove_small_holes(plane, max_size=max(1, int(100.0 / area))) for plane in planes])
+    return np.asarray(np.moveaxis(filled, 0, through))
 
 
 def _log_otsu(signal: FloatArray) -> float:
@@ -224,44 +258,80 @@ def _log_otsu(signal: FloatArray) -> float:
 
 
 def _enclosed_dark(dark: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArray:
-    """Large dark spaces between tissue on the left and tissue on the right."""
+    """Large dark spaces shut off from the sides of the image, at least 5 % of the largest, not below it."""
     from scipy import ndimage
 
     opened = _opened(dark, spacing, 4.0)
+    outside = _open_to_the_sides(opened)
+    opened &= ~outside
     labels, count = ndimage.label(opened)
     if not count:
         return opened
-    sides = np.logical_or.accumulate(~dark, 0) & np.logical_or.accumulate(~dark[::-1], 0)[::-1]
     size = np.bincount(labels.ravel(), minlength=count + 1)
-    enclosed = np.bincount(labels.ravel(), sides.ravel(), count + 1) / np.maximum(size, 1)
-    open_ends = np.unique(np.concatenate([labels[0].ravel(), labels[-1].ravel()]))
-    size = np.where(enclosed > 0.9, size, 0)
-    size[open_ends] = 0
     size[0] = 0
+    leak = np.bincount(labels[_beside(outside, spacing)], minlength=count + 1)
+    size = np.where(leak < 0.02 * size, size, 0)
     if not size.max():
         return np.zeros(dark.shape, bool)
-    largest = labels == size.argmax()
-    heights = np.nonzero(largest)[2]
-    bottom = np.quantile(heights, 0.2)
-    level = np.bincount(labels.ravel(), np.broadcast_to(np.arange(dark.shape[2]), dark.shape).ravel(), count + 1)
-    level = level / np.maximum(np.bincount(labels.ravel(), minlength=count + 1), 1)
-    keep = (size >= 0.05 * size.max()) & (level >= bottom - 1)
+    heights = np.broadcast_to(np.arange(dark.shape[2]), dark.shape)
+    bottom = np.quantile(heights[labels == size.argmax()], 0.2)
+    level = np.bincount(labels.ravel(), heights.ravel(), count + 1) / np.maximum(size, 1)
+    keep = (size >= 0.05 * size.max()) & (size > 0) & (level >= bottom - 1)
     keep[size.argmax()] = True
     return np.asarray(keep[labels])
 
 
-def _half_way(smooth: FloatArray, core: BoolArray, dark: BoolArray, spacing: npt.NDArray[np.float64]) -> FloatArray:
-    """Positive where the signal is nearer to the lung than to the tissue around; 0.5 at the lung's level."""
+def _open_to_the_sides(dark: BoolArray) -> BoolArray:
+    """Dark space that reaches the left or right border of the image within its axial plane: room air, never lung."""
     from scipy import ndimage
 
-    inner = float(np.median(smooth[core]))
-    tissue = ~dark & ~core
-    top = np.percentile(smooth[_dilated(core, spacing, 15.0) & tissue], 50)
-    sigma = [10.0 / s if n > 1 else 0 for s, n in zip(spacing, smooth.shape, strict=True)]
-    weight = ndimage.gaussian_filter(tissue.astype(np.float32), sigma)
-    local = ndimage.gaussian_filter(np.where(tissue, np.minimum(smooth, 1.5 * top), 0), sigma)
-    outer = (local + 0.02 * top) / (weight + 0.02)
-    return np.asarray(0.5 - (smooth - inner) / np.maximum(outer - inner, 1e-6 * top + 1e-12), np.float32)
+    in_plane = ndimage.generate_binary_structure(3, 1)
+    in_plane[:, :, [0, 2]] = False
+    labels, count = ndimage.label(dark, in_plane)
+    hit = np.zeros(count + 1, bool)
+    hit[np.unique(labels[[0, -1]])] = True
+    hit[0] = False
+    return np.asarray(hit[labels])
+
+
+def _beside(mask: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArray:
+    """Voxels next to the mask along the axes of fine sampling; thick slices border on what they do not touch."""
+    beside = np.zeros(mask.shape, bool)
+    for axis in np.flatnonzero(spacing < 2 * spacing.min()):
+        rows, out = np.moveaxis(mask, axis, 0), np.moveaxis(beside, axis, 0)
+        out[1:] |= rows[:-1]
+        out[:-1] |= rows[1:]
+    return beside & ~mask
+
+
+def _cut_between_levels(
+    smooth: FloatArray, core: BoolArray, spacing: npt.NDArray[np.float64]
+) -> tuple[FloatArray, BoolArray]:
+    """Lungs cut a third of the way from lung to muscle, reached from the core in small steps of signal and distance.
+
+    Returns the score, positive on the lung's side and 1 at the lung's level, and the lungs.
+    """
+    start = _log_otsu(smooth)
+    around = _dilated(core, spacing, 25.0) & ~_dilated(core, spacing, 3.0)
+    muscle = darkest_mode(smooth[around & (smooth > start)])
+    lung = float(np.median(smooth[core]))
+    cut = max(start, lung + _MR_CUT * (muscle - lung))
+    for share in (1 / 3, 2 / 3, 1.0):
+        dark = _opened(smooth < start + share * (cut - start), spacing, 3.0)
+        dark &= ~_open_to_the_sides(dark) & _dilated(core, spacing, _MR_STEP_MM)
+        core = core | _touching(_opened(dark, spacing, 3.0), core)
+    return np.asarray((cut - smooth) / (cut - lung), np.float32), core
+
+
+def _touching(mask: BoolArray, seeds: BoolArray) -> BoolArray:
+    """Pieces of the mask that hold a seed."""
+    from scipy import ndimage
+
+    labels, count = ndimage.label(mask)
+    hit = np.zeros(count + 1, bool)
+    hit[np.unique(labels[seeds])] = True
+    hit[0] = False
+    return np.asarray(hit[labels])
 
 
 # -------------------------------------------------------------------------------------------------- morphology

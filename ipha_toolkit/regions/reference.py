@@ -57,7 +57,7 @@ def reference_tissue(volume: Volume, lungs: Mask) -> Mask:
     tissue = region & (volume.array > floor)
     if np.count_nonzero(tissue) < _FEWEST_VOXELS:
         raise ImageError(_not_found(name))
-    mode = _muscle_mode(volume.array[tissue])
+    mode = darkest_mode(volume.array[tissue])
     near = tissue & (np.abs(volume.array / np.float32(mode) - 1) < _KEPT_AROUND_MODE)
     muscle = _solid(near, volume.spacing_mm)
     if np.count_nonzero(muscle) < _FEWEST_VOXELS:
@@ -166,16 +166,16 @@ def _tissue_floor(volume: Volume, lungs: Mask) -> float:
     return float((np.nanmedian(inner) + np.median(outer)) / 2)
 
 
-def _muscle_mode(values: FloatArray) -> float:
-    """Darkest substantial mode of the log signal."""
+def darkest_mode(values: FloatArray) -> float:
+    """Darkest mode of the log signal that reaches half the density of the highest and stands out; values above 0."""
     from scipy import ndimage
     from scipy.signal import find_peaks
 
     logs = np.log(np.asarray(values, np.float64))
-    edges = np.arange(logs.min() - 0.5, logs.max() + 0.5, 0.01)
+    edges = np.arange(logs.min() - 0.5, logs.max() + 0.51, 0.01)
     counts, _ = np.histogram(logs, edges)
     density = ndimage.gaussian_filter1d(counts.astype(float), 8.0)
-    peaks, _ = find_peaks(density, height=0.5 * density.max(), prominence=0.1 * density.max())
+    peaks, _ = find_peaks(density, height=0.5 * density.max(), prominence=0.3 * density.max())
     return float(np.exp(edges[peaks[0]] + 0.005))
 
 

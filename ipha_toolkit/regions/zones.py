@@ -7,7 +7,7 @@ All are cut in millimetres of the patient (RAS+), whatever the order of the arra
 | left, right | the patient's; see :func:`split_left_right` |
 | upper, middle, lower | thirds of the height from the lowest to the highest lung voxel, the same two horizontal planes for both lungs, as a radiograph is read |
 | dorsal, ventral | behind and before the coronal plane halfway between the most anterior and the most posterior lung voxel |
-| central, peripheral | closer to the hilum than to the pleura of chest wall and diaphragm, and the rest |
+| central, peripheral | the first two thirds of the way from the hilum to the pleura of chest wall and diaphragm, and the outer third |
 
 The hilum is taken where the lung is most medial, at half height of the lung. Highest, lowest and so on leave out the outermost 0.1 % of voxels.
 """
@@ -26,6 +26,7 @@ _COARSE_MM = 4.0
 _OUTERMOST = 0.001
 _SMALLEST_SHARE = 0.05
 _VALLEY = 0.5
+_CENTRAL_SHARE = 2 / 3
 _EROSIONS_MM = (0.0, 2.0, 4.0, 6.0, 9.0, 12.0)
 
 
@@ -159,13 +160,13 @@ def _central(lungs: Mask, left: Mask, right: Mask) -> dict[str, BoolArray]:
     central = np.zeros(lungs.shape, bool)
     for side, medial in ((left, 1), (right, -1)):
         if side.n_voxels:
-            central |= _closer_to_hilum(side.to_ras(), medial, side)
+            central |= _around_hilum(side.to_ras(), medial, side)
     central &= lungs.array
     return {Region.CENTRAL: central, Region.PERIPHERAL: lungs.array & ~central}
 
 
-def _closer_to_hilum(side: Mask, medial: int, original: Mask) -> BoolArray:
-    """Voxels of one lung closer to its hilum than to its costal and diaphragmatic pleura."""
+def _around_hilum(side: Mask, medial: int, original: Mask) -> BoolArray:
+    """Voxels of one lung in the inner two thirds of the way from its hilum to costal and diaphragmatic pleura."""
     from scipy import ndimage
 
     factors = block_factors(side, _COARSE_MM)
@@ -181,7 +182,7 @@ def _closer_to_hilum(side: Mask, medial: int, original: Mask) -> BoolArray:
     walled = np.pad(filled, [(0, 0) if axis in flat or axis == 0 else (1, 1) for axis in range(3)])
     to_pleura = ndimage.distance_transform_edt(walled, sampling=spacing)
     to_pleura = to_pleura[tuple(slice(None) if a in flat or a == 0 else slice(1, -1) for a in range(3))]
-    margin = enlarge((to_pleura - to_hilum).astype(np.float32), factors, side.shape)
+    margin = enlarge((_CENTRAL_SHARE * (to_pleura + to_hilum) - to_hilum).astype(np.float32), factors, side.shape)
     central = side.replace(array=margin > 0)
     return central.array if side is original else _back_to(original, central)
 
