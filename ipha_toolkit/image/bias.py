@@ -92,7 +92,12 @@ def _fit_log_field(small: FloatArray, tissue: BoolArray) -> npt.NDArray[np.float
     mask = sitk.GetImageFromArray(where.astype(np.uint8))
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
     n4.SetMaximumNumberOfIterations([50, 50, 50])
-    n4.SetNumberOfThreads(1)  # threads sum in another order: the last digits would depend on the machine
-    n4.Execute(image, mask)
+    threads = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)  # more sum in another order: last digits by machine
+    try:
+        n4.SetNumberOfThreads(1)
+        n4.Execute(image, mask)
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
     field = np.asarray(sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(image)), np.float64)
     return np.repeat(field[:, :, None], small.shape[2], axis=2) if flat else field
