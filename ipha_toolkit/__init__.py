@@ -14,6 +14,8 @@ __version__ = "0.1.0"
 _HOME = {
     "Volume": "volume",
     "Mask": "volume",
+    "view": "view.viewer",
+    "SliceViewer": "view.viewer",
     "Protocol": "protocol",
     "load": "io.images",
     "save": "io.images",
