@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipha_toolkit.errors import ImageError
-from ipha_toolkit.image.geometry import block_mean, enlarge
+from ipha_toolkit.image.geometry import block_mean, enlarged_slabs
 from ipha_toolkit.volume import BoolArray, FloatArray, Mask, Volume
 
 _FIT_SPACING_MM = 8.0
@@ -51,10 +51,10 @@ def correct_bias(volume: Volume, *, exclude: Mask | None = None) -> Volume:
     if exclude is not None:
         volume.require_same_grid(exclude)
     factors = _shrink_factors(volume)
-    small = block_mean(np.nan_to_num(volume.array), factors)
+    small = block_mean(volume.array, factors)
     tissue = _tissue(small, volume.name)
     if exclude is not None:
-        tissue &= block_mean(exclude.array.astype(np.float32), factors) < 0.25
+        tissue &= block_mean(exclude.array, factors) < 0.25
     if np.count_nonzero(tissue) < 2 * _FEWEST_SAMPLES:
         raise ImageError(
             f"{volume.name or 'volume'}: no tissue outside the lungs to fit a bias field to; does the mask cover the body?"
@@ -62,8 +62,11 @@ def correct_bias(volume: Volume, *, exclude: Mask | None = None) -> Volume:
     log_field = _fit_log_field(small, tissue)
     inside = log_field[tissue]
     log_field = np.clip(log_field, inside.min(), inside.max()) - inside.mean()
-    field = enlarge(np.exp(log_field).astype(np.float32), factors, volume.shape)
-    return volume.replace(array=volume.array / field)
+    field = np.exp(log_field).astype(np.float32)
+    corrected = np.empty(volume.shape, np.float32)
+    for where, slab in enlarged_slabs(field, factors, volume.shape):
+        np.divide(volume.array[where], slab, out=corrected[where])
+    return volume.replace(array=corrected)
 
 
 def _shrink_factors(volume: Volume) -> tuple[int, int, int]:

@@ -5,6 +5,7 @@ Everything works on the affines, so flipped, permuted and oblique images need no
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, overload
 
 import numpy as np
@@ -17,6 +18,7 @@ Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 """Index range, first and one past the last, along i, j, k."""
 
 _ORDERS = (0, 1, 3)
+_SLAB = 16
 
 
 @overload
@@ -160,23 +162,20 @@ def bounding_box(inside: npt.NDArray[np.bool_]) -> Box:
     return ranges[0], ranges[1], ranges[2]
 
 
-def block_mean(array: npt.NDArray[Any], factors: tuple[int, int, int]) -> FloatArray:
+def block_mean(array: npt.NDArray[Any], factors: tuple[int, int, int], *, missing: float = 0.0) -> FloatArray:
     """Mean over blocks of ``factors`` voxels, the border value continued to fill the last block.
+
+    NaN counts as ``missing``. Works slab by slab: no copy of the whole array is made.
 
     Examples
     --------
     >>> block_mean(np.array([[[1.0]], [[3.0]], [[7.0]]]), (2, 1, 1)).ravel()
     array([2., 7.], dtype=float32)
     """
-    excess = [-n % f for n, f in zip(array.shape, factors, strict=True)]
-    if any(excess):
-        array = np.pad(array, [(0, n) for n in excess], mode="edge")
-    for axis, factor in enumerate(factors):
-        if factor > 1:
-            shape = list(array.shape)
-            shape[axis : axis + 1] = [shape[axis] // factor, factor]
-            array = array.reshape(shape).mean(axis=axis + 1, dtype=np.float32)
-    return array.astype(np.float32, copy=False)
+    first = factors[0]
+    count = -(-array.shape[0] // first)
+    means = [_slab_mean(array[n * first : (n + _SLAB) * first], factors, missing) for n in range(0, count, _SLAB)]
+    return np.concatenate(means)
 
 
 def enlarge(blocks: FloatArray, factors: tuple[int, int, int], shape: tuple[int, int, int]) -> FloatArray:
@@ -187,16 +186,48 @@ def enlarge(blocks: FloatArray, factors: tuple[int, int, int], shape: tuple[int,
     >>> enlarge(np.array([[[2.0]], [[4.0]]], np.float32), (2, 1, 1), (4, 1, 1)).ravel()
     array([2. , 2.5, 3.5, 4. ], dtype=float32)
     """
-    for axis, (factor, size) in enumerate(zip(factors, shape, strict=True)):
-        if factor == 1:
-            blocks = blocks.take(np.arange(size), axis)
-            continue
-        position = np.clip((np.arange(size) - (factor - 1) / 2) / factor, 0, blocks.shape[axis] - 1)
-        below = np.minimum(position.astype(int), max(blocks.shape[axis] - 2, 0))
-        above = np.minimum(below + 1, blocks.shape[axis] - 1)
-        weight = (position - below).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
-        blocks = blocks.take(below, axis) * (1 - weight) + blocks.take(above, axis) * weight
-    return blocks
+    return np.concatenate([slab for _, slab in enlarged_slabs(blocks, factors, shape)])
+
+
+def enlarged_slabs(
+    blocks: FloatArray, factors: tuple[int, int, int], shape: tuple[int, int, int]
+) -> Iterator[tuple[slice, FloatArray]]:
+    """The slabs along i of :func:`enlarge`, one after another, with where they belong: little memory is needed."""
+    step = _SLAB * factors[0]
+    for start in range(0, shape[0], step):
+        stop = min(start + step, shape[0])
+        slab = _stretched(blocks, 0, factors[0], start, stop)
+        slab = _stretched(_stretched(slab, 1, factors[1], 0, shape[1]), 2, factors[2], 0, shape[2])
+        yield slice(start, stop), slab
+
+
+def _slab_mean(slab: npt.NDArray[Any], factors: tuple[int, int, int], missing: float) -> FloatArray:
+    if slab.dtype.kind == "f":
+        slab = np.where(np.isnan(slab), np.float32(missing), slab)
+    excess = [-n % f for n, f in zip(slab.shape, factors, strict=True)]
+    if any(excess):
+        slab = np.pad(slab, [(0, n) for n in excess], mode="edge")
+    for axis, factor in enumerate(factors):
+        if factor > 1:
+            shape = list(slab.shape)
+            shape[axis : axis + 1] = [shape[axis] // factor, factor]
+            slab = slab.reshape(shape).mean(axis=axis + 1, dtype=np.float32)
+    return slab.astype(np.float32, copy=False)
+
+
+def _stretched(blocks: FloatArray, axis: int, factor: int, start: int, stop: int) -> FloatArray:
+    """Voxels ``start`` to ``stop`` along one axis, interpolated between blocks of ``factor``."""
+    if factor == 1:
+        return blocks.take(np.arange(start, stop), axis)
+    position = np.clip((np.arange(start, stop) - (factor - 1) / 2) / factor, 0, blocks.shape[axis] - 1)
+    below = np.minimum(position.astype(int), max(blocks.shape[axis] - 2, 0))
+    above = np.minimum(below + 1, blocks.shape[axis] - 1)
+    weight = (position - below).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
+    low, high = blocks.take(below, axis), blocks.take(above, axis)
+    high -= low
+    high *= weight
+    low += high
+    return low
 
 
 def block_factors(image: Volume | Mask, spacing_mm: float) -> tuple[int, int, int]:

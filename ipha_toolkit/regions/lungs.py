@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ipha_toolkit.errors import ImageError
-from ipha_toolkit.image.geometry import block_factors, block_mean, bounding_box, enlarge
+from ipha_toolkit.image.geometry import block_factors, block_mean, bounding_box, enlarge, enlarged_slabs
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.regions.reference import darkest_mode
 from ipha_toolkit.regions.zones import split_left_right
 from ipha_toolkit.terms import Modality
-from ipha_toolkit.volume import BoolArray, FloatArray, Mask, Volume
+from ipha_toolkit.volume import Affine, BoolArray, FloatArray, Mask, Volume
 
 _MR = (Modality.T1W, Modality.T2W, Modality.MEGRE)
 _PLAUSIBLE_ML = (60.0, 9000.0)
@@ -23,6 +23,11 @@ _CT_SPACING_MM = 2.5
 _AIR_HU = -350.0
 _OUTSIDE_HU = -920.0
 _AIRWAY_HU = -930.0
+_ROOM_AIR_HU = -1000.0
+_BONE_HU = 200.0
+_CLOSING_MM = 8.0
+_SMALLEST_PLANE_MM2 = 500.0
+_MEDIAL_COSINE = 0.5
 
 _MR_SPACING_MM = 3.0
 _MR_CUT = 0.35
@@ -113,25 +118,111 @@ def _is_cut(lungs: Mask, image: Volume) -> bool:
 
 def _segment_ct(ct: Volume, protocol: Protocol) -> Mask:
     factors = block_factors(ct, _CT_SPACING_MM)
-    hu = block_mean(np.nan_to_num(ct.array, nan=-1000.0), factors)
+    hu = block_mean(ct.array, factors, missing=_ROOM_AIR_HU)
     spacing = _coarse_spacing(ct, factors)
-    air = hu < _AIR_HU
-    candidates = _enclosed_air(air, hu, spacing)
-    airways = _airways(candidates, hu, spacing)
-    lungs = _lung_pieces(candidates & ~airways, spacing)
-    if not lungs.any():
-        raise _no_lung(ct, "no aerated lung (air from -920 to -350 HU enclosed by the body)", hu)
-    closed = _closed(lungs, spacing, 8.0) & ~airways
-    fine = enlarge(closed.astype(np.float32), factors, ct.shape) >= 0.5
+    air = _enclosed_air(hu < _AIR_HU, hu, spacing)
+    airways = _airways(air, hu, spacing)
+    aerated = _lung_pieces(air & ~airways, spacing)
+    if not aerated.any():
+        raise _no_lung(ct, f"no air above {_OUTSIDE_HU:g} HU enclosed by the body", hu)
+    whole = np.zeros(hu.shape, bool)
+    left, right = split_left_right(Mask(aerated, _coarse_affine(ct, factors)))
+    for side, medial in ((left, 1), (right, -1)):
+        whole |= _with_what_it_lost(side.array, hu, spacing, medial)
+    lungs = _at_full_resolution(ct, aerated, whole & ~airways, airways, factors)
     if not protocol.lungs.vessels:
         from ipha_toolkit.regions.vessels import segment_vessels
 
-        fine &= ~segment_vessels(ct, Mask(fine, ct.affine), protocol=protocol).array
-    return Mask(fine, ct.affine, name="lungs")
+        lungs &= ~segment_vessels(ct, Mask(lungs, ct.affine), protocol=protocol).array
+    return Mask(lungs, ct.affine, name="lungs")
+
+
+def _with_what_it_lost(
+    lung: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float64], medial: int
+) -> BoolArray:
+    """One lung closed over its vessels, and over consolidation between it and the chest wall."""
+    if not lung.any():
+        return lung
+    reach = np.ceil(2 * _CLOSING_MM / spacing).astype(int)
+    box = tuple(
+        slice(max(0, low - r), min(high + r, n))
+        for (low, high), r, n in zip(bounding_box(lung), reach, lung.shape, strict=True)
+    )
+    whole = lung.copy()
+    part = lung[box]
+    added = _costal_gaps(part, spacing, medial) & (hu[box] < _BONE_HU)
+    part = part | _opened(added, spacing, 3.0)
+    whole[box] = _closed(part, spacing, _CLOSING_MM)
+    return whole
+
+
+def _costal_gaps(lung: BoolArray, spacing: npt.NDArray[np.float64], medial: int) -> BoolArray:
+    """What the lung lacks of its convex outline in axial planes, except towards the mediastinum.
+
+    The surface under the ribs is convex: a dent there is consolidation, mass or fluid. Heart, spine, hilum and the domes of
+    the diaphragm dent the lung from the medial side (``medial``: 1 for the left lung, -1 for the right), and stay out.
+    """
+    from skimage.morphology import convex_hull_image
+
+    gaps = np.zeros(lung.shape, bool)
+    for k in np.flatnonzero(lung.sum(axis=(0, 1)) * spacing[0] * spacing[1] > _SMALLEST_PLANE_MM2):
+        plane = lung[:, :, k]
+        gaps[:, :, k] = _lateral_gaps(plane, convex_hull_image(plane), spacing, medial)
+    return gaps
+
+
+def _lateral_gaps(
+    plane: BoolArray, hull: BoolArray, spacing: npt.NDArray[np.float64], medial: int
+) -> BoolArray:
+    """Gaps between a lung's cross-section and its hull that do not open towards the mediastinum."""
+    from scipy import ndimage
+
+    labels, count = ndimage.label(hull & ~plane)
+    rim = hull & ~ndimage.binary_erosion(hull)
+    center = np.array(np.nonzero(plane)).mean(axis=1)
+    keep = np.zeros(count + 1, bool)
+    for index in range(1, count + 1):
+        opening = np.array(np.nonzero((labels == index) & rim))
+        if opening.size:
+            towards = (opening.mean(axis=1) - center) * spacing[:2]
+            keep[index] = towards[0] * medial < _MEDIAL_COSINE * np.hypot(*towards)
+    return np.asarray(keep[labels])
 
 
 def _coarse_spacing(image: Volume, factors: tuple[int, int, int]) -> npt.NDArray[np.float64]:
     return np.array(image.spacing_mm) * factors
+
+
+def _coarse_affine(image: Volume, factors: tuple[int, int, int]) -> Affine:
+    affine = image.affine.copy()
+    affine[:3, :3] *= factors
+    affine[:3, 3] = image.to_world((np.array(factors) - 1) / 2)
+    return affine
+
+
+def _at_full_resolution(
+    ct: Volume, aerated: BoolArray, whole: BoolArray, airways: BoolArray, factors: tuple[int, int, int]
+) -> BoolArray:
+    """The coarse lungs with their border against soft tissue drawn where the full-resolution HU cross the limit."""
+    from scipy import ndimage
+
+    block = np.ones([3 if n > 1 else 1 for n in whole.shape], bool)
+    inside = ndimage.binary_erosion(whole, block, border_value=1)
+    near = ndimage.binary_dilation(whole, block) & ~airways
+    filled = (whole & ~ndimage.binary_dilation(aerated)).astype(np.float32)
+    lungs = np.empty(ct.shape, bool)
+    for where, share in enlarged_slabs(filled, factors, ct.shape):
+        rows = slice(where.start // factors[0], -(-where.stop // factors[0]))
+        size = share.shape
+        air = _repeated(near[rows], factors, size) & (ct.array[where] < _AIR_HU)
+        lungs[where] = air | _repeated(inside[rows], factors, size) | (share >= 0.5)
+    return lungs
+
+
+def _repeated(blocks: BoolArray, factors: tuple[int, int, int], shape: tuple[int, ...]) -> BoolArray:
+    for axis, factor in enumerate(factors):
+        blocks = blocks.repeat(factor, axis)
+    return blocks[: shape[0], : shape[1], : shape[2]]
 
 
 def _enclosed_air(air: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float64]) -> BoolArray:
@@ -194,7 +285,7 @@ def _lung_pieces(mask: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArray
 def _segment_mr(volume: Volume) -> Mask:
     factors = block_factors(volume, _MR_SPACING_MM)
     spacing = _coarse_spacing(volume, factors)
-    signal = block_mean(np.nan_to_num(volume.array), factors)
+    signal = block_mean(volume.array, factors)
     if not signal.max() > signal.min():
         raise _no_lung(volume, "the image is constant", signal)
     smooth = _evened(_smoothed(signal, spacing), spacing)
