@@ -231,11 +231,11 @@ def _volume(array: npt.NDArray[Any], affine: Affine, path: Path, role: Modality)
 
 
 def _require_content(values: npt.NDArray[np.float32], path: Path) -> None:
-    present = values[np.isfinite(values)]
-    if present.size == 0:
+    low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
+    if np.isnan(low):
         raise ReadError(f"{path}: holds no finite value in {values.shape} voxels; export the image again")
-    if present.min() == present.max():
-        raise ReadError(f"{path}: is constant, every voxel is {present[0]:g}; export the image again")
+    if low == high:
+        raise ReadError(f"{path}: is constant, every voxel is {low:g}; export the image again")
 
 
 def _read_sidecar(path: Path) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Mask, Volume
 
+_MARGIN_MM = 20.0
+
 Segmenter = Callable[[Volume], Mask]
 """Finds lungs: takes an image, returns a Mask on its grid."""
 
@@ -83,11 +85,13 @@ def find_lungs(files: SessionFiles, volume: Volume, context: Context) -> tuple[M
 
 
 def _measure_ct(files: SessionFiles, volume: Volume, context: Context) -> SessionResult:
+    from ipha_toolkit.image.geometry import crop
     from ipha_toolkit.measure.attenuation import measure_attenuation
 
-    lungs, flags = find_lungs(files, volume, context)
-    rows = measure_attenuation(volume, lungs, flags=flags, protocol=context.protocol)
-    return SessionResult(rows, {"ct_desc-lung_mask.nii.gz": lungs})
+    whole, flags = find_lungs(files, volume, context)
+    chest, lungs = crop(volume, whole, margin_mm=_MARGIN_MM), crop(whole, whole, margin_mm=_MARGIN_MM)
+    rows = measure_attenuation(chest, lungs, flags=flags, protocol=context.protocol)
+    return SessionResult(rows, {"ct_desc-lung_mask.nii.gz": whole})
 
 
 def _measure_mr(files: SessionFiles, volume: Volume, context: Context) -> SessionResult:
