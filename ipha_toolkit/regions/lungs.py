@@ -23,11 +23,15 @@ _CT_SPACING_MM = 2.5
 _AIR_HU = -350.0
 _OUTSIDE_HU = -920.0
 _AIRWAY_HU = -930.0
+_AIRWAY_HEIGHT_MM = 25.0
+_PURE_AIR_HU = -960.0
+_WALL_MM = 6.0
+_WALL_HU = -600.0
 _ROOM_AIR_HU = -1000.0
 _BONE_HU = 200.0
 _CLOSING_MM = 8.0
 _SMALLEST_PLANE_MM2 = 500.0
-_MEDIAL_COSINE = 0.5
+_ANGLES = 120
 
 _MR_SPACING_MM = 3.0
 _MR_CUT = 0.35
@@ -157,36 +161,43 @@ def _with_what_it_lost(
 
 
 def _costal_gaps(lung: BoolArray, spacing: npt.NDArray[np.float64], medial: int) -> BoolArray:
-    """What the lung lacks of its convex outline in axial planes, except towards the mediastinum.
+    """What the lung lacks of its convex outline in axial planes, on the side of the ribs.
 
     The surface under the ribs is convex: a dent there is consolidation, mass or fluid. Heart, spine, hilum and the domes of
-    the diaphragm dent the lung from the medial side (``medial``: 1 for the left lung, -1 for the right), and stay out.
+    the diaphragm dent the lung from the medial side (``medial``: 1 for the left lung, -1 for the right) and have lung
+    lateral to them; they stay out. So does what has no aerated lung below it, which may be diaphragm and abdomen.
     """
     from skimage.morphology import convex_hull_image
 
     gaps = np.zeros(lung.shape, bool)
     for k in np.flatnonzero(lung.sum(axis=(0, 1)) * spacing[0] * spacing[1] > _SMALLEST_PLANE_MM2):
         plane = lung[:, :, k]
-        gaps[:, :, k] = _lateral_gaps(plane, convex_hull_image(plane), spacing, medial)
-    return gaps
+        gaps[:, :, k] = _beyond(plane, convex_hull_image(plane) & ~plane, spacing, medial)
+    return gaps & (np.logical_or.accumulate(lung, axis=2) if lung.shape[2] > 1 else True)
 
 
-def _lateral_gaps(
-    plane: BoolArray, hull: BoolArray, spacing: npt.NDArray[np.float64], medial: int
-) -> BoolArray:
-    """Gaps between a lung's cross-section and its hull that do not open towards the mediastinum."""
-    from scipy import ndimage
+def _beyond(plane: BoolArray, gap: BoolArray, spacing: npt.NDArray[np.float64], medial: int) -> BoolArray:
+    """Gap voxels with no lung further out, seen from the middle of the lung's medial border."""
+    i, j = np.nonzero(plane)
+    origin = (np.quantile(i, 0.98 if medial > 0 else 0.02), np.median(j))
+    angle, radius = _polar(i, j, origin, spacing)
+    farthest = np.zeros(_ANGLES)
+    np.maximum.at(farthest, angle, radius)
+    farthest = np.maximum(farthest, np.maximum(np.roll(farthest, 1), np.roll(farthest, -1)))
+    where = np.nonzero(gap)
+    angle, radius = _polar(*where, origin, spacing)
+    beyond = gap.copy()
+    lateral = (where[0] - origin[0]) * medial < 0
+    beyond[where] = (radius > farthest[angle]) & lateral
+    return beyond
 
-    labels, count = ndimage.label(hull & ~plane)
-    rim = hull & ~ndimage.binary_erosion(hull)
-    center = np.array(np.nonzero(plane)).mean(axis=1)
-    keep = np.zeros(count + 1, bool)
-    for index in range(1, count + 1):
-        opening = np.array(np.nonzero((labels == index) & rim))
-        if opening.size:
-            towards = (opening.mean(axis=1) - center) * spacing[:2]
-            keep[index] = towards[0] * medial < _MEDIAL_COSINE * np.hypot(*towards)
-    return np.asarray(keep[labels])
+
+def _polar(
+    i: npt.NDArray[np.intp], j: npt.NDArray[np.intp], origin: tuple[float, float], spacing: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+    x, y = (i - origin[0]) * spacing[0], (j - origin[1]) * spacing[1]
+    angle = ((np.arctan2(y, x) / (2 * np.pi) + 0.5) * _ANGLES).astype(np.intp) % _ANGLES
+    return angle, np.hypot(x, y)
 
 
 def _coarse_spacing(image: Volume, factors: tuple[int, int, int]) -> npt.NDArray[np.float64]:
@@ -246,24 +257,33 @@ def _enclosed_air(air: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float6
 
 
 def _airways(candidates: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float64]) -> BoolArray:
-    """Trachea and main bronchi: a long lumen of pure air near the middle, with its wall."""
+    """Trachea and main bronchi: long lumens of pure air, with their wall; none where there is no such lumen."""
     from scipy import ndimage
 
-    lumen, count = ndimage.label(candidates & (hu < _AIRWAY_HU))
+    lumen, _ = ndimage.label(candidates & (hu < _AIRWAY_HU))
     airways = np.zeros(candidates.shape, bool)
-    voxel_ml = spacing.prod() / 1000
-    i, j, _ = np.nonzero(candidates)
-    if not len(i):
-        return airways
-    low, high = np.quantile(i, [0.01, 0.99])
-    for index, where in enumerate(ndimage.find_objects(lumen), 1):
+    columns = np.flatnonzero(candidates.any(axis=(1, 2)))
+    reach = np.ceil(_WALL_MM / spacing).astype(int)
+    for index, found in enumerate(ndimage.find_objects(lumen), 1):
+        if (found[2].stop - found[2].start) * spacing[2] < _AIRWAY_HEIGHT_MM:
+            continue
+        where = tuple(slice(max(0, part.start - r), part.stop + r) for part, r in zip(found, reach, strict=True))
         piece = lumen[where] == index
-        center = where[0].start + np.nonzero(piece)[0].mean()
-        tall = (where[2].stop - where[2].start) * spacing[2]
-        central = low + 0.3 * (high - low) < center < low + 0.7 * (high - low)
-        if central and tall >= 25.0 and 1.0 < piece.sum() * voxel_ml < 150.0:
+        place = (where[0].start + np.nonzero(piece)[0].mean() - columns[0]) / max(1, len(columns) - 1)
+        if _is_airway(piece, hu[where], place, spacing):
             airways[where] |= piece
     return np.asarray(_dilated(airways, spacing, 3.0) & (hu < _AIR_HU + 200)) if airways.any() else airways
+
+
+def _is_airway(piece: BoolArray, hu: FloatArray, place: float, spacing: npt.NDArray[np.float64]) -> bool:
+    """Whether a lumen holds pure air in a wall, and is near the middle of the chest or as slender as a trachea."""
+    volume_ml = piece.sum() * spacing.prod() / 1000
+    if not 1.0 < volume_ml < 150.0 or np.median(hu[piece]) > _PURE_AIR_HU:
+        return False
+    wall = _dilated(piece, spacing, _WALL_MM) & ~piece
+    area = np.median(piece.sum(axis=(0, 1))[piece.any(axis=(0, 1))]) * spacing[0] * spacing[1]
+    tube = 60.0 < area < 500.0 and np.count_nonzero(piece.any(axis=(0, 1))) * spacing[2] > 2 * np.sqrt(area)
+    return bool((hu[wall] > _WALL_HU).mean() > 0.5 and (0.3 < place < 0.7 or tube))
 
 
 def _lung_pieces(mask: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArray:
