@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ipha_toolkit.errors import ImageError
-from ipha_toolkit.image.geometry import block_factors, block_mean, bounding_box, enlarge
+from ipha_toolkit.image.geometry import block_factors, block_mean, bounding_box, enlarged_slabs
 from ipha_toolkit.terms import Region
-from ipha_toolkit.volume import BoolArray, Mask
+from ipha_toolkit.volume import BoolArray, FloatArray, Mask
 
 _COARSE_MM = 4.0
 _OUTERMOST = 0.001
@@ -110,19 +110,25 @@ def world_coordinate(mask: Mask, axis: int) -> npt.NDArray[np.float32]:
 
 def lung_extent(lungs: Mask, axis: int) -> tuple[float, float]:
     """Lowest and highest world coordinate of lung voxels along an axis, in mm, the outermost 0.1 % left out."""
-    low, high = np.quantile(_coordinates(lungs, axis), [_OUTERMOST, 1 - _OUTERMOST])
-    return float(low), float(high)
+    coordinate = world_coordinate(lungs, axis)
+    along = [a for a, n in enumerate(coordinate.shape) if n > 1]
+    if len(along) > 1:
+        box = tuple(slice(a, b) for a, b in bounding_box(lungs.array))
+        values = np.broadcast_to(coordinate, lungs.shape)[box][lungs.array[box]]
+        low, high = np.quantile(values, [_OUTERMOST, 1 - _OUTERMOST], method="nearest")
+        return float(low), float(high)
+    others = tuple(a for a in range(3) if a not in along)
+    counts = np.atleast_1d(np.count_nonzero(lungs.array, axis=others))
+    values = np.broadcast_to(coordinate.ravel(), counts.shape)
+    order = np.argsort(values)
+    share = np.cumsum(counts[order]) / counts.sum()
+    ends = np.searchsorted(share, [_OUTERMOST, 1 - _OUTERMOST])
+    return float(values[order][ends[0]]), float(values[order][ends[1]])
 
 
 def _require_lung(lungs: Mask) -> None:
     if not lungs.array.any():
         raise ImageError(f"{lungs.name or 'lung mask'}: is empty, there is no lung to divide")
-
-
-def _coordinates(lungs: Mask, axis: int) -> npt.NDArray[np.float32]:
-    box = tuple(slice(a, b) for a, b in bounding_box(lungs.array))
-    grid = np.broadcast_to(world_coordinate(lungs, axis), lungs.shape)
-    return np.asarray(grid[box][lungs.array[box]])
 
 
 def _shown(lungs: Mask, axis: int, parts: int) -> tuple[float, float] | None:
@@ -182,8 +188,8 @@ def _around_hilum(side: Mask, medial: int, original: Mask) -> BoolArray:
     walled = np.pad(filled, [(0, 0) if axis in flat or axis == 0 else (1, 1) for axis in range(3)])
     to_pleura = ndimage.distance_transform_edt(walled, sampling=spacing)
     to_pleura = to_pleura[tuple(slice(None) if a in flat or a == 0 else slice(1, -1) for a in range(3))]
-    margin = enlarge((_CENTRAL_SHARE * (to_pleura + to_hilum) - to_hilum).astype(np.float32), factors, side.shape)
-    central = side.replace(array=margin > 0)
+    margin = (_CENTRAL_SHARE * (to_pleura + to_hilum) - to_hilum).astype(np.float32)
+    central = side.replace(array=_above(margin, 0.0, factors, side.shape))
     return central.array if side is original else _back_to(original, central)
 
 
@@ -223,7 +229,17 @@ def _right_side(lungs: Mask) -> BoolArray:
     if middle is None:
         return np.full(lungs.shape, _is_right(inside))
     right = _grown_sides(inside, spacing, middle)
-    return enlarge(right.astype(np.float32), factors, lungs.shape) >= 0.5
+    return _above(right.astype(np.float32), 0.5, factors, lungs.shape)
+
+
+def _above(
+    blocks: FloatArray, limit: float, factors: tuple[int, int, int], shape: tuple[int, int, int]
+) -> BoolArray:
+    """Where blocks, interpolated back to the voxels, lie above a limit."""
+    above = np.empty(shape, bool)
+    for where, slab in enlarged_slabs(blocks, factors, shape):
+        above[where] = slab > limit
+    return above
 
 
 def _mid_sagittal(inside: BoolArray, step_mm: float) -> float | None:
