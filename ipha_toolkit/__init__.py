@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Volume": "volume",
     "Mask": "volume",
-    "view": "view.viewer",
+    "view": "view",
     "SliceViewer": "view.viewer",
     "Protocol": "protocol",
     "load": "io.images",

@@ -62,7 +62,7 @@ class Layer:
     def index_of(self, point_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Fractional voxel indices of world coordinates in mm, shape (..., 3)."""
         inverse = np.linalg.inv(self.affine)
-        return np.asarray(point_mm, float) @ inverse[:3, :3].T + inverse[:3, 3]
+        return np.add(np.asarray(point_mm, float) @ inverse[:3, :3].T, inverse[:3, 3], dtype=np.float64)
 
     def world_of(self, index: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """World coordinates in mm of voxel indices, shape (..., 3)."""
@@ -70,7 +70,7 @@ class Layer:
 
     def slice(self, plane: str, index: int) -> npt.NDArray[Any]:
         """One slice, shape (rows, columns)."""
-        return np.take(self.array, index, axis=PLANES[plane][2]).T
+        return np.asarray(np.take(self.array, index, axis=PLANES[plane][2]).T)
 
     def codes(self, plane: str, first: int, last: int) -> npt.NDArray[Any]:
         """Codes of slices ``first`` to ``last`` (excluded), shape (slices, rows, columns)."""
@@ -88,7 +88,7 @@ def encode(values: npt.NDArray[Any], offset: float, scale: float) -> npt.NDArray
     np.clip(codes, 0, 65534, out=codes)
     codes += np.float32(1.5)
     np.nan_to_num(codes, copy=False, nan=0.0)
-    return codes.astype(np.uint16)
+    return np.asarray(codes, np.uint16)
 
 
 def decode(codes: npt.NDArray[Any], offset: float, scale: float) -> npt.NDArray[np.float64]:
@@ -136,7 +136,7 @@ def sample(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """About 400,000 finite values, spread evenly over the array."""
     step = max(1, round((array.size / _SAMPLE) ** (1 / 3)))
     values = array[tuple(slice(min(step, n) // 2, None, step) for n in array.shape)]
-    return values[np.isfinite(values)]
+    return np.asarray(values[np.isfinite(values)])
 
 
 def presets(layer: Layer) -> dict[str, tuple[float, float]]:
@@ -243,8 +243,8 @@ def thick_slab(layer: Layer, plane: str, index: float, *, mode: str, slab_mm: fl
     across = PLANES[plane][2]
     part = layer.array[(slice(None),) * across + (slice(first, last),)]
     if last - first == 1 or mode == "off" or layer.kind == "mask":
-        return np.take(part, (last - first) // 2, axis=across).T
-    return (np.fmax if mode == "max" else np.fmin).reduce(part, axis=across).T
+        return np.asarray(np.take(part, (last - first) // 2, axis=across).T)
+    return np.asarray((np.fmax if mode == "max" else np.fmin).reduce(part, axis=across).T)
 
 
 def slab_range(layer: Layer, plane: str, index: float, *, mode: str, slab_mm: float) -> tuple[int, int]:

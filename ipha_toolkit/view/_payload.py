@@ -140,7 +140,7 @@ def _coarser(values: npt.NDArray[Any], factor: int, axes: tuple[int, int]) -> np
     everywhere = bool(known.all())
     total = total if everywhere else np.where(known, total, np.float32(0))
     count = None if everywhere else known.astype(np.float32)
-    size = 1.0
+    size: Any = 1.0
     for axis in axes:
         starts = np.arange(0, values.shape[axis], factor)
         lengths = np.diff(np.append(starts, values.shape[axis])).astype(np.float32)

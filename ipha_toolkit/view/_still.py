@@ -223,7 +223,7 @@ class _Panel:
         at = int(np.clip(np.floor(image.index_of(scene.position_mm)[self.across] + 0.5), 0, n - 1))
         where = f"{scene.position_mm[self.across]:.1f}".replace("-", "\u2212")
         self._write(f"{'xyz'[self.across]} {where} mm   {at + 1}/{n}", 8, s - 6, "ld")
-        fitting = [mm for mm in (1, 2, 5, 10, 20, 50, 100, 200) if mm * self.scale < s / 4] or [1]
+        fitting = [mm for mm in (1, 2, 5, 10, 20, 50, 100) if mm * self.scale < s / 4] or [1]
         mm = fitting[-1]
         self.pen.rectangle((s - 8 - mm * self.scale, s - 11, s - 8, s - 9), fill=_INK)
         self._write(f"{mm // 10} cm" if mm >= 10 else f"{mm} mm", s - 8, s - 14, "rd", _INK, 11)
@@ -238,14 +238,8 @@ class _Panel:
         self.pen.rectangle((x - 1, y - 1, x + 10, y + height), outline=_INK)
         self._write(number(high), x - 5, y, "ra", _INK, 11)
         self._write(number(low), x - 5, y + height, "rd", _INK, 11)
-        self._write(
-            layer.name + (f" [{layer.unit}]" if layer.unit not in ("", "1") else ""),
-            x + 10,
-            y + height + 4,
-            "ra",
-            _INK,
-            11,
-        )
+        title = layer.name + (f" [{layer.unit}]" if layer.unit not in ("", "1") else "")
+        self._write(title, x + 10, y + height + 4, "ra", _INK, 11)
         if look["cut"] is not None:
             at = y + (1 - np.clip((look["cut"] - low) / (high - low), 0, 1)) * height
             self.pen.rectangle((x - 4, at - 1, x + 14, at + 1), fill=(255, 255, 255))

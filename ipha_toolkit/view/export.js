@@ -75,7 +75,7 @@
     }
     modules.get(source).then((module) => module.default.render({model, el: node}), (error) => {
       console.error(error);
-      node.append(el("img", {src: model.get("_still"), alt: model.get("description")}));
+      node.append(el("img", {src: model.get("_picture"), alt: model.get("description")}));
     });
     return node;
   }

@@ -291,8 +291,8 @@ class Viewer {
     if (packed.length) {
       this.source = new ExportSource(packed, () => this.redraw());
       try { kernel.ask(0, "axial", 0, 1); } catch { /* no kernel */ }
-    } else if (this.model.get("_still")) {
-      this.still = make("img", {className: "ipha-still", src: this.model.get("_still"), alt: this.model.get("description")});
+    } else if (this.model.get("_picture")) {
+      this.still = make("img", {className: "ipha-still", src: this.model.get("_picture"), alt: this.model.get("description")});
       this.root.append(this.still);
     }
     if (!packed.length && this.model.get("embed_live"))
@@ -634,7 +634,7 @@ class Viewer {
     return text;
   }
   scaleBar(ctx, view, x, y) {
-    const lengths = [1, 2, 5, 10, 20, 50, 100, 200], mm = lengths.findLast((l) => l * view.scale < view.width / 4) ?? 1;
+    const lengths = [1, 2, 5, 10, 20, 50, 100], mm = lengths.findLast((l) => l * view.scale < view.width / 4) ?? 1;
     const w = mm * view.scale;
     ctx.fillStyle = "#000";
     ctx.fillRect(x - w - 1, y - 4, w + 2, 4);

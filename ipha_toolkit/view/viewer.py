@@ -82,7 +82,7 @@ def view(
     return SliceViewer(*volumes, overlays=overlays, nodules=nodules, lungs=lungs, **state)
 
 
-class SliceViewer(anywidget.AnyWidget):
+class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
     """Linked slices of one to four images; see :func:`view`. A DOMWidget: it goes in an HBox, links, is observed.
 
     Attributes
@@ -149,7 +149,7 @@ class SliceViewer(anywidget.AnyWidget):
     _nodules = t.List().tag(sync=True)
     _rois = t.List().tag(sync=True)
     _export = t.List().tag(sync=True)
-    _still = t.Unicode().tag(sync=True)
+    _picture = t.Unicode().tag(sync=True)
 
     def __init__(
         self,
@@ -173,7 +173,7 @@ class SliceViewer(anywidget.AnyWidget):
         state["window"] = _windows(state.get("window"), self._presets)
         super().__init__(_layers=self._describe_layers(), _nodules=_nodule_list(nodules), **self._with_scalars(state))
         self.on_msg(self._answer)
-        self.observe(self._picture_changed, names=list(_PICTURE))
+        self.observe(self._picture_changed, names=list(_SHOWN_TRAITS))
         _show_export_script()
         if _unattended():
             self.embed()
@@ -202,7 +202,7 @@ class SliceViewer(anywidget.AnyWidget):
         image: int = 0,
         plane: str = "axial",
     ) -> None:
-        """Draw an elliptic region of interest: centre in world mm, radius in mm (or one along columns, one along rows)."""
+        """Draw an ellipse: centre in world mm; radius in mm, or two, along the plane's columns and rows."""
         if not 0 <= image < len(self._images) or plane not in PLANES:
             raise ValueError(
                 f"no image {image} or plane {plane!r}; there are {len(self._images)} images and {[*PLANES]}"
@@ -276,7 +276,8 @@ class SliceViewer(anywidget.AnyWidget):
             entry: dict[str, Any] = {
                 "kind": layer.kind, "name": layer.name, "unit": layer.unit, "modality": layer.modality,
                 "shape": list(layer.array.shape), "affine": layer.affine.ravel().tolist(), "image": layer.image,
-                "offset": layer.offset, "scale": layer.scale, "bytes": 1 if layer.kind == "mask" else 2, "order": number,
+                "offset": layer.offset, "scale": layer.scale, "bytes": 1 if layer.kind == "mask" else 2,
+                "order": number,
             }  # fmt: skip
             if layer.kind == "image":
                 entry["presets"] = [[name, level, width] for name, (level, width) in self._presets[number].items()]
@@ -340,7 +341,7 @@ class SliceViewer(anywidget.AnyWidget):
 
     def _refresh_still(self) -> None:
         self.description = _still.describe(self._scene())
-        self._still = f"data:image/png;base64,{self._png()}"
+        self._picture = f"data:image/png;base64,{self._png()}"
 
     def _png(self) -> str:
         from base64 import b64encode
@@ -357,14 +358,14 @@ class SliceViewer(anywidget.AnyWidget):
         bundle = super()._repr_mimebundle_(**kwargs)
         data = dict(bundle[0] if isinstance(bundle, tuple) else bundle or {})
         self._refresh_still()
-        picture = self._still.partition(",")[2]
+        picture = self._picture.partition(",")[2]
         data["text/plain"] = f"SliceViewer: {self.description}"
         data["text/html"] = f'<img src="data:image/png;base64,{picture}" alt="{escape(self.description)}">'
         data["image/png"] = picture
         return data, {"image/png": {"alt": self.description}}
 
 
-_PICTURE = ("plane", "position_mm", "window", "visible", "slab", "_nodules")
+_SHOWN_TRAITS = ("plane", "position_mm", "window", "visible", "slab", "_nodules")
 
 
 def _checked_layers(volumes: Sequence[Volume], overlays: Any) -> list[Layer]:
@@ -382,7 +383,7 @@ def _overlay_layers(overlays: Any, images: Sequence[Layer]) -> list[Layer]:
     if isinstance(overlays, Sequence):
         if len(overlays) != len(images):
             raise ValueError(f"a list of overlays needs one entry a volume: {len(images)}, got {len(overlays)}")
-        groups = list(enumerate(overlays))
+        groups: list[tuple[int | None, Any]] = list(enumerate(overlays))
     else:
         groups = [(None, overlays)]
     found = []
@@ -484,4 +485,4 @@ def _show_export_script() -> None:
     if _kernel() is not None:
         from IPython.display import HTML, display
 
-        display(HTML(_export_script()))
+        display(HTML(_export_script()))  # type: ignore[no-untyped-call]

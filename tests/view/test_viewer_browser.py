@@ -1,0 +1,343 @@
+"""The viewer as a page shows it: pixels read from a headless Chromium without network or kernel."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from base64 import b64decode
+from collections.abc import Callable
+from io import BytesIO
+from itertools import permutations, product
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import numpy as np
+import pytest
+from PIL import Image
+
+import ipha_toolkit as ipha
+from ipha_toolkit.view import _payload
+from ipha_toolkit.volume import Mask, Volume
+
+VIEWER = "[...document.querySelectorAll('*')].map((e) => e.iphaViewer).filter(Boolean)"
+
+
+def opened(page: Any, url: str) -> Any:
+    page.goto(url)
+    page.wait_for_function(
+        "() => { const all = [...document.querySelectorAll('.ipha-viewer')];"
+        " return all.length && all.every((v) => v.dataset.ready); }"
+    )
+    page.wait_for_function(f"() => {VIEWER}.every((v) => v.source.layers.every((l) => l.ready.every(Boolean)))")
+    settle(page)
+    return page
+
+
+def settle(page: Any) -> None:
+    page.evaluate("() => new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(r))))")
+
+
+def pixels(page: Any, panel: int = 0) -> Any:
+    settle(page)
+    url = page.evaluate(f"() => document.querySelectorAll('canvas.ipha-slice')[{panel}].toDataURL()")
+    return np.array(Image.open(BytesIO(b64decode(url.partition(",")[2]))).convert("RGB"))[..., 1]
+
+
+def volume_of(shape: tuple[int, int, int], spacing: tuple[float, float, float], seed: int, **fields: Any) -> Volume:
+    array = np.random.default_rng(seed).integers(0, 4000, shape)
+    affine = np.diag([*spacing, 1.0])
+    affine[:3, 3] = [-(n - 1) * s / 2 for n, s in zip(shape, spacing, strict=True)]
+    return Volume(array, affine, **fields)
+
+
+@pytest.fixture
+def pair() -> tuple[Volume, Volume, dict[str, Any]]:
+    one = volume_of((40, 32, 12), (5, 5, 10), 1, modality="T1w", name="T1w")
+    two = volume_of((50, 40, 20), (4, 4, 6), 2, modality="T2w", name="T2w")
+    inside = np.zeros(one.shape, bool)
+    inside[8:30, 8:24, 2:10] = True
+    lungs = Mask(inside, one.affine, name="lung")
+    ratio = Volume(np.where(inside, one.array / 1000, np.nan), one.affine, name="ratio", unit="1")
+    return one, two, {"lung": lungs, "ratio": ratio}
+
+
+def test_right_is_left_and_lettered_so_in_all_48_orientations(offline_page: Any, page_of: Callable[..., str]) -> None:
+    array = np.zeros((12, 12, 12))
+    array[6:, 6:, 6:] = 1000
+    affine = np.diag([2.0, 3.0, 4.0, 1.0])
+    affine[:3, 3] = -11, -16.5, -22
+    viewers = []
+    for order in permutations(range(3)):
+        for flips in product((1, -1), repeat=3):
+            turned = array.transpose(order)[tuple(slice(None, None, f) for f in flips)]
+            matrix = np.eye(4)
+            matrix[:3, :3] = affine[:3, order] * flips
+            matrix[:3, 3] = affine[:3, 3] + affine[:3, order] @ [11 if f < 0 else 0 for f in flips]
+            volume = Volume(turned, matrix)
+            viewers.append(
+                ipha.view(
+                    volume, plane="all", position_mm=(3, 4.5, 6), crosshair=False, height_px=120, embed_live=False
+                )
+            )
+            viewers[-1].embed()
+    page = opened(offline_page, page_of(*viewers))
+    found = page.evaluate("""() => [...document.querySelectorAll('canvas.ipha-slice')].map((canvas) => {
+        const x = canvas.width / 2, y = canvas.height / 2, ctx = canvas.getContext('2d');
+        const at = (dx, dy) => ctx.getImageData(x + dx, y + dy, 1, 1).data[0] > 128;
+        return [at(-14, -14), at(14, -14), at(-14, 14), at(14, 14), canvas.dataset.letters].join();
+    })""")
+    expected = [f"true,false,false,false,{letters}" for letters in ("R L A P", "R L S I", "A P S I")]
+    assert found == expected * 48
+    assert page.errors == []
+
+
+def test_value_under_the_pointer_is_the_voxels(offline_page: Any, page_of: Callable[..., str], pair: Any) -> None:
+    one, two, _ = pair
+    viewer = ipha.view(one, two, position_mm=(2.5, 2.5, 5))
+    viewer.embed()
+    page = opened(offline_page, page_of(viewer))
+    canvas = page.locator("canvas.ipha-slice").first
+    box = canvas.bounding_box()
+    scale = min(box["width"] / 200, box["height"] / 160)
+    for i, j in ((3, 5), (20, 16), (38, 30), (11, 29)):
+        x, y, _ = one.to_world([i, j, 6])
+        page.mouse.move(box["x"] + box["width"] / 2 - x * scale, box["y"] + box["height"] / 2 - y * scale)
+        settle(page)
+        shown = [float(c.get_attribute("data-value")) for c in page.locator("canvas.ipha-slice").all()]
+        near = np.floor(two.to_index([x, y, 5]) + 0.5).astype(int)
+        assert shown == [one.array[i, j, 6], two.array[tuple(near)]]
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_grids_of_different_spacing_align_within_half_a_pixel(
+    offline_page: Any, page_of: Callable[..., str], axis: int
+) -> None:
+    volumes = []
+    for spacing, n in ((2.0, 60), (3.0, 40)):
+        array = np.zeros((n, n, 5))
+        array[(slice(None),) * axis + (slice(n // 2, None),)] = 1000
+        affine = np.diag([spacing, spacing, 5, 1.0])
+        affine[:2, 3] = -spacing * (n - 1) / 2
+        volumes.append(Volume(array, affine))
+    viewer = ipha.view(*volumes, crosshair=False, position_mm=(7, 11, 10), zoom=1.3)
+    viewer.embed()
+    page = opened(offline_page, page_of(viewer))
+    edges = []
+    for panel in (0, 1):
+        image = pixels(page, panel).astype(float)
+        height, width = image.shape
+        line = image[int(height * 0.6), :] if axis == 0 else image[:, int(width * 0.4)]
+        middle = len(line) // 2
+        part = line[middle - 40 : middle + 40]
+        edges.append(np.interp(0.5, -part / 255 + 1, np.arange(len(part)) + middle - 40 + 0.5))
+    assert edges[0] == pytest.approx(edges[1], abs=0.5)
+    assert edges[0] == pytest.approx(len(line) / 2, abs=0.5)
+
+
+def test_every_interaction_changes_the_pixels(offline_page: Any, page_of: Callable[..., str], pair: Any) -> None:
+    one, two, overlays = pair
+    viewer = ipha.view(one, two, overlays=overlays, slab_mm=30)
+    viewer.embed()
+    page = opened(offline_page, page_of(viewer))
+    canvas = page.locator("canvas.ipha-slice").first
+    canvas.focus()
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+
+    def changes(act: Callable[[], Any], panels: tuple[int, ...] = (0, 1)) -> None:
+        before = [pixels(page, panel) for panel in panels]
+        act()
+        for panel, old in zip(panels, before, strict=True):
+            new = pixels(page, panel)
+            assert old.shape != new.shape or (old != new).mean() > 0.005
+
+    def slide(selector: str, value: float) -> None:
+        page.eval_on_selector(selector, f"(e) => {{ e.value = {value}; e.dispatchEvent(new Event('input')); }}")
+
+    def drag(button: str) -> None:
+        page.mouse.move(box["x"] + 200, box["y"] + 200)
+        page.mouse.down(button=button)
+        page.mouse.move(box["x"] + 260, box["y"] + 150, steps=3)
+        page.mouse.up(button=button)
+
+    changes(lambda: page.mouse.wheel(0, 100))
+    changes(lambda: page.keyboard.press("ArrowUp"))
+    changes(lambda: drag("right"), (0,))
+    changes(lambda: drag("left"))
+    changes(lambda: page.keyboard.press("2"), (0,))
+    changes(lambda: slide(".ipha-bar input[type=range]:not(.ipha-threshold)", 0.9))
+    changes(lambda: slide(".ipha-threshold", 2))
+    changes(lambda: page.locator(".ipha-bar select").nth(2).select_option("max"))
+    changes(lambda: canvas.focus() or page.keyboard.press("z"))
+    changes(lambda: page.keyboard.press("o"))
+    changes(lambda: page.keyboard.press("c"))
+    assert page.locator("canvas.ipha-slice").count() == 2
+    page.keyboard.press("m")
+    settle(page)
+    assert page.locator("canvas.ipha-slice").count() == 6
+    assert page.requests == []
+    assert page.errors == []
+
+
+def test_threshold_shows_the_share_of_the_lung_above_it(
+    offline_page: Any, page_of: Callable[..., str], pair: Any
+) -> None:
+    one, _, overlays = pair
+    viewer = ipha.view(one, overlays=overlays)
+    viewer.embed()
+    page = opened(offline_page, page_of(viewer))
+    edge = viewer._layers[2]["share"]["edges"][150]
+    page.eval_on_selector(".ipha-threshold", f"(e) => {{ e.value = {edge}; e.dispatchEvent(new Event('input')); }}")
+    share = np.mean(overlays["ratio"].array[overlays["lung"].array] >= edge)
+    assert page.locator("output").inner_text().startswith(f"{100 * share:.1f} % of lung at or above")
+
+
+def test_the_page_holds_the_volume_exactly(
+    offline_page: Any, page_of: Callable[..., str], pair: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_payload, "_VOXELS_PER_CHUNK", 4000)
+    one, _, overlays = pair
+    viewer = ipha.view(one, overlays=overlays)
+    viewer.embed()
+    assert len(viewer._export[0]["chunks"]) == 4
+    page = opened(offline_page, page_of(viewer))
+    image, mask, _ = page.evaluate(f"() => {VIEWER}[0].source.layers.map((l) => Array.from(l.data))")
+    assert np.array_equal(np.array(image) - 1, one.array.T.ravel())
+    assert np.array_equal(mask, overlays["lung"].array.T.ravel() + 1 - 1)
+
+
+@pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
+@pytest.mark.parametrize("slab", ["off", "max", "min"])
+def test_slices_and_slabs_are_those_of_python(
+    offline_page: Any, page_of: Callable[..., str], pair: Any, plane: str, slab: str
+) -> None:
+    from ipha_toolkit.view import _layers
+
+    one, _, _ = pair
+    viewer = ipha.view(one, plane=plane, slab=slab, slab_mm=27)
+    viewer.embed()
+    page = opened(offline_page, page_of(viewer))
+    codes = page.evaluate(f"() => Array.from({VIEWER}[0].panels[0].data)")
+    layer = viewer._images[0]
+    index = layer.index_of(viewer.position_mm)[_layers.PLANES[plane][2]]
+    expected = _layers.thick_slab(layer, plane, index, mode=slab, slab_mm=27)
+    assert np.array_equal(np.array(codes) - 1 + layer.offset, expected.ravel())
+
+
+def test_region_drawn_by_key_is_measured_as_in_python(
+    offline_page: Any, page_of: Callable[..., str], pair: Any
+) -> None:
+    one, _, _ = pair
+    viewer = ipha.view(one, position_mm=(2.5, 2.5, 5))
+    viewer.embed()
+    page = opened(offline_page, page_of(viewer))
+    page.locator("canvas.ipha-slice").focus()
+    page.keyboard.press("r")
+    found = page.evaluate(f"() => {{ const v = {VIEWER}[0]; return v.roiStatistics(v.panels[0], v.get('_rois')[0]); }}")
+    viewer.add_roi((2.5, 2.5, 5), 10)
+    row = viewer.rois.iloc[0]
+    assert [found["n"], found["area"]] == [row["n"], row["area_mm2"]]
+    assert [found["mean"], found["sd"]] == pytest.approx([row["mean"], row["sd"]])
+
+
+def test_names_from_data_stay_text(offline_page: Any, page_of: Callable[..., str], pair: Any) -> None:
+    one, _, overlays = pair
+    hostile = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
+    viewer = ipha.view(
+        one.replace(name=hostile), overlays={hostile: overlays["lung"], hostile + "2": overlays["ratio"]}
+    )
+    viewer.embed()
+    page = opened(offline_page, page_of(viewer))
+    page.wait_for_timeout(100)
+    assert page.evaluate("window.hacked") is None
+    assert hostile in page.locator(".ipha-bar").nth(1).inner_text()
+    assert hostile in page.locator("[role=status]").inner_text()
+
+
+def test_sliders_linked_in_the_browser_still_move_the_slice(
+    offline_page: Any, page_of: Callable[..., str], pair: Any
+) -> None:
+    import ipywidgets
+
+    one, two, _ = pair
+    first, second = ipha.view(one, position_mm=(0, 0, 5)), ipha.view(two, position_mm=(0, 0, 5))
+    slider = ipywidgets.FloatSlider(value=5, min=-50, max=50, description="z (mm)")
+    links = [ipywidgets.jslink((slider, "value"), (first, "z_mm"))]
+    links.append(ipywidgets.jslink((first, "position_mm"), (second, "position_mm")))
+    for viewer in (first, second):
+        viewer.embed()
+    page = opened(offline_page, page_of(ipywidgets.HBox([first, second]), slider))
+    before = [pixels(page, panel) for panel in (0, 1)]
+    page.locator(".ipha-control input").fill("-35")
+    for panel, old in enumerate(before):
+        assert (pixels(page, panel) != old).mean() > 0.05
+    assert "at z -35.0 mm" in page.locator("canvas.ipha-slice").nth(1).get_attribute("aria-label")
+
+
+def test_viewer_hidden_at_first_draws_when_shown(offline_page: Any, page_of: Callable[..., str], pair: Any) -> None:
+    viewer = ipha.view(pair[0])
+    viewer.embed()
+    page = offline_page
+    page.add_init_script(
+        "addEventListener('DOMContentLoaded', () => document.body.insertAdjacentHTML('afterbegin',"
+        " '<style id=hide>body > div { display: none; }</style>'))"
+    )
+    page.goto(page_of(viewer))
+    page.wait_for_timeout(300)
+    assert page.locator(".ipha-viewer").get_attribute("data-ready") is None
+    page.evaluate("document.getElementById('hide').remove()")
+    page.wait_for_selector(".ipha-viewer[data-ready]")
+    assert pixels(page).max() > 200
+
+
+def test_keyboard_reaches_everything_and_focus_shows(offline_page: Any, page_of: Callable[..., str], pair: Any) -> None:
+    one, _, overlays = pair
+    viewer = ipha.view(one, overlays=overlays)
+    viewer.embed()
+    page = opened(offline_page, page_of(viewer))
+    reached = []
+    for _ in range(14):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.tagName"))
+        style = page.evaluate(
+            "(() => { const s = getComputedStyle(document.activeElement); return s.outlineStyle; })()"
+        )
+        assert style != "none"
+        if reached[-1] == "SUMMARY":
+            break
+    assert reached.count("CANVAS") == 1
+    assert reached[-1] == "SUMMARY"
+    unnamed = page.evaluate(
+        "[...document.querySelectorAll('.ipha-viewer :is(select, input)')].filter((e) => !e.labels.length).length"
+    )
+    assert unnamed == 0
+
+
+def test_page_from_plain_nbconvert_lives_without_network(offline_page: Any, tmp_path: Path) -> None:
+    notebook = nbformat.v4.new_notebook()
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
+    notebook.cells = [
+        nbformat.v4.new_code_cell("import numpy as np, ipha_toolkit as ipha"),
+        nbformat.v4.new_code_cell(
+            "noise = np.random.default_rng(0).normal(400, 40, (256, 256, 60)).round()\n"
+            "one = ipha.Volume(noise, np.diag([1.4, 1.4, 5, 1]), modality='T1w', name='T1w')\n"
+            "ipha.view(one, one.replace(modality='T2w', name='T2w'))"
+        ),
+    ]
+    path = tmp_path / "pair.ipynb"
+    nbformat.write(notebook, path)
+    command = [sys.executable, "-m", "nbconvert", "--execute", "--to", "html", str(path)]
+    root = str(Path(__file__).parents[2])
+    environment = os.environ | {"PYTHONPATH": root, "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    page = tmp_path / "pair.html"
+    assert page.stat().st_size <= 12e6
+    opened(offline_page, page.as_uri())
+    assert offline_page.locator(".ipha-viewer").count() == 1
+    before = pixels(offline_page, 1)
+    offline_page.locator("canvas.ipha-slice").first.focus()
+    offline_page.keyboard.press("ArrowUp")
+    assert (pixels(offline_page, 1) != before).mean() > 0.1
