@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -20,16 +27,78 @@ def find_chromium() -> str | None:
     return os.environ.get("IPHA_CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
 
 
-@pytest.fixture(scope="session")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+
+
+@contextmanager
+def jupyter_lab(folder: Path) -> Iterator[tuple[str, int]]:
+    """A JupyterLab server on ``folder``, which is also its home; yields its address with %s for a file, and its pid.
+
+    Widget state is saved with the notebook ("Save Widget State Automatically").
+    """
+    settings = folder / ".jupyter" / "lab" / "user-settings" / "@jupyter-widgets" / "jupyterlab-manager"
+    settings.mkdir(parents=True)
+    (settings / "plugin.jupyterlab-settings").write_text('{"saveState": true}')
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    token = secrets.token_hex(16)
+    root = str(Path(__file__).parents[2])
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("JUPYTER")}
+    environment |= {"HOME": str(folder), "PYTHONPATH": root, "PYTHONWARNINGS": "ignore"}
+    command = [
+        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
+        f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}", "--LabApp.news_url=",
+    ]  # fmt: skip
+    with (folder / "jupyterlab.log").open("w") as log:
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        _wait_for(f"{address}/api?token={token}", server)
+        yield f"{address}/lab/tree/%s?token={token}", server.pid
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
+    for _ in range(150):
+        try:
+            with urlopen(url, timeout=2):
+                return
+        except OSError:
+            if server.poll() is not None:
+                raise RuntimeError("JupyterLab did not start") from None
+            time.sleep(0.2)
+    raise RuntimeError("JupyterLab did not answer within 30 s")
+
+
+def open_notebook(page: Any, url: str) -> None:
+    """Open a notebook in JupyterLab and wait for its kernel."""
+    page.goto(url)
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=20_000)
+    idle = "() => document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status === 'idle'"
+    page.wait_for_function(idle, timeout=20_000)
+    page.wait_for_timeout(1000)
+
+
+def run_cell(page: Any, number: int) -> None:
+    """Run the ``number``-th cell, from 0, and wait until it is done."""
+    page.locator(".jp-CodeCell").nth(number).locator(".cm-content").click()
+    page.keyboard.press("Shift+Enter")
+    done = f"() => /\\d/.test(document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')[{number}].textContent)"
+    page.wait_for_function(done, timeout=20_000)
+
+
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A headless browser for the whole test session."""
+    """A headless browser; for a module only, as its event loop would disturb others that start one."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     path = find_chromium()
     if path is None:
         pytest.skip("no Chromium found: install it or name it in IPHA_CHROMIUM")
     with sync_api.sync_playwright() as playwright:
-        flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
-        started = playwright.chromium.launch(executable_path=path, args=flags)
+        started = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield started
         started.close()
 
