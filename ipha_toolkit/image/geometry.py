@@ -68,7 +68,9 @@ def resample_to(image: Volume | Mask, like: Volume | Mask, *, order: int = 1) ->
 def resample_spacing(image: Volume, spacing_mm: float | npt.ArrayLike, *, order: int = 1) -> Volume: ...
 @overload
 def resample_spacing(image: Mask, spacing_mm: float | npt.ArrayLike, *, order: int = 1) -> Mask: ...
-def resample_spacing(image: Volume | Mask, spacing_mm: float | npt.ArrayLike, *, order: int = 1) -> Volume | Mask:
+def resample_spacing(
+    image: Volume | Mask, spacing_mm: float | npt.ArrayLike, *, order: int = 1
+) -> Volume | Mask:
     """Resample an image to another voxel size, its axes and the center of its field of view kept.
 
     Parameters
@@ -174,7 +176,9 @@ def block_mean(array: npt.NDArray[Any], factors: tuple[int, int, int], *, missin
     """
     first = factors[0]
     count = -(-array.shape[0] // first)
-    means = [_slab_mean(array[n * first : (n + _SLAB) * first], factors, missing) for n in range(0, count, _SLAB)]
+    means = [
+        _slab_mean(array[n * first : (n + _SLAB) * first], factors, missing) for n in range(0, count, _SLAB)
+    ]
     return np.concatenate(means)
 
 
@@ -243,15 +247,24 @@ def _checked_box(image: Volume | Mask, to: Mask | Box) -> npt.NDArray[np.int_]:
             raise ImageError(f"{to.name or 'mask'}: is empty, there is nothing to crop to")
         return np.array(bounding_box(to.array))
     box = np.array(to, int)
-    if box.shape != (3, 2) or (box[:, 0] < 0).any() or (box[:, 1] > image.shape).any() or (box[:, 0] >= box[:, 1]).any():
-        raise ValueError(f"box needs first < last within the image's shape {image.shape} on each axis, got {to}")
+    if (
+        box.shape != (3, 2)
+        or (box[:, 0] < 0).any()
+        or (box[:, 1] > image.shape).any()
+        or (box[:, 0] >= box[:, 1]).any()
+    ):
+        raise ValueError(
+            f"box needs first < last within the image's shape {image.shape} on each axis, got {to}"
+        )
     return box
 
 
 def _on_grid(image: Volume | Mask, shape: tuple[int, int, int], affine: Affine, order: int) -> Volume | Mask:
     step = np.linalg.inv(image.affine) @ affine
     if isinstance(image, Mask):
-        return image.replace(array=_interpolate(image.array.astype(np.float32), shape, step, order, 0.0) >= 0.5, affine=affine)
+        return image.replace(
+            array=_interpolate(image.array.astype(np.float32), shape, step, order, 0.0) >= 0.5, affine=affine
+        )
     missing = np.isnan(image.array)
     if not missing.any():
         return image.replace(array=_interpolate(image.array, shape, step, order, np.nan), affine=affine)

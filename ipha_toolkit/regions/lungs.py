@@ -18,6 +18,7 @@ from ipha_toolkit.volume import Affine, BoolArray, FloatArray, Mask, Volume
 _MR = (Modality.T1W, Modality.T2W, Modality.MEGRE)
 _PLAUSIBLE_ML = (60.0, 9000.0)
 _ONE_LUNG_SHARE = 0.05
+_SMALLEST_LUNG_ML = 15.0
 
 _CT_SPACING_MM = 2.5
 _AIR_HU = -350.0
@@ -93,7 +94,9 @@ def lung_flags(lungs: Mask, image: Volume) -> list[str]:
     """
     image.require_same_grid(lungs)
     if not lungs.n_voxels:
-        raise ImageError(f"{lungs.name or 'lung mask'}: is empty for {image.name or 'volume'}: no lung to measure")
+        raise ImageError(
+            f"{lungs.name or 'lung mask'}: is empty for {image.name or 'volume'}: no lung to measure"
+        )
     flags = ["single_slice"] if min(lungs.shape) == 1 else []
     left, right = split_left_right(lungs)
     if min(left.n_voxels, right.n_voxels) < _ONE_LUNG_SHARE * lungs.n_voxels:
@@ -193,7 +196,10 @@ def _beyond(plane: BoolArray, gap: BoolArray, spacing: npt.NDArray[np.float64], 
 
 
 def _polar(
-    i: npt.NDArray[np.intp], j: npt.NDArray[np.intp], origin: tuple[float, float], spacing: npt.NDArray[np.float64]
+    i: npt.NDArray[np.intp],
+    j: npt.NDArray[np.intp],
+    origin: tuple[float, float],
+    spacing: npt.NDArray[np.float64],
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
     x, y = (i - origin[0]) * spacing[0], (j - origin[1]) * spacing[1]
     angle = ((np.arctan2(y, x) / (2 * np.pi) + 0.5) * _ANGLES).astype(np.intp) % _ANGLES
@@ -243,7 +249,11 @@ def _enclosed_air(air: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float6
     labels, count = ndimage.label(air)
     if not count:
         return air
-    body = _largest(ndimage.binary_opening(np.pad(~air, 2, mode="edge"), _ball(1))[2:-2, 2:-2, 2:-2] if min(air.shape) > 1 else ~air)
+    body = _largest(
+        ndimage.binary_opening(np.pad(~air, 2, mode="edge"), _ball(1))[2:-2, 2:-2, 2:-2]
+        if min(air.shape) > 1
+        else ~air
+    )
     walls = np.zeros(air.shape, np.uint8)
     for axis in (0, 1):
         walls += np.logical_or.accumulate(body, axis)
@@ -267,7 +277,9 @@ def _airways(candidates: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.floa
     for index, found in enumerate(ndimage.find_objects(lumen), 1):
         if (found[2].stop - found[2].start) * spacing[2] < _AIRWAY_HEIGHT_MM:
             continue
-        where = tuple(slice(max(0, part.start - r), part.stop + r) for part, r in zip(found, reach, strict=True))
+        where = tuple(
+            slice(max(0, part.start - r), part.stop + r) for part, r in zip(found, reach, strict=True)
+        )
         piece = lumen[where] == index
         place = (where[0].start + np.nonzero(piece)[0].mean() - columns[0]) / max(1, len(columns) - 1)
         if _is_airway(piece, hu[where], place, spacing):
@@ -287,16 +299,23 @@ def _is_airway(piece: BoolArray, hu: FloatArray, place: float, spacing: npt.NDAr
 
 
 def _lung_pieces(mask: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArray:
-    """Pieces at least 3 % of the largest."""
+    """Pieces at least 3 % of the largest and 5 mL; none where even the largest is too small to be a lung."""
     from scipy import ndimage
 
     labels, count = ndimage.label(mask)
-    if not count:
-        return mask
-    sizes = np.bincount(labels.ravel())
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
     sizes[0] = 0
+    if not _lung_sized(int(sizes.max()), mask.shape, spacing):
+        return np.zeros(mask.shape, bool)
     enough = 5.0 if min(mask.shape) > 1 else 0.5
     return np.asarray(((sizes >= 0.03 * sizes.max()) & (sizes * spacing.prod() / 1000 > enough))[labels])
+
+
+def _lung_sized(n_voxels: int, shape: tuple[int, ...], spacing: npt.NDArray[np.float64]) -> bool:
+    """Whether a piece is large enough for a lung: 15 mL, a fourth of an infant's, or 3 cm2 in a single slice."""
+    volume = n_voxels * spacing.prod()
+    flat = [axis for axis in range(3) if shape[axis] == 1]
+    return bool(volume >= 300.0 * spacing[flat[0]] if flat else volume >= _SMALLEST_LUNG_ML * 1000)
 
 
 # ---------------------------------------------------------------------------------------------------------- MRI
@@ -331,7 +350,7 @@ def _evened(signal: FloatArray, spacing: npt.NDArray[np.float64]) -> FloatArray:
     """Signal over the level of the tissue within some centimetres: shading is gone, and with it most of a bias field."""
     from skimage.filters import threshold_otsu
 
-    tissue = signal > 0.5 * threshold_otsu(np.minimum(signal, np.percentile(signal, 98)))
+    tissue = signal > 0.5 * threshold_otsu(np.minimum(signal, np.percentile(signal, 98)).ravel())
     level = _local_mean(signal, tissue, spacing, 50.0)
     return np.asarray(signal / np.maximum(level, 0.1 * np.median(signal[tissue])))
 
@@ -365,7 +384,7 @@ def _log_otsu(signal: FloatArray) -> float:
 
     top = float(np.percentile(signal, 98))
     logs = np.log(np.clip(signal, 0.02 * top, top))
-    return float(np.exp(threshold_otsu(logs)))
+    return float(np.exp(threshold_otsu(logs.ravel())))
 
 
 def _enclosed_dark(dark: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArray:
@@ -380,7 +399,7 @@ def _enclosed_dark(dark: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArr
     size[0] = 0
     leak = np.bincount(labels[_beside(outside, spacing)], minlength=count + 1)
     size = np.where(leak < 0.02 * size, size, 0)
-    if not size.max():
+    if not _lung_sized(int(size.max()), dark.shape, spacing):
         return np.zeros(dark.shape, bool)
     heights = np.broadcast_to(np.arange(dark.shape[2]), dark.shape)
     bottom = np.quantile(heights[labels == size.argmax()], 0.2)
@@ -484,7 +503,9 @@ def _opened(mask: BoolArray, spacing: npt.NDArray[np.float64], radius_mm: float)
 
 
 def _closed(mask: BoolArray, spacing: npt.NDArray[np.float64], radius_mm: float) -> BoolArray:
-    reach = [int(np.ceil(radius_mm / s)) + 1 if n > 1 else 0 for s, n in zip(spacing, mask.shape, strict=True)]
+    reach = [
+        int(np.ceil(radius_mm / s)) + 1 if n > 1 else 0 for s, n in zip(spacing, mask.shape, strict=True)
+    ]
     padded = np.pad(mask, [(r, r) for r in reach], mode="edge")
     grown = _dilated(padded, spacing, radius_mm)
     shrunk = _distance(grown, spacing) > radius_mm

@@ -11,6 +11,7 @@ from ipha_toolkit.volume import BoolArray, FloatArray, Mask, Volume
 
 _COARSE_MM = 1.5
 _WIDEST_MM = 10.0
+_RIM_MM = 3.0
 _CONTRAST_HU = 200.0
 _DENSEST_GAP_HU = -500.0
 _SHORTEST_MM = 15.0
@@ -52,9 +53,12 @@ def segment_vessels(ct: Volume, lungs: Mask, *, protocol: Protocol = DEFAULT) ->
     ct.require_same_grid(lungs)
     vessels = np.zeros(ct.shape, bool)
     if lungs.n_voxels:
-        margin = [int(np.ceil(_WIDEST_MM / s)) if n > 1 else 0 for s, n in zip(ct.spacing_mm, ct.shape, strict=True)]
+        margin = [
+            int(np.ceil(_WIDEST_MM / s)) if n > 1 else 0 for s, n in zip(ct.spacing_mm, ct.shape, strict=True)
+        ]
         box = tuple(
-            slice(max(0, low - m), high + m) for (low, high), m in zip(bounding_box(lungs.array), margin, strict=True)
+            slice(max(0, low - m), high + m)
+            for (low, high), m in zip(bounding_box(lungs.array), margin, strict=True)
         )
         factors = block_factors(ct, _COARSE_MM)
         vessels[box] = _narrow_and_long(ct.array[box], lungs.array[box], factors, np.array(ct.spacing_mm))
@@ -78,7 +82,10 @@ def _crowded(
     """Where too little of the lung around holds air for what is dense there to be vessels: consolidation."""
     from scipy import ndimage
 
-    size = [int(np.ceil(_NEIGHBORHOOD_MM / s)) if n > 1 else 1 for s, n in zip(spacing * factors, hu.shape, strict=True)]
+    size = [
+        int(np.ceil(_NEIGHBORHOOD_MM / s)) if n > 1 else 1
+        for s, n in zip(spacing * factors, hu.shape, strict=True)
+    ]
     inside = ndimage.uniform_filter(block_mean(lung, factors), size)
     airy = ndimage.uniform_filter(block_mean(lung & (hu < _AIRY_HU), factors), size)
     crowded = np.empty(hu.shape, bool)
@@ -90,14 +97,22 @@ def _crowded(
 def _opened_background(
     hu: FloatArray, lung: BoolArray, factors: tuple[int, int, int], spacing: npt.NDArray[np.float64]
 ) -> FloatArray:
-    """The lung without its narrow dense structures; what lies outside counts as wide tissue, so that edges vanish."""
+    """The lung without its narrow dense structures; what lies outside counts as wide tissue, so that edges vanish.
+
+    A cube does not reach into the round corners of what is wide: those come back by growing it a little.
+    """
     from scipy import ndimage
 
     coarse = block_mean(hu, factors, missing=_TISSUE_HU)
     outside = block_mean(lung, factors) < 0.75
     coarse = np.where(outside, np.maximum(coarse, _TISSUE_HU), coarse)
-    size = [max(1, 2 * int(_WIDEST_MM / 2 / s) + 1) if n > 1 else 1 for s, n in zip(spacing, hu.shape, strict=True)]
-    return np.asarray(ndimage.grey_opening(coarse, size=size), np.float32)
+    size = [
+        max(1, 2 * int(_WIDEST_MM / 2 / s) + 1) if n > 1 else 1
+        for s, n in zip(spacing, hu.shape, strict=True)
+    ]
+    opened = ndimage.grey_opening(coarse, size=size)
+    rim = [2 * max(1, round(_RIM_MM / s)) + 1 if n > 1 else 1 for s, n in zip(spacing, hu.shape, strict=True)]
+    return np.asarray(ndimage.grey_dilation(opened, size=rim), np.float32)
 
 
 def _long_pieces(mask: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArray:

@@ -57,7 +57,9 @@ def lung_regions(lungs: Mask) -> dict[str, Mask]:
     _require_lung(lungs)
     left, right = split_left_right(lungs)
     parts: dict[str, BoolArray] = {Region.LUNG: lungs.array}
-    parts |= {name: side.array for name, side in ((Region.LEFT, left), (Region.RIGHT, right)) if side.n_voxels}
+    parts |= {
+        name: side.array for name, side in ((Region.LEFT, left), (Region.RIGHT, right)) if side.n_voxels
+    }
     parts |= _thirds(lungs) | _halves(lungs) | _central(lungs, left, right)
     return {str(name): lungs.replace(array=part, name=str(name)) for name, part in parts.items()}
 
@@ -286,7 +288,9 @@ def _grown_sides(inside: BoolArray, spacing: tuple[float, ...], middle: float) -
         if not count:
             break
         sizes = np.bincount(pieces.ravel(), minlength=count + 1)
-        shares = np.bincount(pieces.ravel(), np.broadcast_to(on_right, inside.shape).ravel(), count + 1) / np.maximum(sizes, 1)
+        shares = np.bincount(
+            pieces.ravel(), np.broadcast_to(on_right, inside.shape).ravel(), count + 1
+        ) / np.maximum(sizes, 1)
         large = sizes > 0.02 * inside.sum()
         large[0] = False
         if large.any() and (np.minimum(shares, 1 - shares)[large] < 0.1).all():
@@ -298,4 +302,3 @@ def _grown_sides(inside: BoolArray, spacing: tuple[float, ...], middle: float) -
     grown = watershed(-depth, seeds.astype(np.int32), mask=inside)
     _, nearest = ndimage.distance_transform_edt(grown == 0, sampling=spacing, return_indices=True)
     return np.asarray(grown[tuple(nearest)] == 2)
-

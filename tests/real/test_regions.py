@@ -1,0 +1,95 @@
+"""Lungs, sides and muscle on real scans; the numbers are Dice overlaps with the masks that came with them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ipha_toolkit as ipha
+from ipha_toolkit.image.bias import correct_bias
+from ipha_toolkit.image.geometry import resample_to
+from ipha_toolkit.io.images import load_mask
+from ipha_toolkit.regions.lungs import lung_flags, segment_lungs
+from ipha_toolkit.regions.reference import reference_flags, reference_level, reference_tissue
+from ipha_toolkit.regions.zones import split_left_right
+from ipha_toolkit.volume import Volume
+
+DATA = Path(__file__).parents[2].parent / "shared" / "data"
+pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the real scans are not on this machine")
+
+
+def dice(a, b):
+    return 2 * np.count_nonzero(a.array & b.array) / (a.n_voxels + b.n_voxels)
+
+
+@pytest.mark.parametrize("subject", ["0004", "0006", "0007"])
+def test_mri_lungs_muscle_and_sides(subject):
+    t1w = ipha.load(DATA / "mri_lung_uva" / f"{subject}H1.nii.gz", modality="T1w")
+    given = load_mask(DATA / "mri_lung_uva" / f"{subject}Mask.nii.gz")
+    lungs = segment_lungs(t1w)
+    assert dice(lungs, given) >= 0.95
+    assert lung_flags(lungs, t1w) == []
+    left, right = split_left_right(lungs)
+    labels = [load_mask(DATA / "mri_lung_uva" / f"{subject}Mask.nii.gz", labels=(n,)) for n in (1, 2)]
+    assert (
+        max(dice(right, side) for side in labels) > 0.94 and max(dice(left, side) for side in labels) > 0.94
+    )
+    corrected = correct_bias(t1w, exclude=lungs)
+    muscle = reference_tissue(corrected, lungs)
+    assert reference_flags(muscle, lungs) == []
+    assert 50 < reference_level(corrected, muscle) < 110
+
+
+def test_mri_without_a_given_mask_has_two_plausible_lungs():
+    t1w = ipha.load(DATA / "mri_lung_uva" / "0005Proton.nii.gz", modality="T1w")
+    lungs = segment_lungs(t1w)
+    assert 1400 < lungs.volume_ml < 3000
+    assert lung_flags(lungs, t1w) == []
+
+
+def test_axial_mri_of_15_mm_slices():
+    volume = axial_philips()
+    lungs = segment_lungs(volume)
+    assert 2200 < lungs.volume_ml < 3800
+    assert "one_lung" not in lung_flags(lungs, volume)
+    muscle = reference_tissue(correct_bias(volume, exclude=lungs), lungs)
+    assert muscle.volume_ml > 50
+
+
+def test_ct_of_5_mm_slices_with_bed():
+    ct = ipha.load(DATA / "ct_pyradiomics_lung1" / "lung1_image.nrrd", modality="ct")
+    lungs = segment_lungs(ct)
+    assert 2500 < lungs.volume_ml < 3300
+    assert -900 < np.median(ct.array[lungs.array]) < -800
+    left, right = split_left_right(lungs)
+    assert 0.5 < left.volume_ml / right.volume_ml < 0.9
+
+
+def test_ct_crop_of_one_lung_is_flagged():
+    ct = ipha.load(DATA / "ct_ibsi1_phantom" / "phantom.nii.gz", modality="ct")
+    lungs = segment_lungs(ct)
+    assert {"one_lung", "cut_field_of_view"} <= set(lung_flags(lungs, ct))
+    left, right = split_left_right(lungs)
+    assert left.n_voxels == 0 and right.volume_ml > 900
+
+
+def test_ct_of_one_lung_agrees_with_the_given_mask():
+    folder = DATA / "ct_lung_pair_elastix"
+    ct = ipha.load(folder / "3DCT_lung.mha", modality="ct")
+    given = resample_to(load_mask(folder / "3DCT_lung_baseline_mask.mha"), ct)
+    assert dice(segment_lungs(ct), given) > 0.97
+
+
+def axial_philips():
+    """The axial stack, whose slices all have their own series."""
+    pydicom = pytest.importorskip("pydicom")
+    slices = [pydicom.dcmread(path) for path in (DATA / "mri_xe_proton_dicom").rglob("*.dcm")]
+    slices.sort(key=lambda s: float(s.ImagePositionPatient[2]))
+    array = np.stack([s.pixel_array.T.astype(float) for s in slices], axis=-1)
+    first, last = (np.array(s.ImagePositionPatient, float) for s in (slices[0], slices[-1]))
+    affine = np.eye(4)
+    affine[:3, 0] = np.array(slices[0].ImageOrientationPatient[:3], float) * slices[0].PixelSpacing[1]
+    affine[:3, 1] = np.array(slices[0].ImageOrientationPatient[3:], float) * slices[0].PixelSpacing[0]
+    affine[:3, 2] = (last - first) / (len(slices) - 1)
+    affine[:3, 3] = first
+    return Volume(array, np.diag([-1, -1, 1, 1]) @ affine, modality="T1w", name="axial Philips").to_ras()
