@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Affine, Mask, Volume, reorient_to_ras
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PLANES: dict[str, tuple[int, int, int]] = {"axial": (0, 1, 2), "coronal": (0, 2, 1), "sagittal": (1, 2, 0)}
 """Array axes of each plane on a RAS+ grid: columns, rows, across."""
@@ -275,10 +277,13 @@ def measure_rois(layers: Sequence[Layer], rois: Sequence[Mapping[str, Any]]) -> 
         Columns :data:`ROI_COLUMNS`. ``sd`` is the sample standard deviation (n - 1), NaN for one voxel; ``n``
         counts voxels whose centre lies inside and whose value is not missing; ``area_mm2`` is theirs, in mm².
     """
-    return pd.DataFrame([_measure_roi(layers[roi["image"]], roi) for roi in rois], columns=list(ROI_COLUMNS))
+    import pandas as pd
+
+    return pd.DataFrame([measure_roi(layers[roi["image"]], roi) for roi in rois], columns=list(ROI_COLUMNS))
 
 
-def _measure_roi(layer: Layer, roi: Mapping[str, Any]) -> dict[str, Any]:
+def measure_roi(layer: Layer, roi: Mapping[str, Any]) -> dict[str, Any]:
+    """One row of :func:`measure_rois`."""
     columns, rows, across = PLANES[roi["plane"]]
     center = layer.index_of(roi["center_mm"])
     index = min(max(int(np.floor(center[across] + 0.5)), 0), layer.array.shape[across] - 1)

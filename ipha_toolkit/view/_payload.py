@@ -22,7 +22,8 @@ from ipha_toolkit.view._layers import Layer
 GRAY_LEVELS = 192
 """Gray levels that an export keeps across the default window; chosen: a display shows 256."""
 
-_VOXELS_PER_CHUNK = 1_500_000
+_VOXELS_PER_CHUNK = 1_000_000
+_AT_ONCE = 8
 _FACTORS = (1, 2, 3, 4, 6, 8)
 
 
@@ -117,14 +118,19 @@ def _width(layer: Layer, coarseness: Coarseness) -> int:
 
 
 def _codes(layer: Layer, coarseness: Coarseness, first: int, last: int) -> npt.NDArray[np.uint16]:
-    """Codes of slices along the third axis of the coarser grid, shape (slices, rows, columns)."""
-    if coarseness.factor == 1:
-        values = layer.array[:, :, first:last]
-    elif in_plane_axes(layer) == (0, 1):
-        values = _coarser(layer.array[:, :, first:last], coarseness.factor, (0, 1))
-    else:
-        f = coarseness.factor
-        values = _coarser(layer.array[:, :, first * f : last * f], f, in_plane_axes(layer))
+    """Codes of slices along the third axis of the coarser grid, shape (slices, rows, columns).
+
+    A few slices at a time, to spare memory.
+    """
+    parts = [_some_codes(layer, coarseness, k, min(k + _AT_ONCE, last)) for k in range(first, last, _AT_ONCE)]
+    return np.concatenate(parts)
+
+
+def _some_codes(layer: Layer, coarseness: Coarseness, first: int, last: int) -> npt.NDArray[np.uint16]:
+    axes, f = in_plane_axes(layer), coarseness.factor
+    deep = f if 2 in axes else 1
+    values = layer.array[:, :, first * deep : last * deep]
+    values = values if f == 1 else _coarser(values, f, axes)
     if layer.kind == "mask":
         codes = (values >= 0.5).astype(np.uint16)
     else:

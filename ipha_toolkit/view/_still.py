@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ipha_toolkit.view._layers import MASK_COLOURS, PLANES, Layer, bounds_mm, measure_rois, thick_slab
+from ipha_toolkit.view._layers import MASK_COLOURS, PLANES, Layer, bounds_mm, measure_roi, thick_slab
 
 _INK, _LETTER, _MARK = (242, 242, 242), (255, 210, 127), (240, 228, 66)
 _ENDS = ("RL", "AP", "SI")
@@ -135,8 +136,6 @@ class _Panel:
 
     def _placed(self, layer: Layer, look: Any = lambda v: v, *, nearest: bool = False) -> npt.NDArray[np.float32]:
         """A layer's slice where it falls on the panel, NaN outside."""
-        from scipy.ndimage import map_coordinates
-
         scene, at = self.scene, layer.index_of(self.scene.position_mm)
         values = thick_slab(layer, self.plane, at[self.across], mode=scene.slab, slab_mm=scene.slab_mm)
         pixels = np.arange(self.size) + 0.5
@@ -146,10 +145,10 @@ class _Panel:
             index = at[axis] - (pixels - self._px(scene.position_mm, axis)) / step
             inside = (index >= -0.5) & (index <= layer.array.shape[axis] - 0.5)
             axes.append((np.clip(index, 0, layer.array.shape[axis] - 1), inside))
-        grid = np.meshgrid(axes[0][0], axes[1][0], indexing="ij")
         shown = look(values.astype(np.float32))
-        placed = map_coordinates(shown, grid, order=0 if nearest else 1, mode="nearest")
-        return np.where(axes[0][1][:, None] & axes[1][1][None, :], placed, np.nan).astype(np.float32)
+        for axis, (index, _) in enumerate(axes):
+            shown = _sampled(shown, np.rint(index) if nearest else index, axis)
+        return np.where(axes[0][1][:, None] & axes[1][1][None, :], shown, np.nan).astype(np.float32)
 
     def _reaches(self, layer: Layer) -> bool:
         at = layer.index_of(self.scene.position_mm)[self.across]
@@ -195,7 +194,7 @@ class _Panel:
         x, y = self._px(roi["center_mm"], self.columns), self._px(roi["center_mm"], self.rows)
         ru, rv = (mm * self.scale for mm in roi["radii_mm"])
         self.pen.ellipse((x - ru, y - rv, x + ru, y + rv), outline=_MARK)
-        found = measure_rois(self.scene.images, [roi]).iloc[0]
+        found = measure_roi(self.image, roi)
         lines = (f"mean {number(found['mean'], self.image.unit)}", f"SD {number(found['sd'], self.image.unit)}",
                  f"n {found['n']}  {number(found['area_mm2'])} mm²")  # fmt: skip
         right = x + ru + 110 < self.size
@@ -248,20 +247,34 @@ class _Panel:
         self.pen.text((x, y), text, fill=ink, font=_font(size), anchor=anchor, stroke_width=1, stroke_fill=(0, 0, 0))
 
 
+def _sampled(values: npt.NDArray[Any], index: npt.NDArray[Any], axis: int) -> npt.NDArray[Any]:
+    """Values at fractional indices along an axis, by linear interpolation."""
+    low = np.floor(index).astype(int)
+    part = (index - low).astype(np.float32)
+    high = np.minimum(low + 1, values.shape[axis] - 1)
+    part = part[:, None] if axis == 0 else part[None, :]
+    below, above = np.take(values, low, axis=axis), np.take(values, high, axis=axis)
+    return np.where(part > 0, (1 - part) * below + part * above, below)
+
+
 def _edge(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """The pixels of a region that touch its outside."""
-    from scipy.ndimage import binary_erosion
+    around = np.pad(inside, 1, mode="edge")
+    inner = around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
+    return np.asarray(inside & ~inner)
 
-    return np.asarray(inside & ~binary_erosion(inside, border_value=1))
 
-
+@cache
 def _font(size: int) -> Any:
+    """DejaVu Sans, which comes with matplotlib; found without importing it."""
+    from importlib.util import find_spec
     from pathlib import Path
 
-    from matplotlib import get_data_path
     from PIL import ImageFont
 
-    return ImageFont.truetype(str(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size)
+    home = find_spec("matplotlib")
+    assert home is not None and home.origin is not None  # a dependency of the package
+    return ImageFont.truetype(str(Path(home.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"), size)
 
 
 def mask_colour(order: int) -> str:

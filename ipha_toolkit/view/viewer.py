@@ -25,11 +25,10 @@ import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anywidget
 import numpy as np
-import pandas as pd
 import traitlets as t
 
 from ipha_toolkit.terms import Modality
@@ -37,6 +36,9 @@ from ipha_toolkit.view import _layers as pixels
 from ipha_toolkit.view import _payload, _still
 from ipha_toolkit.view._layers import PLANES, Layer
 from ipha_toolkit.volume import Mask, Volume
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _HERE = Path(__file__).parent
 _CT_BYTES, _MRI_BYTES, _SHARED_BYTES = 16e6, 8e6, 11e6
