@@ -1,7 +1,7 @@
 """CT lungs of 300x512x512 voxels beside the SimpleITK and scikit-image recipes users would write: time, memory, Dice.
 
-Run ``python benchmarks/lungs.py``; the yardstick is looked for in ``../shared/bench`` beside the project. Each contestant
-runs in a process of its own, so that its peak memory is its own: above what the loaded volume takes.
+Run ``python benchmarks/lungs.py``; the yardstick is looked for in ``../shared/bench`` beside the project. Each
+contestant runs in a process of its own, so that its peak memory is its own; making the phantom takes some as well.
 """
 
 from __future__ import annotations

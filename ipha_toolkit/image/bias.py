@@ -16,8 +16,8 @@ _MOST_SAMPLES = 15_000
 """More neighbors than these say nothing new of a smooth field, and time grows with them."""
 _ITERATIONS = [25, 25, 25]
 _HISTOGRAM_FWHM = 0.3
-"""Width of the blur N4 takes out of the histogram; its authors' default is 0.15. With a known field multiplied into a chest
-scan, 25 iterations at 0.3 recovered 97 % of it, 50 at 0.15 recovered 89 %."""
+"""Width of the blur N4 takes out of the histogram; its authors' default is 0.15. With a known field multiplied into a
+chest scan, 25 iterations at 0.3 recovered 97 % of it, 50 at 0.15 recovered 89 %."""
 
 
 def correct_bias(volume: Volume, *, exclude: Mask | None = None) -> Volume:
@@ -63,7 +63,8 @@ def correct_bias(volume: Volume, *, exclude: Mask | None = None) -> Volume:
         tissue &= block_mean(exclude.array, factors) < 0.25
     if np.count_nonzero(tissue) < 2 * _FEWEST_SAMPLES:
         raise ImageError(
-            f"{volume.name or 'volume'}: no tissue outside the lungs to fit a bias field to; does the mask cover the body?"
+            f"{volume.name or 'volume'}: no tissue outside the lungs to fit a bias field to; "
+            "does the mask cover the body?"
         )
     log_field = _fit_log_field(small, tissue)
     inside = log_field[tissue]

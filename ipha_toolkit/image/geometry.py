@@ -100,7 +100,7 @@ def resample_spacing(
         raise ValueError(f"order needs to be one of {_ORDERS}, got {order!r}")
     new = np.broadcast_to(np.asarray(spacing_mm, float), 3)
     if not (np.isfinite(new).all() and (new > 0).all()):
-        raise ValueError(f"spacing_mm needs to be above 0, got {spacing_mm}")
+        raise ValueError(f"spacing_mm needs to be above 0, got {spacing_mm!r}")
     ratio = new / image.spacing_mm
     shape = np.maximum(1, np.round(np.array(image.shape) / ratio)).astype(int)
     affine = image.affine.copy()
@@ -231,7 +231,7 @@ def _stretched(blocks: FloatArray, axis: int, factor: int, start: int, stop: int
     high -= low
     high *= weight
     low += high
-    return low
+    return np.asarray(low)
 
 
 def block_factors(image: Volume | Mask, spacing_mm: float) -> tuple[int, int, int]:

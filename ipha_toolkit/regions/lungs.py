@@ -63,7 +63,9 @@ def segment_lungs(volume: Volume, *, protocol: Protocol = DEFAULT) -> Mask:
     Notes
     -----
     CT: air enclosed by the body, its airways removed, is closed over vessels and over consolidation on the costal side.
-    MRI: dark space enclosed by tissue, cut where the signal passes halfway from lung to the tissue beside it. Deterministic.
+    MRI: dark space enclosed by tissue, cut where the signal passes 35 % of the way from lung to muscle: chest masks
+    drawn by hand lie there rather than halfway. Consolidation as bright as muscle is not kept in MRI. Deterministic.
+    Limits were chosen on a handful of chest scans and hold margins; none has a published source.
     """
     canonical = volume.to_ras()
     if volume.modality == Modality.CT:
@@ -88,9 +90,16 @@ def lung_flags(lungs: Mask, image: Volume) -> list[str]:
     Returns
     -------
     list of str
-        Codes of :data:`ipha_toolkit.terms.FLAGS`: ``single_slice`` (the image has one), ``one_lung`` (one side holds under
-        5 % of the mask), ``cut_field_of_view`` (lungs on the border of the image), ``implausible_lung_volume`` (not within
-        60 mL, an infant's, to 9 L; not asked of one slice).
+        Codes of :data:`ipha_toolkit.terms.FLAGS`: ``single_slice`` (the image has one), ``one_lung`` (one side
+        holds under 5 % of the mask), ``cut_field_of_view`` (lungs on the border of the image), and
+        ``implausible_lung_volume`` (not within 60 mL, an infant's, to 9 L; not asked of one slice).
+
+    Raises
+    ------
+    GridError
+        Where the mask lies on another grid.
+    ImageError
+        Where the mask is empty.
     """
     image.require_same_grid(lungs)
     if not lungs.n_voxels:
@@ -166,9 +175,9 @@ def _with_what_it_lost(
 def _costal_gaps(lung: BoolArray, spacing: npt.NDArray[np.float64], medial: int) -> BoolArray:
     """What the lung lacks of its convex outline in axial planes, on the side of the ribs.
 
-    The surface under the ribs is convex: a dent there is consolidation, mass or fluid. Heart, spine, hilum and the domes of
-    the diaphragm dent the lung from the medial side (``medial``: 1 for the left lung, -1 for the right) and have lung
-    lateral to them; they stay out. So does what has no aerated lung below it, which may be diaphragm and abdomen.
+    The surface under the ribs is convex: a dent there is consolidation, mass or fluid. Heart, spine, hilum and the
+    domes of the diaphragm dent the lung from the medial side (``medial``: 1 for the left lung, -1 for the right) and
+    have lung lateral to them; they stay out. So does what has no aerated lung below it, which may be diaphragm and abdomen.
     """
     from skimage.morphology import convex_hull_image
 
@@ -188,7 +197,7 @@ def _beyond(plane: BoolArray, gap: BoolArray, spacing: npt.NDArray[np.float64], 
     np.maximum.at(farthest, angle, radius)
     farthest = np.maximum(farthest, np.maximum(np.roll(farthest, 1), np.roll(farthest, -1)))
     where = np.nonzero(gap)
-    angle, radius = _polar(*where, origin, spacing)
+    angle, radius = _polar(where[0], where[1], origin, spacing)
     beyond = gap.copy()
     lateral = (where[0] - origin[0]) * medial < 0
     beyond[where] = (radius > farthest[angle]) & lateral
@@ -347,7 +356,7 @@ def _smoothed(array: FloatArray, spacing: npt.NDArray[np.float64]) -> FloatArray
 
 
 def _evened(signal: FloatArray, spacing: npt.NDArray[np.float64]) -> FloatArray:
-    """Signal over the level of the tissue within some centimetres: shading is gone, and with it most of a bias field."""
+    """Signal over the level of the tissue within some centimetres: most of a bias field is gone."""
     from skimage.filters import threshold_otsu
 
     tissue = signal > 0.5 * threshold_otsu(np.minimum(signal, np.percentile(signal, 98)).ravel())
@@ -490,7 +499,7 @@ def _distance(mask: BoolArray, spacing: npt.NDArray[np.float64]) -> FloatArray:
     outside = sitk.GetImageFromArray((~mask).view(np.uint8))
     outside.SetSpacing([float(s) for s in spacing[::-1]])
     distance = sitk.SignedMaurerDistanceMap(outside, False, False, True)
-    return np.maximum(sitk.GetArrayViewFromImage(distance), np.float32(0))
+    return np.asarray(np.maximum(sitk.GetArrayViewFromImage(distance), np.float32(0)))
 
 
 def _dilated(mask: BoolArray, spacing: npt.NDArray[np.float64], radius_mm: float) -> BoolArray:

@@ -46,7 +46,8 @@ def reference_tissue(volume: Volume, lungs: Mask) -> Mask:
     -----
     Between the lungs' backs and the skin there are muscle and fat, and fat is the brighter one in T1w and T2w alike. Of
     the modes of the region's histogram of log signal above the lungs' boundary level, the darkest that holds a fair
-    share is taken for muscle, and voxels within 25 % of it are kept where they form solid pieces. Limits chosen on the phantom.
+    share is taken for muscle, and voxels within 25 % of it are kept where they form solid pieces. Limits chosen on a
+    chest of ellipsoids and looked at on real scans.
     """
     volume.require_same_grid(lungs)
     name = volume.name or "volume"
@@ -68,8 +69,8 @@ def reference_tissue(volume: Volume, lungs: Mask) -> Mask:
 def reference_flags(reference: Mask, lungs: Mask) -> list[str]:
     """Flags of a reference mask: ``small_reference`` (< 2 mL), ``asymmetric_reference`` (sides differ by > 25 %).
 
-    Sides are those of the plane halfway between the lungs' outer borders; asymmetry is the difference of the two volumes over
-    their mean. Also for masks made elsewhere.
+    Sides are those of the plane halfway between the lungs' outer borders; asymmetry is the difference of the two
+    volumes over their mean. Also for masks made elsewhere.
     """
     middle = sum(lung_extent(lungs, 0)) / 2 if lungs.n_voxels else 0.0
     on_right = np.broadcast_to(world_coordinate(reference, 0) > middle, reference.shape)
@@ -92,8 +93,8 @@ def reference_level(volume: Volume, reference: Mask) -> float:
     Returns
     -------
     float
-        Mean of the middle 80 % of voxels, in the volume's unit: unlike a median it is not tied to the whole numbers of a
-        coarsely stored scan, and unlike a mean not to stray fat.
+        Mean of the middle 80 % of voxels, in the volume's unit: unlike a median it is not tied to the whole numbers of
+        a coarsely stored scan, and unlike a mean not to stray fat.
 
     Raises
     ------
@@ -158,7 +159,7 @@ def _grown(mask: Mask, distance_mm: float) -> BoolArray:
     from scipy import ndimage
 
     steps = [
-        max(1, int(round(distance_mm / s))) if n > 1 else 0
+        max(1, round(distance_mm / s)) if n > 1 else 0
         for s, n in zip(mask.spacing_mm, mask.shape, strict=True)
     ]
     grown = ndimage.maximum_filter(mask.array.view(np.uint8), size=[2 * s + 1 for s in steps])

@@ -5,11 +5,13 @@ All are cut in millimetres of the patient (RAS+), whatever the order of the arra
 | region | definition |
 | --- | --- |
 | left, right | the patient's; see :func:`split_left_right` |
-| upper, middle, lower | thirds of the height from the lowest to the highest lung voxel, the same two horizontal planes for both lungs, as a radiograph is read |
-| dorsal, ventral | behind and before the coronal plane halfway between the most anterior and the most posterior lung voxel |
-| central, peripheral | the first two thirds of the way from the hilum to the pleura of chest wall and diaphragm, and the outer third |
+| upper, middle, lower | thirds of the height of both lungs together: two horizontal planes, as on a radiograph |
+| dorsal, ventral | behind and before the coronal plane halfway between the lungs' anterior and posterior ends |
+| central, peripheral | the inner two thirds of the way from hilum to pleura, and the outer third |
 
-The hilum is taken where the lung is most medial, at half height of the lung. Highest, lowest and so on leave out the outermost 0.1 % of voxels.
+The hilum is taken where the lung is most medial, at half height; pleura means that of chest wall and diaphragm.
+Highest, lowest and so on leave out the outermost 0.1 % of voxels. The definitions are our own: no standard fixes them
+for CT or MRI.
 """
 
 from __future__ import annotations
@@ -168,8 +170,7 @@ def _central(lungs: Mask, left: Mask, right: Mask) -> dict[str, BoolArray]:
     central = np.zeros(lungs.shape, bool)
     for side, medial in ((left, 1), (right, -1)):
         if side.n_voxels:
-            central |= _around_hilum(side.to_ras(), medial, side)
-    central &= lungs.array
+            central |= _around_hilum(side.to_ras(), medial, side) & side.array
     return {Region.CENTRAL: central, Region.PERIPHERAL: lungs.array & ~central}
 
 

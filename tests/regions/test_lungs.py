@@ -63,7 +63,7 @@ def test_ct_body_cut_by_the_image_border(make_chest, overlap):
 def test_ct_vessels_are_dropped_where_the_protocol_says_so(make_chest):
     ct, truth = make_chest("ct", spacing=(2.0, 2.0, 2.0))
     array = ct.array.copy()
-    x, y, z = np.moveaxis(ct.to_world(np.moveaxis(np.indices(ct.shape), 0, -1)), -1, 0)
+    x, _, z = np.moveaxis(ct.to_world(np.moveaxis(np.indices(ct.shape), 0, -1)), -1, 0)
     vessel = truth.array & (np.hypot(x - 70, z - 10) < 3)
     array[vessel] = 40
     ct = ct.replace(array=array)

@@ -35,7 +35,7 @@ def test_reference_lies_behind_the_lungs_center_on_both_sides(make_chest):
 
 def test_missing_back_is_an_error_that_says_what_to_do(make_chest):
     volume, truth = make_chest("T1w")
-    x, y, z = (volume.to_world(np.moveaxis(np.indices(volume.shape), 0, -1))[..., a] for a in range(3))
+    y = volume.to_world(np.moveaxis(np.indices(volume.shape), 0, -1))[..., 1]
     front = volume.replace(array=np.where(y < 10, 0, volume.array), name="front.nii")
     with pytest.raises(ImageError, match=r"front\.nii: no skeletal muscle.*made by hand"):
         reference_tissue(front, truth)

@@ -21,7 +21,7 @@ def found(hu, lung):
 
 
 def test_a_vessel_is_found_and_air_is_not():
-    hu, lung, (i, j, k) = block_of_lung()
+    hu, lung, (i, _, k) = block_of_lung()
     vessel = (np.hypot(i - 30, k - 35) < 2.5) & lung
     hu[vessel] = 40
     vessels = found(hu, lung)

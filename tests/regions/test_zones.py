@@ -40,6 +40,7 @@ def test_central_lies_around_the_medial_border_at_half_height():
     regions = lung_regions(two_boxes())
     assert regions["central"].array[15, 10, 15] and regions["central"].array[24, 10, 15]
     assert regions["peripheral"].array[4, 10, 15] and regions["peripheral"].array[15, 10, 26]
+    assert not regions["central"].array[[4, 5, 34, 35]].any()
     assert 0.1 < regions["central"].n_voxels / regions["lung"].n_voxels < 0.5
 
 
