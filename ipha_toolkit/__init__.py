@@ -20,6 +20,8 @@ _HOME = {
     "load": "io.images",
     "save": "io.images",
     "analyze": "run.cohort",
+    "simulate_subject": "phantom.subject",
+    "simulate_course": "phantom.subject",
     "measure_t1": "measure.signal",
     "measure_t2": "measure.signal",
     "measure_attenuation": "measure.attenuation",

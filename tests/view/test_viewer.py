@@ -144,6 +144,14 @@ def test_coarser_export_keeps_means_and_places() -> None:
     assert means[3, 2, 1] == volume.array[6, 4, 1]
 
 
+def test_export_of_a_coronal_scan_keeps_every_slice() -> None:
+    noise = np.random.default_rng(0).integers(0, 4000, (40, 9, 30))
+    packed = _payload.pack(_layers.image_layer(Volume(noise, np.eye(4)), 0), budget_bytes=6000)
+    assert packed["shape"][1] == 9
+    assert packed["shape"][0] < 40
+    assert "coarser pixels" in packed["loss"]
+
+
 def test_overlay_turned_against_the_image_is_resampled() -> None:
     image = Volume(np.zeros((20, 20, 5)), np.diag([1.0, 1, 1, 1]))
     turn = np.eye(4)

@@ -93,11 +93,15 @@ def test_right_is_left_and_lettered_so_in_all_48_orientations(offline_page: Any,
     assert page.errors == []
 
 
-def test_value_under_the_pointer_is_the_voxels(offline_page: Any, page_of: Callable[..., str], pair: Any) -> None:
+@pytest.mark.parametrize("zoomed", [1, 0.7])
+def test_value_under_the_pointer_is_the_voxels(
+    offline_page: Any, page_of: Callable[..., str], pair: Any, zoomed: float
+) -> None:
     one, two, _ = pair
     viewer = ipha.view(one, two, position_mm=(2.5, 2.5, 5))
     viewer.embed()
     page = opened(offline_page, page_of(viewer))
+    page.evaluate(f"document.body.style.transform = 'scale({zoomed})'")  # as slides do
     canvas = page.locator("canvas.ipha-slice").first
     box = canvas.bounding_box()
     scale = min(box["width"] / 200, box["height"] / 160)

@@ -1,0 +1,365 @@
+"""One simulated patient, seen by every modality, with the truth beside every image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ipha_toolkit.phantom import physics
+from ipha_toolkit.phantom.anatomy import Body, Grid, Patient, build_body
+from ipha_toolkit.phantom.disease import (
+    CONSOLIDATED,
+    GROUND_GLASS,
+    Bleed,
+    Disease,
+    DiseaseMaps,
+    disease_maps,
+    disease_of_phase,
+    disease_on_day,
+    phase_on_day,
+    with_volume_loss,
+)
+from ipha_toolkit.terms import Modality
+from ipha_toolkit.volume import Mask, Volume
+
+MODALITIES = ("T1w", "T2w", "MEGRE", "ct", "dx")
+ECHO_TIMES_MS = (0.1, 0.4, 0.8, 1.4, 2.2, 3.2, 4.6, 6.5)
+SCALES = {"adult": 1.0, "child": 0.68}
+
+Spacing = float | tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is really there, on one image's grid.
+
+    ``masks``: lung, left, right, airway, vessel, muscle, ground_glass, consolidation, nodule. ``maps``: blood and water
+    (share of air space filled, 0 to 1), tissue_water (share of the voxel, 0 to 1), iron and methemoglobin (arbitrary unit),
+    r2star (1/s). ``nodules``: x_mm, y_mm, z_mm (RAS+), diameter_mm.
+    """
+
+    phase: str
+    disease: Disease
+    masks: dict[str, Mask]
+    maps: dict[str, Volume]
+    nodules: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class SimulatedSubject:
+    """A simulated patient on one day.
+
+    ``volumes``: image by modality; echoes are ``echo-1_MEGRE`` and on. ``truth``: by modality, on the grid of its image;
+    echoes share ``MEGRE``, and the radiograph's is that of the body it was projected from.
+    """
+
+    phase: str
+    patient: Patient
+    disease: Disease
+    volumes: dict[str, Volume] = field(default_factory=dict)
+    truth: dict[str, Truth] = field(default_factory=dict)
+
+    @property
+    def echoes(self) -> list[Volume]:
+        """Echoes of the multi-echo series in order, empty where it was not made."""
+        return [volume for name, volume in self.volumes.items() if name.endswith("_MEGRE")]
+
+
+@dataclass(frozen=True)
+class Scanner:
+    """How the images are taken; ``snr`` is that of muscle in T1w, ``shading`` the coil's peak change of sensitivity."""
+
+    field_strength_t: float = 1.5
+    snr: float = 45.0
+    shading: float = 0.35
+    motion_mm: float = 1.2
+    contrast: bool = False
+    kernel: str = "lung"
+    ct_noise_hu: float = 25.0
+
+    def __post_init__(self) -> None:
+        if self.field_strength_t not in physics.FIELDS_T:
+            raise ValueError(f"field_strength_t is 1.5 or 3.0, got {self.field_strength_t}")
+        if self.kernel not in ("lung", "soft"):
+            raise ValueError(f"kernel is lung or soft, got {self.kernel!r}")
+        if self.snr <= 0 or self.ct_noise_hu < 0 or self.shading < 0 or self.motion_mm < 0:
+            raise ValueError("snr needs to be above 0; ct_noise_hu, shading and motion_mm 0 or more")
+
+
+def simulate_subject(
+    phase: str,
+    *,
+    seed: int,
+    spacing_mm: Spacing | Mapping[str, Spacing] = 2.5,
+    size: str | float = "adult",
+    severity: float = 0.5,
+    disease: Disease | None = None,
+    modalities: Iterable[str] = MODALITIES,
+    field_strength_t: float = 1.5,
+    snr: float = 45.0,
+    shading: float = 0.35,
+    motion_mm: float = 1.2,
+    contrast: bool = False,
+    kernel: str = "lung",
+    ct_noise_hu: float = 25.0,
+    shift_mm: tuple[float, float, float] = (0.0, 0.0, 0.0),
+) -> SimulatedSubject:
+    """Simulate one patient in every modality.
+
+    Parameters
+    ----------
+    phase : str
+        ``none``, ``acute``, ``subacute``, ``chronic``, or ``edema`` (a differential: water without blood or iron).
+    seed : int
+        Anatomy, disease and noise; the same seed gives the same patient, on any grid and in any phase.
+    spacing_mm : float, (float, float, float), or mapping of modality to either
+        Voxel size along x, y, z, 1 to 15 mm. The radiograph's is that of its pixels.
+    size : {"adult", "child"} or float
+        Body size; a number scales an adult (child sizes and densities are chosen).
+    severity : float
+        0 to 1.
+    disease : Disease, optional
+        In place of the phase's typical one.
+    modalities : iterable of str
+        Which of ``T1w``, ``T2w``, ``MEGRE``, ``ct``, ``dx`` to make.
+    field_strength_t : float
+        1.5 or 3.0.
+    snr : float
+        Of muscle in T1w; T2w and MEGRE follow.
+    shading : float
+        Peak change of the receive coil's sensitivity, 0 for none.
+    motion_mm : float
+        SD of the respiratory blur along z, mm.
+    contrast : bool
+        T1w after gadolinium.
+    kernel : {"lung", "soft"}
+        CT reconstruction.
+    ct_noise_hu : float
+        SD of CT noise, HU.
+    shift_mm : (float, float, float)
+        Where the patient lies on the table, mm.
+
+    Returns
+    -------
+    SimulatedSubject
+
+    Raises
+    ------
+    ValueError
+        Where a name or number is none of the above; the message says what is.
+
+    Examples
+    --------
+    >>> subject = simulate_subject("chronic", seed=1, spacing_mm=8, modalities=["T1w"])
+    >>> subject.volumes["T1w"].modality, subject.truth["T1w"].phase
+    (<Modality.T1W: 'T1w'>, 'chronic')
+    """
+    state = disease or disease_of_phase(phase, severity, np.random.default_rng([seed, 7]))
+    disease_of_phase(phase, severity, np.random.default_rng(0))  # refuses a wrong name also when a disease is given
+    scanner = Scanner(field_strength_t, snr, shading, motion_mm, contrast, kernel, ct_noise_hu)
+    return _simulate(phase, state, Patient(seed, _scale(size)), spacing_mm, tuple(modalities), scanner, seed, shift_mm)
+
+
+def simulate_course(
+    bleeds: Iterable[Bleed],
+    days: Iterable[float],
+    *,
+    seed: int,
+    spacing_mm: Spacing | Mapping[str, Spacing] = 2.5,
+    size: str | float = "adult",
+    modalities: Iterable[str] = MODALITIES,
+    **scanner: float | bool | str,
+) -> list[SimulatedSubject]:
+    """One patient over several dates: bleeds clear, leave iron, and the same anatomy carries them.
+
+    Parameters
+    ----------
+    bleeds : iterable of Bleed
+    days : iterable of float
+        Dates of the scans, in days as the bleeds'.
+    seed, spacing_mm, size, modalities
+        As in :func:`simulate_subject`.
+    **scanner
+        Fields of :class:`Scanner`.
+
+    Returns
+    -------
+    list of SimulatedSubject
+        One a date; noise and position on the table differ, anatomy and places of disease do not.
+    """
+    history, patient, wanted = tuple(bleeds), Patient(seed, _scale(size)), tuple(modalities)
+    device = Scanner(**scanner)  # type: ignore[arg-type]
+    return [
+        _simulate(phase_on_day(history, day), disease_on_day(history, day), patient, spacing_mm, wanted, device,
+                  seed + 7919 * (number + 1))
+        for number, day in enumerate(days)
+    ]  # fmt: skip
+
+
+def _simulate(
+    phase: str,
+    state: Disease,
+    healthy: Patient,
+    spacing_mm: Spacing | Mapping[str, Spacing],
+    modalities: tuple[str, ...],
+    scanner: Scanner,
+    noise_seed: int,
+    shift_mm: tuple[float, float, float] = (0.0, 0.0, 0.0),
+) -> SimulatedSubject:
+    unknown = [name for name in modalities if name not in MODALITIES]
+    if unknown or not modalities:
+        raise ValueError(f"modalities are {', '.join(MODALITIES)}; got {', '.join(unknown) or 'none'}")
+    patient = with_volume_loss(healthy, state)
+    subject = SimulatedSubject(phase, patient, state)
+    scenes: dict[Grid, _Scene] = {}
+    for name in modalities:
+        grid = Grid.around(patient, _spacing(spacing_mm, name))
+        scene = scenes.get(grid)
+        if scene is None:
+            body = build_body(patient, grid)
+            scene = scenes[grid] = _Scene(body, disease_maps(body, state, patient.seed))
+        rng = np.random.default_rng([noise_seed, MODALITIES.index(name), 11])
+        for key, volume in _IMAGE[name](scene, scanner, rng).items():
+            subject.volumes[key] = _moved(volume, shift_mm)
+        subject.truth[name] = _truth(phase, state, scene, scanner.field_strength_t, shift_mm)
+    return subject
+
+
+@dataclass(frozen=True)
+class _Scene:
+    body: Body
+    maps: DiseaseMaps
+
+
+def _t1w(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, Volume]:
+    settings = {"te_ms": 0.8, "tr_ms": 3.6, "flip_deg": 12.0}
+    clean = physics.spoiled_gre(
+        scene.body, scene.maps, field_t=scanner.field_strength_t, contrast=scanner.contrast, **settings
+    )
+    meta = _gre_meta(scanner, **settings)
+    if scanner.contrast:
+        meta["ContrastBolusIngredient"] = "GADOLINIUM"
+    return {"T1w": _mr(scene, clean, scanner, rng, Modality.T1W, meta, scanner.snr)}
+
+
+def _t2w(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, Volume]:
+    clean = physics.spin_echo(scene.body, scene.maps, field_t=scanner.field_strength_t, te_ms=60.0, tr_ms=1200.0)
+    meta = {"EchoTime": 0.06, "RepetitionTime": 1.2, "MagneticFieldStrength": scanner.field_strength_t}
+    return {"T2w": _mr(scene, clean, scanner, rng, Modality.T2W, meta, 0.7 * scanner.snr)}
+
+
+def _megre(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, Volume]:
+    coil = np.random.default_rng(rng.integers(2**32))
+    state = coil.bit_generator.state
+    echoes, level = {}, 0.0
+    for number, te_ms in enumerate(ECHO_TIMES_MS, 1):
+        settings = {"te_ms": te_ms, "tr_ms": 9.0, "flip_deg": 8.0}
+        clean = physics.spoiled_gre(scene.body, scene.maps, field_t=scanner.field_strength_t, **settings)
+        level = level or _muscle_level(scene.body, clean)
+        coil.bit_generator.state = state  # one coil for all echoes, noise of its own for each
+        image = physics.acquire_mr(
+            clean, level, spacing=scene.body.grid.spacing, snr=scanner.snr, shading=scanner.shading,
+            motion_mm=scanner.motion_mm, coil_rng=coil, rng=rng,
+        )  # fmt: skip
+        meta = _gre_meta(scanner, **settings)
+        echoes[f"echo-{number}_MEGRE"] = Volume(image, scene.body.grid.affine, modality="MEGRE", name=f"echo {number}", meta=meta)
+    return echoes
+
+
+def _ct(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, Volume]:
+    image = physics.acquire_ct(
+        physics.attenuation(scene.body, scene.maps), spacing=scene.body.grid.spacing, kernel=scanner.kernel,
+        noise_hu=scanner.ct_noise_hu, rng=rng,
+    )  # fmt: skip
+    meta = {"ConvolutionKernel": scanner.kernel}
+    return {"ct": Volume(image, scene.body.grid.affine, modality="ct", unit="HU", name="ct", meta=meta)}
+
+
+def _dx(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, Volume]:
+    grid = scene.body.grid
+    hu = physics.attenuation(scene.body, scene.maps)
+    film = physics.project_radiograph(hu, grid.spacing, photons=4e4, rng=rng)
+    affine = grid.affine[:, [0, 2, 1, 3]]  # a film's second axis runs up, its third through the patient
+    meta = {"PhotometricInterpretation": "MONOCHROME2", "ViewPosition": "PA"}
+    return {"dx": Volume(film[:, :, None], affine, modality="dx", name="dx", meta=meta)}
+
+
+_IMAGE = {"T1w": _t1w, "T2w": _t2w, "MEGRE": _megre, "ct": _ct, "dx": _dx}
+
+
+def _mr(
+    scene: _Scene, clean: npt.NDArray[np.float64], scanner: Scanner, rng: np.random.Generator, role: Modality,
+    meta: dict[str, object], snr: float,
+) -> Volume:  # fmt: skip
+    image = physics.acquire_mr(
+        clean, _muscle_level(scene.body, clean), spacing=scene.body.grid.spacing, snr=snr, shading=scanner.shading,
+        motion_mm=scanner.motion_mm, coil_rng=rng, rng=rng,
+    )  # fmt: skip
+    return Volume(image, scene.body.grid.affine, modality=role, name=str(role), meta=meta)
+
+
+def _gre_meta(scanner: Scanner, *, te_ms: float, tr_ms: float, flip_deg: float) -> dict[str, object]:
+    return {
+        "EchoTime": te_ms / 1e3, "RepetitionTime": tr_ms / 1e3, "FlipAngle": flip_deg,
+        "MagneticFieldStrength": scanner.field_strength_t,
+    }  # fmt: skip
+
+
+def _muscle_level(body: Body, clean: npt.NDArray[np.float64]) -> float:
+    pure = body.shares["muscle"] > 0.98
+    return float(np.median(clean[pure])) if pure.any() else float(clean.max())
+
+
+def _truth(phase: str, disease: Disease, scene: _Scene, field_t: float, shift_mm: tuple[float, ...]) -> Truth:
+    body, maps = scene.body, scene.maps
+    state = physics.lung_state(body, maps, field_t)
+    lung = body.masks["lung"]
+    filled = maps.blood + maps.water
+    masks = {name: array for name, array in body.masks.items() if name != "body"} | {
+        "consolidation": lung & (filled >= CONSOLIDATED),
+        "ground_glass": lung & (filled >= GROUND_GLASS) & (filled < CONSOLIDATED),
+        "nodule": lung & (maps.nodule >= 0.5),
+    }
+    arrays: dict[str, tuple[npt.NDArray[np.floating], str]] = {
+        "blood": (maps.blood, "1"), "water": (maps.water, "1"), "iron": (maps.iron, "a.u."),
+        "methemoglobin": (maps.methemoglobin, "a.u."), "tissue_water": (state.water, "1"), "r2star": (state.r2star, "1/s"),
+    }  # fmt: skip
+    affine = _shifted(body.grid.affine, shift_mm)
+    nodules = maps.nodules.copy()
+    nodules[["x_mm", "y_mm", "z_mm"]] += np.array(shift_mm)
+    return Truth(
+        phase,
+        disease,
+        {name: Mask(array, affine, name=f"true {name}") for name, array in masks.items()},
+        {name: Volume(np.where(lung, a, np.nan), affine, unit=unit, name=f"true {name}") for name, (a, unit) in arrays.items()},
+        nodules,
+    )
+
+
+def _moved(volume: Volume, shift_mm: tuple[float, ...]) -> Volume:
+    return volume.replace(affine=_shifted(volume.affine, shift_mm)) if any(shift_mm) else volume
+
+
+def _shifted(affine: npt.NDArray[np.float64], shift_mm: tuple[float, ...]) -> npt.NDArray[np.float64]:
+    moved = affine.copy()
+    moved[:3, 3] += shift_mm
+    return moved
+
+
+def _scale(size: str | float) -> float:
+    scale = SCALES.get(size) if isinstance(size, str) else float(size)
+    if scale is None or not 0.3 <= scale <= 1.3:
+        raise ValueError(f"size is adult, child or a number from 0.3 to 1.3, got {size!r}")
+    return scale
+
+
+def _spacing(given: Spacing | Mapping[str, Spacing], modality: str) -> tuple[float, float, float]:
+    chosen = given.get(modality, 2.5) if isinstance(given, Mapping) else given
+    x, y, z = (float(step) for step in (chosen if isinstance(chosen, tuple | list) else (chosen,) * 3))
+    if not all(0.5 <= step <= 20 for step in (x, y, z)):
+        raise ValueError(f"spacing_mm needs voxel sizes from 0.5 to 20 mm, got {chosen}")
+    return (x, 3.0 if y < 3.0 else y, z) if modality == "dx" else (x, y, z)
