@@ -250,7 +250,9 @@ class _Canvas:
         coat = draw_capsules(self.grid.shape, self.grid.origin, self.grid.spacing, capsules)
         return self._paint(tissue, coat * (self.shares["lung"] > 0.02) if inside else coat, (slice(None),) * 3)
 
-    def blob(self, tissue: str, centre: tuple[float, ...], radii: tuple[float, ...], limit: Array | None = None) -> None:
+    def blob(
+        self, tissue: str, centre: tuple[float, ...], radii: tuple[float, ...], limit: Array | None = None
+    ) -> None:
         """Paint an ellipsoid given in adult mm, cut off where ``limit`` (mm, on the grid) is positive."""
         s = self.patient.scale
         box = self._box(s * (np.array(centre) - radii) - 4, s * (np.array(centre) + radii) + 4)
@@ -275,7 +277,7 @@ class _Canvas:
 
 
 def _paint_wall(canvas: _Canvas, skin: Array) -> Array:
-    """Subcutaneous fat under 2 mm of skin, a fat plane between the muscles, and the cavity, whose distance is returned."""
+    """Fat under 2 mm of skin, a fat plane between the muscles, and the cavity, whose distance is returned."""
     s, (x, y, z) = canvas.patient.scale, canvas.grid.axes
     thick = s * canvas.patient.proportions["fat"] * (9 + 5 * _ramp(y, 0, 90) + 5 * _ramp(-z, 40, 150))
     canvas.fill("fat", np.maximum(skin + 2, -(skin + 2 + thick)))
@@ -292,7 +294,9 @@ def _paint_fissures(canvas: _Canvas) -> None:
     oblique = (z / s - 38 + 0.95 * (y / s + 80)) / 1.38
     level = np.where((x > 0) & (oblique > 0), z / s - 4 - 0.04 * x / s, np.inf)
     sheet = np.minimum(np.abs(oblique), np.abs(level)) * s
-    share = np.clip(0.5 + 0.25 / canvas.grid.step_mm - sheet / canvas.grid.step_mm, 0, 1) * min(1, 0.5 / canvas.grid.step_mm)
+    share = np.clip(0.5 + 0.25 / canvas.grid.step_mm - sheet / canvas.grid.step_mm, 0, 1) * min(
+        1, 0.5 / canvas.grid.step_mm
+    )
     canvas._paint("soft", (share * canvas.shares["lung"]).astype(np.float32), (slice(None),) * 3)
 
 
@@ -301,9 +305,7 @@ def _paint_spine(canvas: _Canvas) -> BoolArray:
     s, (x, y, z) = canvas.patient.scale, canvas.grid.axes
     x, y, z = x / s, y / s, z / s
     curve = -6 * np.cos(z / 150)
-    muscle = np.minimum(
-        _ellipse(x - 31, y + 114 - curve, 25, 14), _ellipse(x + 31, y + 114 - curve, 25, 14)
-    ) + 0 * z
+    muscle = np.minimum(_ellipse(x - 31, y + 114 - curve, 25, 14), _ellipse(x + 31, y + 114 - curve, 25, 14)) + 0 * z
     canvas.fill("fat", s * (muscle - 2.0))
     canvas.fill("muscle", s * muscle)
     body = _ellipse(x, y + 72 - curve, 19, 16)

@@ -133,7 +133,9 @@ def disease_of_phase(phase: str, severity: float, rng: np.random.Generator) -> D
         )  # fmt: skip
     if phase == "edema":
         return Disease(
-            water=(0.2 + 0.45 * severity) * vary[0], patchiness=rng.uniform(0, 0.4), septal=(0.2 + 0.4 * severity) * vary[3]
+            water=(0.2 + 0.45 * severity) * vary[0],
+            patchiness=rng.uniform(0, 0.4),
+            septal=(0.2 + 0.4 * severity) * vary[3],
         )
     return Disease()
 
@@ -242,7 +244,10 @@ def _where_it_bleeds(patient: Patient, grid: Grid) -> Array:
     s = patient.scale
     x, y, z = grid.axes
     from_hilum = np.minimum(
-        *(np.sqrt(sum((axis - c) ** 2 for axis, c in zip((x, y, z), hilum, strict=True))) for hilum in patient.hila.values())
+        *(
+            np.sqrt(sum((axis - c) ** 2 for axis, c in zip((x, y, z), hilum, strict=True)))
+            for hilum in patient.hila.values()
+        )
     )
     central = np.exp(-((from_hilum / (85 * s)) ** 2))
     lower = 1 / (1 + np.exp((z / s - 5) / 22))
@@ -300,7 +305,7 @@ def _septa(patient: Patient, body: Body, lobules: Array, disease: Disease) -> Fl
     apart = np.linalg.norm(lobules[which[:, 0]] - lobules[which[:, 1]], axis=1)
     wall = (near[:, 1] ** 2 - near[:, 0] ** 2) / (2 * np.maximum(apart, 1e-6))
     h = body.grid.step_mm
-    share = np.clip((thickness / 2 - wall) / h + 0.5, 0, 1) * min(1.0, thickness / h)
+    share = np.clip((thickness / 2 - wall) / h + 0.5, 0, min(1.0, thickness / h))
     spread = 0.55 + 0.45 * np.exp(-body.depth_mm[tuple(inside.T)] / (25 * patient.scale))
     drawn[tuple(inside.T)] = share * spread
     return drawn

@@ -107,7 +107,14 @@ def healthy_water(body: Body) -> Array:
 
 
 def spoiled_gre(
-    body: Body, maps: DiseaseMaps, *, field_t: float, te_ms: float, tr_ms: float, flip_deg: float, contrast: bool = False
+    body: Body,
+    maps: DiseaseMaps,
+    *,
+    field_t: float,
+    te_ms: float,
+    tr_ms: float,
+    flip_deg: float,
+    contrast: bool = False,
 ) -> Array:
     """Spoiled gradient echo (Ernst): T1w, and each echo of a multi-echo series."""
     alpha = np.deg2rad(flip_deg)
@@ -184,7 +191,9 @@ def acquire_ct(
     return np.clip(result, -1024, 3071).astype(np.float32)
 
 
-def project_radiograph(hu: Array, spacing: tuple[float, ...], *, photons: float, rng: np.random.Generator) -> FloatArray:
+def project_radiograph(
+    hu: Array, spacing: tuple[float, ...], *, photons: float, rng: np.random.Generator
+) -> FloatArray:
     """Posteroanterior radiograph by Beer-Lambert along y: shape (i, k), dense = bright (MONOCHROME2), 12 bit.
 
     Water attenuates 0.0185 per mm, about 75 keV effective (NIST XCOM); scatter adds a smooth fifth. Chosen: scatter.

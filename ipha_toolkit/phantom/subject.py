@@ -38,8 +38,8 @@ class Truth:
     """What is really there, on one image's grid.
 
     ``masks``: lung, left, right, airway, vessel, muscle, ground_glass, consolidation, nodule. ``maps``: blood and water
-    (share of air space filled, 0 to 1), tissue_water (share of the voxel, 0 to 1), iron and methemoglobin (arbitrary unit),
-    r2star (1/s). ``nodules``: x_mm, y_mm, z_mm (RAS+), diameter_mm.
+    (share of air space filled, 0 to 1), tissue_water (share of the voxel, 0 to 1), iron and methemoglobin (arbitrary
+    unit), r2star (1/s). ``nodules``: x_mm, y_mm, z_mm (RAS+), diameter_mm.
     """
 
     phase: str
@@ -53,8 +53,8 @@ class Truth:
 class SimulatedSubject:
     """A simulated patient on one day.
 
-    ``volumes``: image by modality; echoes are ``echo-1_MEGRE`` and on. ``truth``: by modality, on the grid of its image;
-    echoes share ``MEGRE``, and the radiograph's is that of the body it was projected from.
+    ``volumes``: image by modality; echoes are ``echo-1_MEGRE`` and on. ``truth``: by modality, on the grid of its
+    image; echoes share ``MEGRE``, and the radiograph's is that of the body it was projected from.
     """
 
     phase: str
@@ -266,7 +266,9 @@ def _megre(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[st
             motion_mm=scanner.motion_mm, coil_rng=coil, rng=rng,
         )  # fmt: skip
         meta = _gre_meta(scanner, **settings)
-        echoes[f"echo-{number}_MEGRE"] = Volume(image, scene.body.grid.affine, modality="MEGRE", name=f"echo {number}", meta=meta)
+        echoes[f"echo-{number}_MEGRE"] = Volume(
+            image, scene.body.grid.affine, modality=Modality.MEGRE, name=f"echo {number}", meta=meta
+        )
     return echoes
 
 
@@ -276,7 +278,7 @@ def _ct(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, 
         noise_hu=scanner.ct_noise_hu, rng=rng,
     )  # fmt: skip
     meta = {"ConvolutionKernel": scanner.kernel}
-    return {"ct": Volume(image, scene.body.grid.affine, modality="ct", unit="HU", name="ct", meta=meta)}
+    return {"ct": Volume(image, scene.body.grid.affine, modality=Modality.CT, unit="HU", name="ct", meta=meta)}
 
 
 def _dx(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, Volume]:
@@ -285,7 +287,7 @@ def _dx(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, 
     film = physics.project_radiograph(hu, grid.spacing, photons=4e4, rng=rng)
     affine = grid.affine[:, [0, 2, 1, 3]]  # a film's second axis runs up, its third through the patient
     meta = {"PhotometricInterpretation": "MONOCHROME2", "ViewPosition": "PA"}
-    return {"dx": Volume(film[:, :, None], affine, modality="dx", name="dx", meta=meta)}
+    return {"dx": Volume(film[:, :, None], affine, modality=Modality.DX, name="dx", meta=meta)}
 
 
 _IMAGE = {"T1w": _t1w, "T2w": _t2w, "MEGRE": _megre, "ct": _ct, "dx": _dx}
@@ -326,7 +328,8 @@ def _truth(phase: str, disease: Disease, scene: _Scene, field_t: float, shift_mm
     }
     arrays: dict[str, tuple[npt.NDArray[np.floating], str]] = {
         "blood": (maps.blood, "1"), "water": (maps.water, "1"), "iron": (maps.iron, "a.u."),
-        "methemoglobin": (maps.methemoglobin, "a.u."), "tissue_water": (state.water, "1"), "r2star": (state.r2star, "1/s"),
+        "methemoglobin": (maps.methemoglobin, "a.u."), "tissue_water": (state.water, "1"),
+        "r2star": (state.r2star, "1/s"),
     }  # fmt: skip
     affine = _shifted(body.grid.affine, shift_mm)
     nodules = maps.nodules.copy()
@@ -335,7 +338,10 @@ def _truth(phase: str, disease: Disease, scene: _Scene, field_t: float, shift_mm
         phase,
         disease,
         {name: Mask(array, affine, name=f"true {name}") for name, array in masks.items()},
-        {name: Volume(np.where(lung, a, np.nan), affine, unit=unit, name=f"true {name}") for name, (a, unit) in arrays.items()},
+        {
+            name: Volume(np.where(lung, a, np.nan), affine, unit=unit, name=f"true {name}")
+            for name, (a, unit) in arrays.items()
+        },
         nodules,
     )
 

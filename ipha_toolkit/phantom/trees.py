@@ -114,6 +114,7 @@ def _draw(drawn, origin, spacing, capsules):  # type: ignore[no-untyped-def]  # 
         dx, dy, dz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
         squared = dx * dx + dy * dy + dz * dz
         full = min(1.0, (radius / half) ** 2)
+        edge = np.sqrt(max(radius, half) ** 2 - half * half / 3)  # so that the soft border adds nothing to a rod
         for i in range(low[0], high[0] + 1):
             x = origin[0] + i * spacing[0] - a[0]
             for j in range(low[1], high[1] + 1):
@@ -124,6 +125,6 @@ def _draw(drawn, origin, spacing, capsules):  # type: ignore[no-untyped-def]  # 
                     if squared > 0:
                         t = min(1.0, max(0.0, (x * dx + y * dy + z * dz) / squared))
                     distance = np.sqrt((x - t * dx) ** 2 + (y - t * dy) ** 2 + (z - t * dz) ** 2)
-                    share = full * min(1.0, max(0.0, (max(radius, half) - distance) / (2 * half) + 0.5))
+                    share = full * min(1.0, max(0.0, (edge - distance) / (2 * half) + 0.5))
                     if share > drawn[i, j, k]:
                         drawn[i, j, k] = share
