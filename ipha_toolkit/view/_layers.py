@@ -32,6 +32,11 @@ MASK_COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00"
 MAP_COLOURS = ("viridis", "magma", "cividis")
 """Perceptually uniform matplotlib colour maps, one a map overlay, in turn."""
 
+SIGNED_COLOURS = "berlin"
+"""Of maps with values on both sides of zero: blue below, red above, zero as dark as lung (matplotlib; Crameri)."""
+
+Overlays = Mapping[str, "Mask | Volume"] | Mask | Volume | None
+
 _BLOCK = 16
 _SAMPLE = 400_000
 
@@ -64,11 +69,11 @@ class Layer:
     def index_of(self, point_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Fractional voxel indices of world coordinates in mm, shape (..., 3)."""
         inverse = np.linalg.inv(self.affine)
-        return np.add(np.asarray(point_mm, float) @ inverse[:3, :3].T, inverse[:3, 3], dtype=np.float64)
+        return np.asarray(np.asarray(point_mm, float) @ inverse[:3, :3].T + inverse[:3, 3], np.float64)
 
     def world_of(self, index: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """World coordinates in mm of voxel indices, shape (..., 3)."""
-        return np.add(np.asarray(index, float) @ self.affine[:3, :3].T, self.affine[:3, 3], dtype=np.float64)
+        return np.asarray(np.asarray(index, float) @ self.affine[:3, :3].T + self.affine[:3, 3], np.float64)
 
     def slice(self, plane: str, index: int) -> npt.NDArray[Any]:
         """One slice, shape (rows, columns)."""
@@ -96,6 +101,71 @@ def encode(values: npt.NDArray[Any], offset: float, scale: float) -> npt.NDArray
 def decode(codes: npt.NDArray[Any], offset: float, scale: float) -> npt.NDArray[np.float64]:
     """Values of 16-bit codes, NaN where missing."""
     return np.where(codes == 0, np.nan, offset + scale * (codes.astype(float) - 1))
+
+
+def layers_of(volumes: Sequence[Volume], overlays: Overlays | Sequence[Overlays]) -> list[Layer]:
+    """Layers of one to four images and their overlays; see :func:`ipha_toolkit.view.viewer.view`."""
+    if not 1 <= len(volumes) <= 4:
+        raise ValueError(f"view needs one to four volumes, got {len(volumes)}")
+    for volume in volumes:
+        if not isinstance(volume, Volume):
+            hint = "; give masks as overlays={'name': mask}" if isinstance(volume, Mask) else ""
+            raise TypeError(f"view needs Volumes, got {type(volume).__name__}{hint}")
+    images = [image_layer(volume, number) for number, volume in enumerate(volumes)]
+    return [*images, *_overlay_layers(overlays, images)]
+
+
+def _overlay_layers(overlays: Overlays | Sequence[Overlays], images: Sequence[Layer]) -> list[Layer]:
+    if isinstance(overlays, Sequence) and not isinstance(overlays, str):
+        if len(overlays) != len(images):
+            raise ValueError(f"a list of overlays needs one entry a volume: {len(images)}, got {len(overlays)}")
+        groups: list[tuple[int | None, Any]] = list(enumerate(overlays))
+    else:
+        groups = [(None, overlays)]
+    found = []
+    for image, group in groups:
+        for name, overlay in _named(group).items():
+            found.append(aligned_with(overlay_layer(overlay, name, image), images[image or 0]))
+    return found
+
+
+def _named(group: Any) -> Mapping[str, Mask | Volume]:
+    if group is None:
+        return {}
+    if isinstance(group, (Mask, Volume)):
+        return {group.name or ("mask" if isinstance(group, Mask) else "map"): group}
+    if isinstance(group, Mapping):
+        return group
+    raise TypeError(f"overlays need to be a dict of name to Mask or Volume, got {type(group).__name__}")
+
+
+def looks_of(overlays: Sequence[Layer], *, limits: tuple[float, float] | None = None) -> list[dict[str, Any]]:
+    """How each overlay is coloured: ``colour`` of a mask; of a map see :func:`map_look`."""
+    masks, maps, looks = 0, 0, list[dict[str, Any]]()
+    for layer in overlays:
+        if layer.kind == "mask":
+            looks.append({"colour": MASK_COLOURS[masks % len(MASK_COLOURS)]})
+            masks += 1
+        else:
+            looks.append(map_look(layer, order=maps, limits=limits))
+            maps += 1
+    return looks
+
+
+def map_look(layer: Layer, *, order: int = 0, limits: tuple[float, float] | None = None) -> dict[str, Any]:
+    """Name of a map's colours, the ``colours`` themselves (256 x 3, 0 to 255), and the ``limits`` they stand for.
+
+    A map with values on both sides of zero, HU left aside, gets diverging colours centred on zero.
+    """
+    from matplotlib import colormaps
+
+    low, high = limits or map_limits(layer)
+    signed = low < 0 < high and layer.unit != "HU"
+    if signed:
+        low, high = -max(-low, high), max(-low, high)
+    name = SIGNED_COLOURS if signed else MAP_COLOURS[order % len(MAP_COLOURS)]
+    colours = np.rint(255 * colormaps[name](np.linspace(0, 1, 256))[:, :3])
+    return {"colours": colours, "limits": (low, high), "cut": None, "name": name}
 
 
 def image_layer(volume: Volume, number: int) -> Layer:
@@ -301,6 +371,12 @@ def measure_roi(layer: Layer, roi: Mapping[str, Any]) -> dict[str, Any]:
         "sd": inside.std(ddof=1) if inside.size > 1 else np.nan,
         "n": inside.size, "area_mm2": inside.size * spacing[columns] * spacing[rows], "unit": layer.unit,
     }  # fmt: skip
+
+
+def middle_mm(layer: Layer) -> tuple[float, float, float]:
+    """Centre of a layer's middle voxel, in mm."""
+    x, y, z = layer.world_of(np.array(layer.array.shape) // 2).tolist()
+    return x, y, z
 
 
 def bounds_mm(layers: Sequence[Layer]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ipha_toolkit.view._layers import MASK_COLOURS, PLANES, Layer, bounds_mm, measure_roi, thick_slab
+from ipha_toolkit.view._layers import PLANES, Layer, bounds_mm, measure_roi, thick_slab
 
 _INK, _LETTER, _MARK = (242, 242, 242), (255, 210, 127), (240, 228, 66)
 _ENDS = ("RL", "AP", "SI")
@@ -254,7 +254,7 @@ def _sampled(values: npt.NDArray[Any], index: npt.NDArray[Any], axis: int) -> np
     high = np.minimum(low + 1, values.shape[axis] - 1)
     part = part[:, None] if axis == 0 else part[None, :]
     below, above = np.take(values, low, axis=axis), np.take(values, high, axis=axis)
-    return np.where(part > 0, (1 - part) * below + part * above, below)
+    return np.asarray(np.where(part > 0, (1 - part) * below + part * above, below))
 
 
 def _edge(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
@@ -275,8 +275,3 @@ def _font(size: int) -> Any:
     home = find_spec("matplotlib")
     assert home is not None and home.origin is not None  # a dependency of the package
     return ImageFont.truetype(str(Path(home.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"), size)
-
-
-def mask_colour(order: int) -> str:
-    """Colour of the n-th mask overlay."""
-    return MASK_COLOURS[order % len(MASK_COLOURS)]

@@ -34,7 +34,7 @@ import traitlets as t
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.view import _layers as pixels
 from ipha_toolkit.view import _payload, _still
-from ipha_toolkit.view._layers import PLANES, Layer
+from ipha_toolkit.view._layers import PLANES, Layer, Overlays
 from ipha_toolkit.volume import Mask, Volume
 
 if TYPE_CHECKING:
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).parent
 _CT_BYTES, _MRI_BYTES, _SHARED_BYTES = 16e6, 8e6, 11e6
 _MAP_SHARE = 0.25
-
-Overlays = Mapping[str, "Mask | Volume"] | Mask | Volume | None
 
 
 def view(
@@ -162,16 +160,16 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
         export_mb: float | None = None,
         **state: Any,
     ) -> None:
-        self._shown = _checked_layers(volumes, overlays)
+        self._shown = pixels.layers_of(volumes, overlays)
         unknown = sorted(set(state) - set(self.trait_names()))
         if unknown:
             raise ValueError(f"view has no option {', '.join(unknown)}; see help(ipha_toolkit.view)")
         self._export_mb = export_mb
         self._packing: threading.Thread | None = None
-        self._looks = _overlay_looks(self._overlays)
+        self._looks = pixels.looks_of(self._overlays)
         self._presets = [pixels.presets(layer) for layer in self._images]
         self._shares = _shares(self._shown, lungs)
-        state = {"position_mm": _middle(self._images), "visible": [True] * len(self._overlays)} | state
+        state = {"position_mm": pixels.middle_mm(self._images[0]), "visible": [True] * len(self._overlays)} | state
         state["window"] = _windows(state.get("window"), self._presets)
         super().__init__(_layers=self._describe_layers(), _nodules=_nodule_list(nodules), **self._with_scalars(state))
         self.on_msg(self._answer)
@@ -370,58 +368,6 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
 _SHOWN_TRAITS = ("plane", "position_mm", "window", "visible", "slab", "_nodules")
 
 
-def _checked_layers(volumes: Sequence[Volume], overlays: Any) -> list[Layer]:
-    if not 1 <= len(volumes) <= 4:
-        raise ValueError(f"view needs one to four volumes, got {len(volumes)}")
-    for volume in volumes:
-        if not isinstance(volume, Volume):
-            hint = "; give masks as overlays={'name': mask}" if isinstance(volume, Mask) else ""
-            raise TypeError(f"view needs Volumes, got {type(volume).__name__}{hint}")
-    images = [pixels.image_layer(volume, number) for number, volume in enumerate(volumes)]
-    return [*images, *_overlay_layers(overlays, images)]
-
-
-def _overlay_layers(overlays: Any, images: Sequence[Layer]) -> list[Layer]:
-    if isinstance(overlays, Sequence):
-        if len(overlays) != len(images):
-            raise ValueError(f"a list of overlays needs one entry a volume: {len(images)}, got {len(overlays)}")
-        groups: list[tuple[int | None, Any]] = list(enumerate(overlays))
-    else:
-        groups = [(None, overlays)]
-    found = []
-    for image, group in groups:
-        for name, overlay in _named(group).items():
-            layer = pixels.overlay_layer(overlay, name, image)
-            found.append(pixels.aligned_with(layer, images[image or 0]))
-    return found
-
-
-def _named(group: Any) -> Mapping[str, Mask | Volume]:
-    if group is None:
-        return {}
-    if isinstance(group, (Mask, Volume)):
-        return {group.name or ("mask" if isinstance(group, Mask) else "map"): group}
-    if isinstance(group, Mapping):
-        return group
-    raise TypeError(f"overlays need to be a dict of name to Mask or Volume, got {type(group).__name__}")
-
-
-def _overlay_looks(overlays: Sequence[Layer]) -> list[dict[str, Any]]:
-    from matplotlib import colormaps
-
-    masks, maps, looks = 0, 0, list[dict[str, Any]]()
-    for layer in overlays:
-        if layer.kind == "mask":
-            looks.append({"colour": _still.mask_colour(masks)})
-            masks += 1
-        else:
-            table = colormaps[pixels.MAP_COLOURS[maps % len(pixels.MAP_COLOURS)]]
-            colours = np.rint(255 * table(np.linspace(0, 1, 256))[:, :3])
-            looks.append({"colours": colours, "limits": pixels.map_limits(layer), "cut": None})
-            maps += 1
-    return looks
-
-
 def _shares(shown: Sequence[Layer], lungs: Mask | None) -> dict[int, pixels.Share]:
     """Of each map, by its number: how much of the lung lies above any threshold."""
     masks = [layer for layer in shown if layer.kind == "mask" and "lung" in layer.name.lower()]
@@ -431,12 +377,6 @@ def _shares(shown: Sequence[Layer], lungs: Mask | None) -> dict[int, pixels.Shar
             near = lungs or next((mask for mask in masks if mask.image in (None, layer.image)), None)
             found[number] = pixels.share_above(layer, near)
     return found
-
-
-def _middle(images: Sequence[Layer]) -> tuple[float, ...]:
-    """Centre of the first image's middle voxel, in mm."""
-    first = images[0]
-    return tuple(float(v) for v in first.world_of(np.array(first.array.shape) // 2))
 
 
 def _windows(given: Any, presets: Sequence[Mapping[str, tuple[float, float]]]) -> list[tuple[float, float]]:
