@@ -25,6 +25,7 @@ _HOME = {
     "measure_t1": "measure.signal",
     "measure_t2": "measure.signal",
     "measure_attenuation": "measure.attenuation",
+    "render": "report.render",
 }
 
 __all__ = ["__version__", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]

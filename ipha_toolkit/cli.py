@@ -44,6 +44,20 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--protocol", type=Path, metavar="FILE", help="TOML file of settings (default: built in)")
     command.set_defaults(run=_analyze)
 
+    command = commands.add_parser("render", help="run notebooks and write them as self-contained pages", epilog=EPILOG)
+    command.add_argument("notebooks", nargs="+", type=Path, metavar="NOTEBOOK", help="several get an index page")
+    command.add_argument(
+        "--to", action="append", choices=["html", "slides"], help="default: html; give it twice for both"
+    )
+    command.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder for the pages (default: here)")
+    command.add_argument(
+        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a parameter"
+    )
+    command.add_argument(
+        "--allow", action="append", default=[], metavar="TEXT", help="publish TEXT although it looks like an identifier"
+    )
+    command.set_defaults(run=_render)
+
     command = commands.add_parser("protocol", help="print every setting of the analysis as TOML, to edit and pass back")
     command.set_defaults(run=_protocol)
     return parser
@@ -74,6 +88,28 @@ def _analyze(options: argparse.Namespace) -> int:
     for failure in analysis.failures:
         print(f"- {failure['error']}", file=sys.stderr)
     return 1 if analysis.failures else 0
+
+
+def _render(options: argparse.Namespace) -> int:
+    from ipha_toolkit.report.render import render_all
+
+    parameters = {name: _literal(value) for name, value in options.parameter}
+    pages = render_all(
+        options.notebooks, options.out, to=options.to or ["html"], parameters=parameters, allow=options.allow
+    )
+    for page in pages:
+        print(page)
+    return 0
+
+
+def _literal(text: str) -> object:
+    """A number, list or the like where the text is one as Python writes it, else the text."""
+    import ast
+
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 def _protocol(options: argparse.Namespace) -> int:

@@ -27,5 +27,13 @@ class ProtocolError(IphaError, ValueError):
     """A protocol file or value is not usable; the message names the key."""
 
 
+class RenderError(IphaError):
+    """A notebook cannot be read, executed or written as a page; the message starts with the file's name."""
+
+
+class PrivacyError(RenderError):
+    """A page would publish what looks like a patient's identifier; the message lists what and in which cell."""
+
+
 class DependencyError(IphaError, ImportError):
     """An optional package is needed; the message gives the command that installs it."""

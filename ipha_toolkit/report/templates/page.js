@@ -1,0 +1,22 @@
+// Behaviour of the page: fold all code, say where in the contents the reader is.
+(() => {
+  const wide = matchMedia("(min-width: 75rem)"), contents = document.querySelector(".contents");
+  if (contents && !wide.matches) contents.open = false;
+  wide.addEventListener("change", () => { if (contents) contents.open = wide.matches; });
+
+  const toggle = document.getElementById("code-toggle");
+  toggle?.addEventListener("click", () => {
+    const hide = toggle.getAttribute("aria-pressed") === "false";
+    toggle.setAttribute("aria-pressed", hide);
+    toggle.textContent = hide ? "Show code" : "Hide code";
+    for (const cell of document.querySelectorAll("details.code")) cell.open = !hide;
+  });
+
+  const links = [...document.querySelectorAll(".contents a")];
+  const marks = links.map((link) => document.getElementById(decodeURIComponent(link.hash.slice(1))));
+  const mark = () => {
+    const last = marks.findLastIndex((node) => node && node.getBoundingClientRect().top < innerHeight / 4);
+    links.forEach((link, n) => (n === Math.max(last, 0) ? link.setAttribute("aria-current", "true") : link.removeAttribute("aria-current")));
+  };
+  if (links.length) { addEventListener("scroll", mark, {passive: true}); mark(); }
+})();
