@@ -73,9 +73,9 @@
       document.head.append(el("style", {textContent: model.get("_css")}));
       modules.set(source, import(URL.createObjectURL(new Blob([source], {type: "text/javascript"}))));
     }
-    modules.get(source).then((module) => module.default.render({model, el: node}), (error) => {
+    modules.get(source).then((module) => { model.standIn?.remove(); module.default.render({model, el: node}); }, (error) => {
       console.error(error);
-      node.append(el("img", {src: model.get("_picture"), alt: model.get("description")}));
+      if (!model.standIn) node.append(el("img", {src: model.get("_picture"), alt: model.get("description")}));
     });
     return node;
   }
@@ -101,6 +101,7 @@
     if (!tags.length) return;
     for (const tag of tags) for (const [id, entry] of Object.entries(JSON.parse(tag.textContent).state)) models.set(id, new Model(entry));
     if (![...models.values()].some(isViewer)) return;
+    for (const img of document.querySelectorAll("img[data-ipha-model]")) of(img.dataset.iphaModel).standIn = img;
     for (const model of models.values()) if (/^(Directional)?LinkModel$/.test(model.name)) link(model);
     for (const tag of document.querySelectorAll(`script[type="${VIEW}"]`)) {
       const model = of(JSON.parse(tag.textContent).model_id);

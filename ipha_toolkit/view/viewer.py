@@ -21,9 +21,11 @@ state is not part of the page, and the script does nothing.
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +82,59 @@ def view(
         Without a volume, with more than four, or with an unknown trait or value.
     """
     return SliceViewer(*volumes, overlays=overlays, nodules=nodules, lungs=lungs, **state)
+
+
+def page_fragment(*widgets: Any) -> str:
+    """HTML that brings viewers to life in any page, without a notebook, a kernel or the network.
+
+    Parameters
+    ----------
+    *widgets : SliceViewer, or HBox, VBox, slider, menu ... of ipywidgets
+        Drawn in this order. Links made with ``ipywidgets.jslink`` hold among all widgets of one call, children of boxes
+        included. Viewers take the state they have now.
+
+    Returns
+    -------
+    str
+        Copies of the images within their byte budgets, state, script, and of each viewer a still picture with its
+        description, which stands in until a script runs, or where none may. Any number of fragments may lie on one
+        page, anywhere in its body.
+
+    Notes
+    -----
+    The page makes no request. A content security policy has to allow this much:
+    ``default-src 'none'; script-src 'unsafe-inline' blob:; style-src 'unsafe-inline'; img-src data:``.
+
+    Raises
+    ------
+    ValueError
+        Where no widget given is or holds a viewer.
+    """
+    from ipywidgets import widget_serialization
+    from ipywidgets.embed import dependency_state, embed_data
+
+    widget_of = widget_serialization["from_json"]
+    found = [widget_of(f"IPY_MODEL_{key}", None) for key in dependency_state(widgets, drop_defaults=False)]
+    viewers = [widget for widget in found if isinstance(widget, SliceViewer)]
+    if not viewers:
+        raise ValueError("page_fragment needs at least one SliceViewer, as of ipha_toolkit.view(volume)")
+    for viewer in viewers:
+        viewer.embed()
+    state = dependency_state(widgets, drop_defaults=False)
+    stills = "".join(_stand_in(viewer, state[viewer.model_id]["state"].pop("_picture")) for viewer in viewers)
+    saved = embed_data(widgets, state=state)
+    views = "".join(_json_script("view", view) for view in saved["view_specs"])
+    return f"<div>{views}{stills}</div>{_json_script('state', saved['manager_state'])}{_export_script()}"
+
+
+def _stand_in(viewer: SliceViewer, picture: str) -> str:
+    words = escape(viewer.description)
+    return f'<img data-ipha-model="{viewer.model_id}" src="{picture}" alt="{words}" style="max-width: 100%">'
+
+
+def _json_script(kind: str, content: Any) -> str:
+    text = json.dumps(content).replace("<", "\\u003c")
+    return f'<script type="application/vnd.jupyter.widget-{kind}+json">{text}</script>'
 
 
 class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
@@ -219,6 +274,10 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
         _still.draw(self._scene(), panel_px=panel_px).save(path, format="PNG")
         return path
 
+    def to_html(self) -> str:
+        """This viewer, alive, for a page of one's own: see :func:`page_fragment`."""
+        return page_fragment(self)
+
     def embed(self) -> None:
         """Put the copy for exported pages into the widget's state now; see the module's text."""
         self._export = self._packed()
@@ -353,8 +412,6 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """The live view, and the still picture with its description for every place that cannot run it."""
-        from html import escape
-
         bundle = super()._repr_mimebundle_(**kwargs)
         data = dict(bundle[0] if isinstance(bundle, tuple) else bundle or {})
         self._refresh_still()

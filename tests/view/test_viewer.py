@@ -12,6 +12,7 @@ import pytest
 
 import ipha_toolkit as ipha
 from ipha_toolkit.view import _layers, _payload, _still
+from ipha_toolkit.view.viewer import page_fragment
 from ipha_toolkit.volume import Mask, Volume
 
 
@@ -192,6 +193,13 @@ def test_a_hostile_name_stays_text() -> None:
     data, metadata = viewer._repr_mimebundle_()
     assert "<script" not in data["text/html"]
     assert metadata["image/png"]["alt"] == viewer.description
+
+
+def test_fragment_without_a_viewer_is_refused() -> None:
+    from ipywidgets import IntSlider
+
+    with pytest.raises(ValueError, match="needs at least one SliceViewer"):
+        page_fragment(IntSlider())
 
 
 def test_still_shows_the_right_on_the_left_in_every_orientation() -> None:

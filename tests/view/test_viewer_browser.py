@@ -19,6 +19,7 @@ from PIL import Image
 
 import ipha_toolkit as ipha
 from ipha_toolkit.view import _payload
+from ipha_toolkit.view.viewer import page_fragment
 from ipha_toolkit.volume import Mask, Volume
 
 VIEWER = "[...document.querySelectorAll('*')].map((e) => e.iphaViewer).filter(Boolean)"
@@ -317,6 +318,41 @@ def test_keyboard_reaches_everything_and_focus_shows(offline_page: Any, page_of:
         "[...document.querySelectorAll('.ipha-viewer :is(select, input)')].filter((e) => !e.labels.length).length"
     )
     assert unnamed == 0
+
+
+POLICY = "default-src 'none'; script-src 'unsafe-inline' blob:; style-src 'unsafe-inline'; img-src data:"
+
+
+@pytest.mark.parametrize("policy", [POLICY, "default-src 'none'; img-src data:"])
+def test_fragments_live_in_any_page_under_a_policy_without_network(
+    offline_page: Any, tmp_path: Path, pair: Any, policy: str
+) -> None:
+    from ipywidgets import FloatSlider, HBox, jslink
+
+    one, two, overlays = pair
+    first, second = ipha.view(one, overlays=overlays, position_mm=(0, 0, 5)), ipha.view(two)
+    third = ipha.view(one.replace(name="</script><script>window.hacked = 1</script>"))
+    slider = FloatSlider(value=5, min=-50, max=50)
+    links = [jslink((slider, "value"), (first, "z_mm")), jslink((first, "position_mm"), (second, "position_mm"))]
+    body = page_fragment(slider, HBox([first, second])) + "<p>text</p>" + third.to_html()
+    path = tmp_path / "report.html"
+    head = f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
+    path.write_text(f"<!DOCTYPE html><html><head>{head}</head><body>{body}</body></html>", encoding="utf-8")
+    assert len(links) == 2
+    if policy != POLICY:  # scripts forbidden: the pictures stand in
+        offline_page.goto(path.as_uri())
+        stills = offline_page.locator("img").all()
+        assert [still.get_attribute("alt") for still in stills] == [v.description for v in (first, second, third)]
+        return
+    page = opened(offline_page, path.as_uri())
+    assert page.locator("canvas.ipha-slice").count() == 3
+    assert page.locator("img").count() == 0
+    before = [pixels(page, panel) for panel in range(3)]
+    page.locator(".ipha-control input").fill("-35")
+    changed = [(pixels(page, panel) != old).mean() > 0.05 for panel, old in enumerate(before)]
+    assert changed == [True, True, False]
+    assert page.evaluate("window.hacked") is None
+    assert page.requests == page.errors == []
 
 
 def test_page_from_plain_nbconvert_lives_without_network(offline_page: Any, tmp_path: Path) -> None:
