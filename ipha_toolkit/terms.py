@@ -77,6 +77,10 @@ FLAGS: dict[str, str] = {
     "single_slice": "measured on one slice: no volume, no zones along the missing axis",
     "child": "under 16 years by participants.tsv: norms of adults at full inspiration do not hold",
     "foreign_mask": "measured in a lung mask made elsewhere",
+    # radiographs
+    "no_pixel_spacing": "the file gives no pixel spacing: one pixel is taken as 1 mm, lengths are in pixels",
+    "detector_spacing": "pixel spacing is that of the detector: the patient is magnified on it",
+    "colour_converted": "a colour picture, converted to gray levels",
     # noise
     "noise_not_estimable": "no air outside the body with five distinct values: noise cannot be estimated",
     # controls

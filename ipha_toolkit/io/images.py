@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipha_toolkit.errors import GridError, ReadError
-from ipha_toolkit.io import itk, nifti
+from ipha_toolkit.io import itk, nifti, pixels
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Affine, Mask, Volume, checked_affine, reorient_to_ras
 
@@ -28,30 +28,37 @@ def load(path: str | os.PathLike[str], *, modality: str | None = None) -> Volume
     Parameters
     ----------
     path : path
-        ``.nii``, ``.nii.gz``, ``.nrrd``, ``.nhdr``, ``.mha`` or ``.mhd``. A ``.json`` file of the same name
-        beside it (BIDS sidecar) becomes ``meta``.
+        ``.nii``, ``.nii.gz``, ``.nrrd``, ``.nhdr``, ``.mha`` or ``.mhd``; a radiograph also ``.png``, ``.jpg`` or
+        ``.dcm``, a single slice ``.dcm``. A ``.json`` file of the same name beside it (BIDS sidecar) becomes ``meta``.
     modality : str, optional
         ``T1w``, ``T2w``, ``MEGRE``, ``ct`` or ``dx``. None infers it from the file name's BIDS suffix
-        (``sub-001_ses-01_T1w.nii.gz``).
+        (``sub-001_ses-01_T1w.nii.gz``), or else from a DICOM file's own header.
 
     Returns
     -------
     Volume
         float32. NaN where the file has NaN or infinity and, in CT, outside the field of view
-        (below -1500 HU).
+        (below -1500 HU). A radiograph and a single DICOM slice have shape (i, j, 1); a radiograph's first axis runs to
+        the patient's right, its second up, dense is bright, and ``meta["ReadFlags"]`` holds codes of
+        :data:`ipha_toolkit.terms.FLAGS`: ``no_pixel_spacing`` (taken as 1 mm), ``detector_spacing``,
+        ``colour_converted``.
 
     Raises
     ------
     ReadError
         Where the file is missing, damaged, not an image, RGB, 2-D or 4-D, empty or constant, or its affine or
         scaling cannot be used; the message starts with the path. For echoes in one 4-D file: `load_echoes`.
+        Pictures also where they are truncated, tiny, 16-bit colour or larger than 64 million pixels, DICOM files where
+        they have no pixels, several frames, or a compression that cannot be decoded here.
     """
     path = Path(path)
     _require_file(path)
     role = Modality(modality) if modality in set(Modality) else _infer_modality(path, modality)
+    if _ending(path) in pixels.SUFFIXES:
+        return _plane(path, role)
     array, affine = _read_canonical(path)
-    if array.ndim == 2 and role is Modality.DX:
-        array = array[..., None]
+    if role is Modality.DX:
+        array, affine = pixels.flat_last(np.atleast_3d(array), affine) if array.ndim in (2, 3) else (array, affine)
     if array.ndim != 3:
         raise ReadError(f"{path}: is {array.ndim}-D with shape {array.shape}; {_dimension_hint(array.ndim, role)}")
     return _volume(array, affine, path, role)
@@ -91,7 +98,9 @@ def load_echoes(
     return echoes, [1000 * float(echo.meta["EchoTime"]) for echo in echoes]
 
 
-def load_mask(path: str | os.PathLike[str], *, labels: Iterable[int] | None = None) -> Mask:
+def load_mask(
+    path: str | os.PathLike[str], *, labels: Iterable[int] | None = None, image: Volume | None = None
+) -> Mask:
     """Read a mask made by hand or by another tool.
 
     Parameters
@@ -100,6 +109,9 @@ def load_mask(path: str | os.PathLike[str], *, labels: Iterable[int] | None = No
         An image of whole numbers. Without ``labels`` it must hold two values at most, zero and another.
     labels : iterable of int, optional
         Values that are inside, from a label image (``_dseg``).
+    image : Volume, optional
+        The image it belongs to. A mask in PNG or JPG takes its place from a radiograph of as many pixels; JPG, which
+        blurs borders, is cut halfway.
 
     Raises
     ------
@@ -107,7 +119,7 @@ def load_mask(path: str | os.PathLike[str], *, labels: Iterable[int] | None = No
         Where the file cannot be read, the mask is empty, or several labels were found and none asked for.
     """
     path = Path(path)
-    array, affine = _read_canonical(path)
+    array, affine = _read_mask(path, image)
     if array.ndim != 3:
         raise ReadError(f"{path}: a mask needs 3 dimensions, this is {array.ndim}-D with shape {array.shape}")
     if labels is None:
@@ -168,7 +180,7 @@ def stem(path: Path) -> str:
 
 def is_image(path: Path) -> bool:
     """Whether the file name's ending is one that `load` reads."""
-    return _ending(path) in (*nifti.SUFFIXES, *itk.SUFFIXES)
+    return _ending(path) in (*nifti.SUFFIXES, *itk.SUFFIXES, *pixels.SUFFIXES)
 
 
 def _ending(path: Path) -> str:
@@ -187,9 +199,40 @@ def _infer_modality(path: Path, given: str | None) -> Modality:
     for modality in Modality:
         if suffix.lower() == modality.lower():
             return modality
+    role = pixels.dicom_role(path) if _ending(path) == ".dcm" else None
+    if role is not None:
+        return role
     raise ReadError(
         f"{path}: cannot tell the modality from the file name; end it with _{', _'.join(Modality)}, or pass modality="
     )
+
+
+def _plane(path: Path, role: Modality) -> Volume:
+    """A picture or single DICOM file in its role."""
+    if _ending(path) in pixels.PICTURES and role is not Modality.DX:
+        raise ReadError(f"{path}: a picture holds gray levels, no {role} values; give the DICOM file or its NIfTI")
+    header_role = pixels.dicom_role(path) if _ending(path) == ".dcm" else None
+    if header_role is not None and header_role is not role:
+        raise ReadError(
+            f"{path}: is to be {role}, but its DICOM header says it is {header_role}; check the file's name"
+        )
+    found = pixels.read(path, _read_sidecar(path))
+    volume = _volume(found.array, found.affine, path, role)
+    flags = {"ReadFlags": list(found.flags)} if found.flags else {}
+    return volume.replace(meta=found.meta | dict(volume.meta) | flags)
+
+
+def _read_mask(path: Path, image: Volume | None) -> tuple[npt.NDArray[Any], Affine]:
+    """Stored values of a mask and their affine, that of its radiograph where the file has none of its own."""
+    if _ending(path) not in pixels.SUFFIXES:
+        array, affine = _read_canonical(path)
+        film = image is not None and image.modality is Modality.DX and array.ndim == 3
+        return pixels.flat_last(array, affine) if film else (array, affine)
+    _require_file(path)
+    found = pixels.read(path, _read_sidecar(path))
+    lossy = _ending(path) in (".jpg", ".jpeg")
+    values = found.array > found.array.max() / 2 if lossy else found.array
+    return values, image.affine if image is not None and image.shape == values.shape else found.affine
 
 
 def _read_canonical(path: Path) -> tuple[npt.NDArray[Any], Affine]:
@@ -214,7 +257,7 @@ def _require_file(path: Path) -> None:
     if path.is_dir():
         raise ReadError(f"{path}: is a folder; give one image file (DICOM folders have to be converted to NIfTI)")
     if not is_image(path):
-        known = ", ".join((*nifti.SUFFIXES, *itk.SUFFIXES))
+        known = ", ".join((*nifti.SUFFIXES, *itk.SUFFIXES, *pixels.SUFFIXES))
         raise ReadError(f"{path}: not an image format that can be read here; known endings: {known}")
     if path.stat().st_size == 0:
         raise ReadError(f"{path}: the file is empty; copy or export it again")

@@ -176,7 +176,7 @@ def _check_session(cohort: Cohort, files: SessionFiles) -> Iterator[tuple[dict[s
             if modality in files.lungs:
                 mask = files.lungs[modality]
                 record["lungs"] = str(mask.path.relative_to(cohort.root))
-                if not load_mask(mask.path, labels=mask.labels).same_grid(volume):
+                if not load_mask(mask.path, labels=mask.labels, image=volume).same_grid(volume):
                     raise LayoutError(f"{mask.path}: mask is on a different grid than {path.name}; resample it")
         except (IphaError, ValueError) as error:
             record["image"] = "cannot be used"

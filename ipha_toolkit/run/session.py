@@ -127,7 +127,7 @@ def _foreign(masks: dict[Modality, MaskFile], volume: Volume) -> Mask | None:
     assert volume.modality is not None
     file = masks.get(volume.modality)
     if file is not None:
-        mask = load_mask(file.path, labels=file.labels)
+        mask = load_mask(file.path, labels=file.labels, image=volume)
         if not volume.same_grid(mask):
             raise GridError(
                 f"{file.path}: mask is on a different grid {mask.shape} than {volume.name} {volume.shape}; resample it "
