@@ -22,6 +22,7 @@ _HOME = {
     "analyze": "run.cohort",
     "simulate_subject": "phantom.subject",
     "simulate_course": "phantom.subject",
+    "simulate_cohort": "run.simulate",
     "measure_t1": "measure.signal",
     "measure_t2": "measure.signal",
     "measure_attenuation": "measure.attenuation",

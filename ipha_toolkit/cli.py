@@ -33,6 +33,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"ipha_toolkit {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
+    command = commands.add_parser("simulate", help="write a cohort of simulated patients, with the truth beside it")
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for the cohort")
+    command.add_argument("--subjects", type=int, default=12, metavar="N", help="how many (default: 12)")
+    command.add_argument("--seed", type=int, default=0, metavar="S", help="the same seed, the same files (default: 0)")
+    command.set_defaults(run=_simulate)
+
     command = commands.add_parser("check", help="report what would be analyzed and every problem found", epilog=EPILOG)
     command.add_argument("cohort", type=Path, metavar="COHORT", help="cohort folder")
     command.set_defaults(run=_check)
@@ -61,6 +67,14 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("protocol", help="print every setting of the analysis as TOML, to edit and pass back")
     command.set_defaults(run=_protocol)
     return parser
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    from ipha_toolkit.run.simulate import TRUTH_FOLDER, simulate_cohort
+
+    out = simulate_cohort(options.out, subjects=options.subjects, seed=options.seed)
+    print(f"{options.subjects} simulated patients in {out}, what is really there in {out / TRUTH_FOLDER}")
+    return 0
 
 
 def _check(options: argparse.Namespace) -> int:

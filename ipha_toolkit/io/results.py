@@ -115,11 +115,11 @@ def write_session(out: Path, files: SessionFiles, result: SessionResult, source:
         for ending, image in result.images.items():
             save(image, draft / f"{files.label}_{ending}")
         for ending, content in {"measures.tsv": result.rows, **result.tables}.items():
-            _write_tsv(draft / f"{files.label}_{ending}", content)
+            write_tsv(draft / f"{files.label}_{ending}", content)
         recorded = dict(source) | ({"failures": result.failures} if result.failures else {})
         write_json(draft / "provenance.json", recorded)
         draft.chmod(0o755)
-        _swap(draft, target)
+        swap(draft, target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -156,9 +156,9 @@ def write_cohort(
     protocol: Protocol,
 ) -> None:
     """The one table, its data dictionary, the failures, the reference and the protocol; each file whole."""
-    _write_tsv(out / "measures.tsv", rows)
+    write_tsv(out / "measures.tsv", rows)
     write_json(out / "measures.json", _dictionary(rows))
-    _write_tsv(out / "failures.tsv", pd.DataFrame(failures, columns=list(_FAILURES)))
+    write_tsv(out / "failures.tsv", pd.DataFrame(failures, columns=list(_FAILURES)))
     write_json(out / "reference.json", reference)
     _write_text(out / "protocol.toml", protocol.to_toml())
 
@@ -186,7 +186,8 @@ def _dictionary(rows: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _write_tsv(path: Path, content: pd.DataFrame) -> None:
+def write_tsv(path: Path, content: pd.DataFrame) -> None:
+    """Write a BIDS table, whole or not at all; missing is ``n/a``."""
     _write_text(path, content.to_csv(sep="\t", index=False, na_rep="n/a", float_format="%.8g", lineterminator="\n"))
 
 
@@ -196,7 +197,7 @@ def _write_text(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def _swap(draft: Path, target: Path) -> None:
+def swap(draft: Path, target: Path) -> None:
     """Put the draft in the target's place; the old results stay until the new ones are complete."""
     old = draft.with_name(draft.name + "-old")
     if target.exists():

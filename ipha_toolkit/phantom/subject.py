@@ -107,6 +107,7 @@ def simulate_subject(
     kernel: str = "lung",
     ct_noise_hu: float = 25.0,
     shift_mm: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    scan_seed: int | None = None,
 ) -> SimulatedSubject:
     """Simulate one patient in every modality.
 
@@ -142,6 +143,8 @@ def simulate_subject(
         SD of CT noise, HU.
     shift_mm : (float, float, float)
         Where the patient lies on the table, mm.
+    scan_seed : int, optional
+        Noise and coil of this scan, for the same patient scanned again; None means ``seed``.
 
     Returns
     -------
@@ -161,7 +164,8 @@ def simulate_subject(
     state = disease or disease_of_phase(phase, severity, np.random.default_rng([seed, 7]))
     disease_of_phase(phase, severity, np.random.default_rng(0))  # refuses a wrong name also when a disease is given
     scanner = Scanner(field_strength_t, snr, shading, motion_mm, contrast, kernel, ct_noise_hu)
-    return _simulate(phase, state, Patient(seed, _scale(size)), spacing_mm, tuple(modalities), scanner, seed, shift_mm)
+    patient, noise = Patient(seed, _scale(size)), seed if scan_seed is None else scan_seed
+    return _simulate(phase, state, patient, spacing_mm, tuple(modalities), scanner, noise, shift_mm)
 
 
 def simulate_course(
