@@ -27,6 +27,8 @@ _HOME = {
     "measure_t2": "measure.signal",
     "measure_attenuation": "measure.attenuation",
     "render": "report.render",
+    "fit_r2star": "measure.relaxometry",
+    "measure_r2star": "measure.relaxometry",
 }
 
 __all__ = ["__version__", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]

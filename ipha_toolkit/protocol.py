@@ -71,6 +71,15 @@ class SignalSettings:
 
 
 @dataclass(frozen=True)
+class RelaxometrySettings:
+    """R2* of multi-echo images, ``measure/relaxometry.py``."""
+
+    censored_share: float = _setting(
+        0.5, "a region with a larger share of voxels that never rise above the noise floor is flagged", "chosen"
+    )
+
+
+@dataclass(frozen=True)
 class Protocol:
     """All settings of an analysis, one section a room of the package.
 
@@ -83,6 +92,7 @@ class Protocol:
     lungs: LungSettings = LungSettings()
     signal: SignalSettings = SignalSettings()
     attenuation: AttenuationSettings = AttenuationSettings()
+    relaxometry: RelaxometrySettings = RelaxometrySettings()
 
     @classmethod
     def from_toml(cls, text: str, *, name: str = "protocol") -> Protocol:

@@ -87,6 +87,9 @@ FLAGS: dict[str, str] = {
     "no_controls": "no control in participants.tsv: the protocol's fallback threshold was used",
     "few_controls": "fewer controls than the protocol asks for",
     "contrast_enhanced": "T1w after contrast agent: enhancement mimics signal gain",
+    # R2*
+    "mostly_censored": "most voxels of the region never rise above the noise floor: R2* is of the rest",
+    "no_lung_density": "no CT in the session: R2* cannot tell iron from aeration",
     # reference tissue
     "small_reference": "under 2 mL of reference muscle",
     "asymmetric_reference": "reference muscle differs by more than 25 % between left and right",
@@ -157,6 +160,27 @@ MEASURES: dict[str, Measure] = _catalogue(
         Worse.NEITHER,
         "definition",
     ),
+    Measure(
+        "lung_density", "mean of 1 + HU/1000: tissue, blood and water per volume", "g/mL", Worse.HIGHER, "definition"
+    ),
+    # R2*
+    Measure(
+        "r2star_median",
+        "median R2*, Rician maximum likelihood, voxels at the noise floor left out",
+        "1/s",
+        Worse.NEITHER,
+        "definition; iron raises it, filling of air space lowers it: read with lung density. No calibration to iron is "
+        "known for lung",
+    ),
+    Measure("r2star_iqr", "interquartile range of R2*", "1/s", Worse.NEITHER, "definition"),
+    Measure(
+        "r2star_censored_share",
+        "share of lung voxels that no echo lifts above the noise floor: they have no R2*",
+        "%",
+        Worse.NEITHER,
+        "definition",
+        compared=False,
+    ),
     # MRI signal
     Measure(
         "signal_ratio_median",
@@ -197,7 +221,7 @@ MEASURES: dict[str, Measure] = _catalogue(
     ),
     Measure(
         "noise_sigma",
-        "noise of one channel, from air outside the body",
+        "noise of one channel, from air outside the body; MEGRE: from what is noise alone in the late echoes",
         "a.u.",
         Worse.HIGHER,
         "Rayleigh distribution of magnitude noise, Gudbjartsson 1995, doi 10.1002/mrm.1910340618",

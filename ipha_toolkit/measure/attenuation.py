@@ -200,6 +200,7 @@ def _region_rows(
     )
     values = {
         "attenuation_mean": everything["mean"],
+        "lung_density": 1 + everything["mean"] / 1000,
         "attenuation_sd": everything["sd"],
         "attenuation_skewness": everything["skewness"],
         "attenuation_excess_kurtosis": everything["excess_kurtosis"],
