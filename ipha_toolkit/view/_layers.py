@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 PLANES: dict[str, tuple[int, int, int]] = {"axial": (0, 1, 2), "coronal": (0, 2, 1), "sagittal": (1, 2, 0)}
 """Array axes of each plane on a RAS+ grid: columns, rows, across."""
 
+KINDS = {"ct": "CT", "dx": "radiograph"}
+"""What images without a name are called where the modality's own name is no word."""
+
 CT_WINDOWS = {"lung": (-600.0, 1500.0), "mediastinum": (40.0, 400.0), "bone": (400.0, 1800.0)}
 """Level and width in HU; common practice of CT reading."""
 
@@ -75,6 +78,12 @@ class Layer:
         """World coordinates in mm of voxel indices, shape (..., 3)."""
         return np.asarray(np.asarray(index, float) @ self.affine[:3, :3].T + self.affine[:3, 3], np.float64)
 
+    def beyond_mm(self, point_mm: npt.ArrayLike, axis: int) -> float:
+        """Distance along an axis from a point outside the layer to its nearest slice, in mm; 0 inside."""
+        at = self.index_of(point_mm)[axis]
+        off = max(-0.5 - at, at - self.array.shape[axis] + 0.5, 0)
+        return float((off + 0.5) * self.spacing_mm[axis]) if off > 1e-3 else 0.0
+
     def slice(self, plane: str, index: int) -> npt.NDArray[Any]:
         """One slice, shape (rows, columns)."""
         return np.asarray(np.take(self.array, index, axis=PLANES[plane][2]).T)
@@ -120,8 +129,10 @@ def _overlay_layers(overlays: Overlays | Sequence[Overlays], images: Sequence[La
         if len(overlays) != len(images):
             raise ValueError(f"a list of overlays needs one entry a volume: {len(images)}, got {len(overlays)}")
         groups: list[tuple[int | None, Any]] = list(enumerate(overlays))
-    else:
+    elif all(np.allclose(_directions(image.affine), _directions(images[0].affine), atol=1e-3) for image in images):
         groups = [(None, overlays)]
+    else:  # on axes turned against each other, each image needs a copy along its own
+        groups = [(number, overlays) for number in range(len(images))]
     found = []
     for image, group in groups:
         for name, overlay in _named(group).items():
@@ -169,8 +180,15 @@ def map_look(layer: Layer, *, order: int = 0, limits: tuple[float, float] | None
 
 
 def image_layer(volume: Volume, number: int) -> Layer:
-    """A volume as an image; its array is shared, not copied."""
-    return _scalar_layer("image", volume, volume.name or (volume.modality or f"image {number + 1}"), None)
+    """A volume as an image; its array is shared, not copied. Without a name of its own it is called by its kind."""
+    kind = KINDS.get(volume.modality or "", volume.modality or f"image {number + 1}")
+    return _scalar_layer("image", volume, kind if volume.name in ("", volume.modality) else volume.name, None)
+
+
+def face(layer: Layer) -> str:
+    """The plane a layer is looked at by default: axial, or that of a single slice, as of a radiograph."""
+    single = [plane for plane, axes in PLANES.items() if layer.array.shape[axes[2]] == 1]
+    return single[0] if len(single) == 1 else "axial"
 
 
 def overlay_layer(overlay: Volume | Mask, name: str, image: int | None) -> Layer:
@@ -204,17 +222,19 @@ def _range(array: npt.NDArray[np.float32]) -> tuple[float, float, bool]:
     return (low, high, whole) if high >= low else (0.0, 1.0, False)
 
 
-def sample(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """About 400,000 finite values, spread evenly over the array."""
+def sample(array: npt.NDArray[Any], inside: npt.NDArray[np.bool_] | None = None) -> npt.NDArray[Any]:
+    """About 400,000 finite values, spread evenly over the array, or those of them that lie inside a mask."""
     step = max(1, round((array.size / _SAMPLE) ** (1 / 3)))
-    values = array[tuple(slice(min(step, n) // 2, None, step) for n in array.shape)]
+    part = tuple(slice(min(step, n) // 2, None, step) for n in array.shape)
+    values = array[part] if inside is None else array[part][inside[part]]
     return np.asarray(values[np.isfinite(values)])
 
 
-def presets(layer: Layer) -> dict[str, tuple[float, float]]:
+def presets(layer: Layer, lungs: Mask | Layer | None = None) -> dict[str, tuple[float, float]]:
     """Window presets by name, (level, width) in the image's unit; the first is the default.
 
-    CT: the windows of :data:`CT_WINDOWS`. Everything else: percentiles of the image itself.
+    CT: the windows of :data:`CT_WINDOWS`. Everything else: percentiles of the image itself, and of its lungs, given a
+    mask of them.
     """
     values = sample(layer.array)
     if not values.size:
@@ -223,6 +243,10 @@ def presets(layer: Layer) -> dict[str, tuple[float, float]]:
     by_image = {"1-99 %": _window(p1, p99), "dark tissue": _window(p1, p75), "full range": _window(*layer.limits)}
     if layer.modality == Modality.CT:
         return {**CT_WINDOWS, "1-99 %": by_image["1-99 %"], "full range": by_image["full range"]}
+    inside = np.empty(0) if lungs is None else sample(layer.array, _mask_on(layer, lungs))
+    if inside.size:
+        low, high = (float(p) for p in np.percentile(inside, [1, 99]))
+        by_image["lung"] = _window(low, high)
     return by_image
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ipha_toolkit.view._layers import PLANES, Layer, bounds_mm, measure_roi, thick_slab
+from ipha_toolkit.view._layers import PLANES, Layer, bounds_mm, measure_roi, slab_range, thick_slab
 
-_INK, _LETTER, _MARK = (242, 242, 242), (255, 210, 127), (240, 228, 66)
+_INK, _LETTER, _MARK, _WARNING = (242, 242, 242), (255, 210, 127), (240, 228, 66), (255, 179, 167)
 _ENDS = ("RL", "AP", "SI")
 
 
@@ -71,10 +71,12 @@ def describe(scene: Scene) -> str:
             n = layer.array.shape[across]
             at = int(np.clip(np.floor(layer.index_of(scene.position_mm)[across] + 0.5), 0, n - 1))
             level, width = scene.window[order]
+            away = layer.beyond_mm(scene.position_mm, across)
             parts.append(
                 f"{layer.name}, {plane} slice {at + 1} of {n} at {'xyz'[across]} {scene.position_mm[across]:.1f} mm, "
                 f"patient's {letters(layer, columns)[0]} on the left of the picture; "
                 f"window level {number(level)}, width {number(width, layer.unit)}"
+                + (f"; nearest slice, {number(away)} mm away" if away > 0 else "")
             )
     overlays = [layer for layer in scene.layers if layer.kind != "image"]
     shown = [layer.name for layer, on in zip(overlays, scene.visible, strict=True) if on]
@@ -82,6 +84,8 @@ def describe(scene: Scene) -> str:
         parts.append(f"overlays: {', '.join(shown)}")
     if scene.nodules:
         parts.append(f"{len(scene.nodules)} nodules marked")
+    if scene.rois:
+        parts.append(f"{len(scene.rois)} regions drawn")
     return ". ".join(parts) + "."
 
 
@@ -91,7 +95,7 @@ def draw(scene: Scene, *, panel_px: int = 420) -> Any:
     from PIL import Image
 
     panels = [(order, plane) for order in range(len(scene.images)) for plane in scene.planes]
-    columns = len(scene.planes) if scene.plane == "all" else len(scene.images)
+    columns = len(scene.planes) if scene.plane == "all" else 2 if len(scene.images) == 4 else len(scene.images)
     rows = -(-len(panels) // columns)
     page = Image.new("RGB", (columns * (panel_px + 2) - 2, rows * (panel_px + 2) - 2))
     for place, (order, plane) in enumerate(panels):
@@ -110,7 +114,8 @@ class _Panel:
         low, high = bounds_mm(scene.images)
         self.center = (low + high) / 2
         extent = high - low
-        self.scale = scene.zoom * min(size / extent[self.columns], size / extent[self.rows])
+        # One scale in all planes, so that a centimetre is as long in each.
+        self.scale = scene.zoom * size / max(extent[axis] for shown in scene.planes for axis in PLANES[shown][:2])
 
     def draw(self) -> Any:
         from PIL import Image, ImageDraw
@@ -215,9 +220,13 @@ class _Panel:
         self._write(name[: max(8, s // 18)], 8, 6, "la")
         if scene.slab != "off":
             kind = "MIP" if scene.slab == "max" else "minIP"
-            self._write(f"{kind} {number(scene.slab_mm)} mm", 8, 22, "la")
-        unit = f" {image.unit}" if image.unit else ""
-        self._write(f"L {number(level)}  W {number(width)}{unit}", s - 8, 6, "ra")
+            at = image.index_of(scene.position_mm)[self.across]
+            first, last = slab_range(image, self.plane, at, mode=scene.slab, slab_mm=scene.slab_mm)
+            self._write(f"{kind} {number((last - first) * image.spacing_mm[self.across])} mm", 8, 22, "la")
+        away = image.beyond_mm(scene.position_mm, self.across)
+        if away > 0:
+            self._write(f"nearest slice, {number(away)} mm away", 8, 38, "la", _WARNING)
+        self._write(f"L {number(level)}  W {number(width, image.unit)}", s - 8, 6, "ra")
         n = image.array.shape[self.across]
         at = int(np.clip(np.floor(image.index_of(scene.position_mm)[self.across] + 0.5), 0, n - 1))
         where = f"{scene.position_mm[self.across]:.1f}".replace("-", "\u2212")

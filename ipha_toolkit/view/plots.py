@@ -123,7 +123,7 @@ def _figure(drawn: Axes | Figure) -> Figure:
 def plot_slice(
     volume: Volume,
     *,
-    plane: str = "axial",
+    plane: str | None = None,
     position_mm: Sequence[float] | None = None,
     overlays: Overlays = None,
     window: tuple[float, float] | None = None,
@@ -137,7 +137,8 @@ def plot_slice(
     Parameters
     ----------
     volume : Volume
-    plane : {"axial", "coronal", "sagittal"}
+    plane : {"axial", "coronal", "sagittal"}, optional
+        By default axial, or the plane of a single slice, as of a radiograph.
     position_mm : sequence of 3 float, optional
         A point in the slice, world mm, RAS+; by default the centre of the first overlay, or of the volume.
     overlays : dict of str to Mask or Volume, Mask, Volume, optional
@@ -166,7 +167,7 @@ def plot_slice(
     """
     picture = _Picture.of(volume, overlays, plane, window=window, limits=limits, fill=fill, opacity=opacity)
     at = picture.centre() if position_mm is None else np.asarray(position_mm, float)
-    cut = _Cut.through(picture.image, plane, at)
+    cut = _Cut.through(picture.image, picture.plane, at)
     width, height = np.ptp(cut.extent[:2]), np.ptp(cut.extent[2:])
     ax = ax or new_figure(5.6, 5.6 * float(np.clip(height / width, 0.4, 1.6)) - 0.4).subplots()
     bars = picture.draw(ax, at)
@@ -174,14 +175,14 @@ def plot_slice(
     picture.annotate(ax)
     _colour_bars(ax, bars)
     where = f"{picture.axis(2)} {at[picture.across]:.1f} mm"
-    ax.set_title(_signed(f"{picture.image.name}, {plane}, {where}"), fontsize=9, parse_math=False)
-    return describe(ax, picture.words(f"{plane} slice {cut.number + 1} of {cut.count} at {where}"))
+    ax.set_title(_signed(f"{picture.image.name}, {picture.plane}, {where}"), fontsize=9, parse_math=False)
+    return describe(ax, picture.words(f"{picture.plane} slice {cut.number + 1} of {cut.count} at {where}"))
 
 
 def plot_mosaic(
     volume: Volume,
     *,
-    plane: str = "axial",
+    plane: str | None = None,
     n: int = 12,
     overlays: Overlays = None,
     window: tuple[float, float] | None = None,
@@ -198,7 +199,7 @@ def plot_mosaic(
         raise ValueError(f"mosaic needs at least one slice, got n={n}")
     picture = _Picture.of(volume, overlays, plane, window=window, limits=limits, fill=fill, opacity=opacity)
     points = picture.spread(n)
-    left, right, low, high = _Cut.through(picture.image, plane, points[0]).extent
+    left, right, low, high = _Cut.through(picture.image, picture.plane, points[0]).extent
     columns = int(np.ceil(np.sqrt(len(points) * 4 / 3)))
     rows = -(-len(points) // columns)
     ax = ax or new_figure(2 * columns + 0.9, 2 * rows * (high - low) / (left - right) + 0.3).subplots()
@@ -213,15 +214,17 @@ def plot_mosaic(
     _colour_bars(ax, bars)
     ends = " to ".join(f"{point[picture.across]:.0f}" for point in (points[0], points[-1]))
     ax.set_title(
-        _signed(f"{picture.image.name}, {plane}, {picture.axis(2)} from {ends} mm"), fontsize=9, parse_math=False
+        _signed(f"{picture.image.name}, {picture.plane}, {picture.axis(2)} from {ends} mm"),
+        fontsize=9,
+        parse_math=False,
     )
-    return describe(ax, picture.words(f"{len(points)} {plane} slices from {picture.axis(2)} {ends} mm"))
+    return describe(ax, picture.words(f"{len(points)} {picture.plane} slices from {picture.axis(2)} {ends} mm"))
 
 
 def plot_comparison(
     *volumes: Volume,
     titles: Sequence[str] | None = None,
-    plane: str = "axial",
+    plane: str | None = None,
     position_mm: Sequence[float] | None = None,
     overlays: Overlays | Sequence[Overlays] = None,
     fill: bool = False,
@@ -313,11 +316,20 @@ class _Picture:
 
     @classmethod
     def of(
-        cls, volume: Volume, overlays: Overlays, plane: str, *, window: Any, limits: Any, fill: bool, opacity: float
+        cls,
+        volume: Volume,
+        overlays: Overlays,
+        plane: str | None,
+        *,
+        window: Any,
+        limits: Any,
+        fill: bool,
+        opacity: float,
     ) -> _Picture:
+        image, *others = pixels.layers_of([volume], overlays)
+        plane = plane or pixels.face(image)
         if plane not in PLANES:
             raise ValueError(f"plane needs to be one of {', '.join(PLANES)}, got {plane!r}")
-        image, *others = pixels.layers_of([volume], overlays)
         window = window or next(iter(pixels.presets(image).values()))
         if not window[1] > 0:
             raise ValueError(f"window needs (level, width) with width > 0, got {window!r}")
@@ -471,9 +483,10 @@ def _scale_bar(ax: Axes) -> None:
     _write(ax, f"{mm // 10} cm" if mm >= 10 else f"{mm} mm", 0.97, 0.045, "right", "bottom", size=8)
 
 
-def _row_of_axes(volumes: Sequence[Volume], plane: str) -> list[Axes]:
-    columns, rows, _ = PLANES.get(plane, (0, 1, 2))
-    low, high = pixels.bounds_mm([pixels.image_layer(volume, 0) for volume in volumes])
+def _row_of_axes(volumes: Sequence[Volume], plane: str | None) -> list[Axes]:
+    layers = [pixels.image_layer(volume, 0) for volume in volumes]
+    columns, rows, _ = PLANES.get(plane or pixels.face(layers[0]), PLANES["axial"])
+    low, high = pixels.bounds_mm(layers)
     height = 2.8 * float(np.clip((high - low)[rows] / (high - low)[columns], 0.3, 2)) + 0.8
     return list(new_figure(3.9 * len(volumes), height).subplots(1, len(volumes), squeeze=False)[0])
 

@@ -31,6 +31,11 @@ export class Grid {
   nearest(world, axis) {
     return Math.min(Math.max(Math.floor(this.index(world)[axis] + 0.5), 0), this.shape[axis] - 1);
   }
+  // Millimetres from the nearest slice to a place outside the grid, 0 inside.
+  beyond(world, axis) {
+    const at = this.index(world)[axis], off = Math.max(-0.5 - at, at - this.shape[axis] + 0.5, 0);
+    return off > 1e-3 ? (off + 0.5) * this.spacing[axis] : 0;
+  }
   corners() {
     return [...Array(8).keys()].map((n) => this.world(this.shape.map((size, a) => ((n >> a) & 1 ? size - 0.5 : -0.5))));
   }
@@ -339,13 +344,13 @@ class Viewer {
     this.stage.replaceChildren();
     this.panels = [];
     const planes = this.planes();
-    this.stage.style.setProperty("--columns", planes.length > 1 ? planes.length : this.images.length);
+    this.stage.style.setProperty("--columns", planes.length > 1 ? planes.length : this.images.length === 4 ? 2 : this.images.length);
     for (const image of this.images)
       for (const plane of planes) {
         const canvas = make("canvas", {className: "ipha-slice", tabIndex: 0});
         canvas.setAttribute("role", "application");
         canvas.setAttribute("aria-roledescription", "image slice");
-        canvas.setAttribute("aria-keyshortcuts", "ArrowUp ArrowDown Home End Shift+Arrows A C S M [ ] - = 1 2 3 O R Delete ?");
+        canvas.setAttribute("aria-keyshortcuts", "ArrowUp ArrowDown Home End Shift+Arrows A C S M [ ] - = 1 2 3 Z F 0 N O X R , . Delete ?");
         canvas.style.height = `${this.get("height_px")}px`;
         const panel = {image, plane, canvas};
         this.panels.push(panel);
@@ -365,8 +370,10 @@ class Viewer {
     return this._bounds;
   }
   view(panel) {
-    const width = panel.canvas.clientWidth, height = panel.canvas.clientHeight, [c, r] = PLANES[panel.plane], b = this.bounds();
-    const fit = Math.min(width / (b[c][1] - b[c][0]), height / (b[r][1] - b[r][0]));
+    const width = panel.canvas.clientWidth, height = panel.canvas.clientHeight, b = this.bounds();
+    // One scale in all planes, so that a centimetre is as long in each.
+    const fits = this.planes().map((plane) => PLANES[plane]).flatMap(([c, r]) => [width / (b[c][1] - b[c][0]), height / (b[r][1] - b[r][0])]);
+    const fit = Math.min(...fits);
     return {width, height, scale: fit * this.get("zoom"), center: b.map(([lo, hi], a) => (lo + hi) / 2 + this.pan[a])};
   }
   // The layer's grid, offset and scale in the source that is open: the export may be coarser.
@@ -447,7 +454,7 @@ class Viewer {
   }
   mapLut(layer) {
     const lut = new Uint32Array(layer.bytes === 2 ? 65536 : 256), [lo, hi] = layer.limits, colours = layer.colours;
-    const cut = layer.number === this.thresholded()?.number ? this.get("threshold") : null;
+    const cut = layer.name === this.thresholded()?.name ? this.get("threshold") : null;
     for (let q = 1; q < lut.length; q++) {
       const value = layer.offset + layer.scale * (q - 1);
       if (cut != null && value < cut) continue;
@@ -509,12 +516,12 @@ class Viewer {
   }
   drawMarks(ctx, panel, view, position) {
     const [c, r, n] = PLANES[panel.plane], px = (p, a, size) => size / 2 - (p[a] - view.center[a]) * view.scale;
-    ctx.lineWidth = 1.2;
     this.get("_nodules").forEach((nodule, order) => {
       const off = Math.abs(nodule.at[n] - position[n]), radius = Math.max(nodule.diameter / 2, panel.image.grid.spacing[n] / 2);
       if (off > radius) return;
       const x = px(nodule.at, c, view.width), y = px(nodule.at, r, view.height);
       ctx.strokeStyle = "#f0e442";
+      ctx.lineWidth = 1.5;
       ctx.beginPath();
       ctx.arc(x, y, Math.max(5, (nodule.diameter / 2) * view.scale + 3), 0, 7);
       ctx.stroke();
@@ -596,14 +603,15 @@ class Viewer {
       line += 15;
     }
     if (shown.loss) for (const part of shown.loss.split(", ")) { this.write(ctx, this.fitted(ctx, part, W - 2 * m), m, line, "left", "#ffb3a7", 11); line += 14; }
+    const away = shown.grid.beyond(position, n);
+    if (away > 0) this.write(ctx, this.fitted(ctx, `nearest slice, ${number(away)} mm away`, W - 2 * m), m, line, "left", "#ffb3a7", 11);
     if (!data) this.write(ctx, "loading…", W / 2, H / 2 + 30, "center");
-    const unit = image.unit ? ` ${image.unit}` : "";
-    this.write(ctx, `L ${number(level)}  W ${number(width)}${unit}`, W - m, 18, "right");
+    this.write(ctx, `L ${number(level)}  W ${number(width, image.unit)}`, W - m, 18, "right");
     const index = shown.grid.nearest(position, n), name = "xyz"[n];
     this.write(ctx, `${name} ${MM(position[n])} mm   ${index + 1}/${shown.grid.shape[n]}`, m, H - m);
     const readout = this.readout(panel, shown, data);
-    if (readout) this.write(ctx, this.fitted(ctx, readout, W - 2 * m), m, H - m - 16);
-    this.scaleBar(ctx, view, W - m, H - m);
+    const bar = this.scaleBar(ctx, view, W - m, H - m), text = this.fitted(ctx, readout, W - 2 * m);
+    if (text) this.write(ctx, text, m, H - m - (ctx.measureText(text).width > W - 3 * m - bar ? 32 : 16));
   }
   // Value under the pointer (or, while the pointer is elsewhere, at the same millimetres of a linked image).
   readout(panel, shown, data) {
@@ -641,6 +649,7 @@ class Viewer {
     ctx.fillStyle = "#f2f2f2";
     ctx.fillRect(x - w, y - 3, w, 2);
     this.write(ctx, mm >= 10 ? `${mm / 10} cm` : `${mm} mm`, x, y - 8, "right", "#f2f2f2", 11);
+    return Math.max(w, 40);
   }
   drawBar(ctx, layer, view, order) {
     const h = Math.min(160, view.height * 0.3), w = 10, x = view.width - 26 - w - order * 78, y = 44, [lo, hi] = layer.limits;
@@ -655,7 +664,7 @@ class Viewer {
     this.write(ctx, number(hi), x - 5, y + 9, "right", "#f2f2f2", 11);
     this.write(ctx, number(lo), x - 5, y + h, "right", "#f2f2f2", 11);
     this.write(ctx, this.fitted(ctx, layer.name + (layer.unit && layer.unit !== "1" ? ` [${layer.unit}]` : ""), view.width / 3), x + w, y + h + 15, "right", "#f2f2f2", 11);
-    if (layer.number === this.thresholded().number && this.get("threshold") != null) {
+    if (layer.name === this.thresholded().name && this.get("threshold") != null) {
       const at = y + (1 - Math.max(0, Math.min(1, (this.get("threshold") - lo) / (hi - lo)))) * h;
       ctx.fillStyle = "#fff";
       ctx.fillRect(x - 4, at - 1, w + 8, 2);
@@ -752,6 +761,8 @@ class Viewer {
       z: () => this.set({zoom: Math.min(20, this.get("zoom") * 1.2)}), Z: () => this.set({zoom: Math.max(0.2, this.get("zoom") / 1.2)}),
       o: () => this.set({visible: this.get("visible").map((_, __, all) => !all.some(Boolean))}), x: () => this.set({crosshair: !this.get("crosshair")}),
       r: () => this.keyRoi(panel), Delete: () => this.set({_rois: this.get("_rois").slice(0, -1)}), Escape: () => { this.drawing = this.drag = null; this.redraw(); },
+      ".": () => this.resizeRoi(1.1), ",": () => this.resizeRoi(1 / 1.1), n: () => this.nextNodule(1), N: () => this.nextNodule(-1),
+      f: () => this.centre(panel), 0: () => { this.pan = [0, 0, 0]; this.set({zoom: 1}); },
       "?": () => { this.helpBox.open = !this.helpBox.open; },
     };
     const act = event.shiftKey && move ? () => this.step(panel, ...move) : preset ? () => this.setWindow(image, preset[1], preset[2]) : action[event.key];
@@ -760,6 +771,21 @@ class Viewer {
     event.stopPropagation();
     act();
     this.announceSoon();
+  }
+  resizeRoi(factor) {
+    const rois = this.get("_rois"), last = rois.at(-1);
+    if (last) this.set({_rois: [...rois.slice(0, -1), {...last, radii_mm: last.radii_mm.map((mm) => mm * factor)}]});
+  }
+  nextNodule(step) {
+    const nodules = this.get("_nodules");
+    if (!nodules.length) return;
+    this.nodule = this.nodule == null ? (step > 0 ? 0 : nodules.length - 1) : (this.nodule + step + nodules.length) % nodules.length;
+    this.setPosition(nodules[this.nodule].at);
+  }
+  centre(panel) {
+    const middle = this.bounds().map(([lo, hi]) => (lo + hi) / 2), position = this.get("position_mm");
+    for (const axis of PLANES[panel.plane].slice(0, 2)) this.pan[axis] = position[axis] - middle[axis];
+    this.redraw();
   }
   keyRoi(panel) {
     const position = this.get("position_mm");
@@ -803,6 +829,9 @@ class Viewer {
       select("Slab", () => [["off", "off"], ["max", "maximum"], ["min", "minimum"]], () => this.get("slab"), (slab) => this.set({slab})),
       make("label", {}, make("span", {textContent: "mm thick"}), slab),
       select("Drag", () => [["crosshair", "crosshair"], ["window", "window"], ["pan", "pan"], ["roi", "region"]], () => this.tool, (tool) => { this.tool = tool; }));
+    const remove = make("button", {type: "button", textContent: "Remove region", onclick: () => this.set({_rois: this.get("_rois").slice(0, -1)})});
+    this.sync.push(() => { remove.hidden = !this.get("_rois").length; });
+    bar.append(remove);
     bar.setAttribute("role", "toolbar");
     bar.setAttribute("aria-label", "View");
     this.root.append(bar);
@@ -849,7 +878,8 @@ class Viewer {
   help() {
     const keys = [["↑ ↓ or wheel", "next or previous slice (PageUp, PageDown: ten; Home, End: first, last)"], ["Shift + arrows", "move the crosshair in the plane"],
       ["a, c, s, m", "axial, coronal, sagittal, all three"], ["[ ] and - =", "window narrower, wider; level down, up; right-drag or Shift-drag does both"], ["1 – 9", "window presets"],
-      ["z, Z, Ctrl + wheel", "zoom in, out; middle-drag pans; double click resets"], ["o, x", "overlays, crosshair on or off"], ["r, Delete", "region of 20 mm at the crosshair; remove the last"]];
+      ["z, Z, Ctrl + wheel", "zoom in, out; middle-drag pans"], ["f", "centre the picture on the crosshair"], ["0 or double click", "whole picture again"],
+      ["n, N", "next, previous nodule"], ["o, x", "overlays, crosshair on or off"], ["r", "region of 20 mm at the crosshair"], [", . Delete", "last region smaller, larger; remove it"]];
     const list = make("dl", {}, ...keys.flatMap(([key, what]) => [make("dt", {textContent: key}), make("dd", {textContent: what})]));
     this.helpBox = make("details", {className: "ipha-help"}, make("summary", {textContent: "Keys and mouse"}), list);
     return this.helpBox;
@@ -860,7 +890,8 @@ class Viewer {
     const {image, plane} = panel, n = PLANES[plane][2], shown = this.shown(image), position = this.get("position_mm");
     const [level, width] = this.get("window")[image.order], side = letters(shown.grid, plane);
     return `${image.name}, ${plane} slice ${shown.grid.nearest(position, n) + 1} of ${shown.grid.shape[n]} at ${"xyz"[n]} ${position[n].toFixed(1)} mm, ` +
-      `patient's ${side.left} on the left of the picture; window level ${number(level)}, width ${number(width, image.unit)}` + (shown.loss ? `; ${shown.loss}` : "");
+      `patient's ${side.left} on the left of the picture; window level ${number(level)}, width ${number(width, image.unit)}` + (shown.loss ? `; ${shown.loss}` : "") +
+      (shown.grid.beyond(position, n) > 0 ? `; nearest slice, ${number(shown.grid.beyond(position, n))} mm away` : "");
   }
   announceSoon() { clearTimeout(this.speaking); this.speaking = setTimeout(() => this.announce(), 500); }
   announce() {
@@ -872,8 +903,9 @@ class Viewer {
     if (names.length) parts.push(`overlays: ${names.join(", ")}`);
     const map = this.thresholded();
     if (map) parts.push(this.fractionText(map));
-    const n = this.get("_nodules").length;
+    const n = this.get("_nodules").length, drawn = this.get("_rois").length;
     if (n) parts.push(`${n} nodules marked`);
+    if (drawn) parts.push(`${drawn} regions drawn`);
     this.live.textContent = parts.join(". ") + ".";
   }
 }

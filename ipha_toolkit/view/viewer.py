@@ -154,7 +154,7 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
         One an overlay.
     mask_style : {"outline", "fill"}
     threshold : float or None
-        Voxels of the first map below it are not coloured; in the map's unit.
+        Voxels of the first map, and of maps of its name, below it are not coloured; in the map's unit.
     slab : {"off", "max", "min"}
         Thick slab: maximum (MIP) or minimum (minIP) over ``slab_mm`` mm.
     zoom : float
@@ -222,13 +222,16 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
         self._export_mb = export_mb
         self._packing: threading.Thread | None = None
         self._looks = pixels.looks_of(self._overlays)
-        self._presets = [pixels.presets(layer) for layer in self._images]
+        self._presets = [pixels.presets(layer, _lungs_of(layer.image, self._shown, lungs)) for layer in self._images]
         self._shares = _shares(self._shown, lungs)
-        state = {"position_mm": pixels.middle_mm(self._images[0]), "visible": [True] * len(self._overlays)} | state
+        first = self._images[0]
+        shown = {"position_mm": pixels.middle_mm(first), "plane": pixels.face(first)}
+        state = shown | {"visible": [True] * len(self._overlays)} | state
         state["window"] = _windows(state.get("window"), self._presets)
         super().__init__(_layers=self._describe_layers(), _nodules=_nodule_list(nodules), **self._with_scalars(state))
         self.on_msg(self._answer)
         self.observe(self._picture_changed, names=list(_SHOWN_TRAITS))
+        self.description = self._words()
         _show_export_script()
         if _unattended():
             self.embed()
@@ -295,12 +298,32 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
 
     def _with_scalars(self, state: dict[str, Any]) -> dict[str, Any]:
         x, y, z = state["position_mm"] = tuple(float(v) for v in state["position_mm"])
-        level, width = state["window"][state.get("active", 0)]
+        level, width = state["window"][min(state.get("active", 0), len(self._images) - 1)]
         return {"x_mm": x, "y_mm": y, "z_mm": z, "level": level, "width": width} | state
 
     @t.validate("window")
     def _valid_window(self, proposal: Any) -> list[tuple[float, float]]:
         return _windows(proposal["value"], self._presets)
+
+    @t.validate("position_mm")
+    def _valid_position(self, proposal: Any) -> tuple[float, float, float]:
+        if not np.isfinite(proposal["value"]).all():
+            raise ValueError(f"position_mm needs three finite numbers, got {proposal['value']}")
+        return tuple(proposal["value"])
+
+    @t.validate("visible")
+    def _valid_visible(self, proposal: Any) -> list[bool]:
+        if len(proposal["value"]) != len(self._overlays):
+            raise ValueError(f"visible needs one value an overlay: {len(self._overlays)}, got {proposal['value']}")
+        return list(proposal["value"])
+
+    @t.validate("active")
+    def _valid_active(self, proposal: Any) -> int:
+        if proposal["value"] >= len(self._images):
+            raise ValueError(
+                f"active needs the number of an image, 0 to {len(self._images) - 1}, got {proposal['value']}"
+            )
+        return int(proposal["value"])
 
     @t.observe("position_mm")
     def _position_changed(self, change: Any) -> None:
@@ -326,7 +349,17 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
             self.window = windows
 
     def _picture_changed(self, change: Any) -> None:
-        self.description = _still.describe(self._scene())
+        self.description = self._words()
+
+    def _words(self) -> str:
+        """What is shown, with the share of the lung above the threshold."""
+        words = _still.describe(self._scene())
+        if not self._shares:
+            return words
+        number, share = next(iter(self._shares.items()))
+        level = share.edges[0] if self.threshold is None else self.threshold
+        unit = self._shown[number].unit
+        return f"{words} {100 * self.fraction_above:.1f} % of {share.region} at or above {_still.number(level, unit)}."
 
     def _describe_layers(self) -> list[dict[str, Any]]:
         looks = iter(self._looks)
@@ -350,11 +383,10 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
         return described
 
     def _scene(self) -> _still.Scene:
-        first_map = True
-        looks = []
-        for look in self._looks:
-            looks.append(look if "colour" in look else look | {"cut": self.threshold if first_map else None})
-            first_map = first_map and "colour" in look
+        first_map = next((layer.name for layer in self._overlays if layer.kind == "map"), None)
+        cut = {"cut": self.threshold}
+        pairs = zip(self._overlays, self._looks, strict=True)
+        looks = [look | cut if (layer.kind, layer.name) == ("map", first_map) else look for layer, look in pairs]
         nodules = [(tuple(nodule["at"]), nodule["diameter"]) for nodule in self._nodules]
         return _still.Scene(
             self._shown, self.plane, self.position_mm, self.window, self.visible, looks, self.opacity,
@@ -399,7 +431,7 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
         return min(_MRI_BYTES, _SHARED_BYTES / max(1, others))
 
     def _refresh_still(self) -> None:
-        self.description = _still.describe(self._scene())
+        self.description = self._words()
         self._picture = f"data:image/png;base64,{self._png()}"
 
     def _png(self) -> str:
@@ -422,18 +454,19 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
         return data, {"image/png": {"alt": self.description}}
 
 
-_SHOWN_TRAITS = ("plane", "position_mm", "window", "visible", "slab", "_nodules")
+_SHOWN_TRAITS = ("plane", "position_mm", "window", "visible", "threshold", "slab", "_nodules", "_rois")
+
+
+def _lungs_of(image: int | None, shown: Sequence[Layer], lungs: Mask | None) -> Mask | Layer | None:
+    """The lungs given, or else the first mask named like "lung" that lies on an image (None: on all)."""
+    masks = (layer for layer in shown if layer.kind == "mask" and "lung" in layer.name.lower())
+    return lungs or next((mask for mask in masks if mask.image in (None, image)), None)
 
 
 def _shares(shown: Sequence[Layer], lungs: Mask | None) -> dict[int, pixels.Share]:
     """Of each map, by its number: how much of the lung lies above any threshold."""
-    masks = [layer for layer in shown if layer.kind == "mask" and "lung" in layer.name.lower()]
-    found = {}
-    for number, layer in enumerate(shown):
-        if layer.kind == "map":
-            near = lungs or next((mask for mask in masks if mask.image in (None, layer.image)), None)
-            found[number] = pixels.share_above(layer, near)
-    return found
+    maps = ((number, layer) for number, layer in enumerate(shown) if layer.kind == "map")
+    return {number: pixels.share_above(layer, _lungs_of(layer.image, shown, lungs)) for number, layer in maps}
 
 
 def _windows(given: Any, presets: Sequence[Mapping[str, tuple[float, float]]]) -> list[tuple[float, float]]:

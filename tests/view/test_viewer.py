@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import permutations, product
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,50 @@ def test_overlay_turned_against_the_image_is_resampled() -> None:
     assert center[:2] == pytest.approx((turn[:2, :2] @ [10, 10]), abs=0.6)
 
 
+def test_overlay_of_images_turned_against_each_other_lies_along_each() -> None:
+    image = Volume(np.zeros((20, 20, 5)), np.eye(4))
+    c, s = np.cos(0.5), np.sin(0.5)
+    turn = np.array([[c, -s, 0, 0], [s, c, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    viewer = ipha.view(image, image.replace(affine=turn), overlays={"all": Mask(np.ones(image.shape, bool), np.eye(4))})
+    assert [overlay.image for overlay in viewer._overlays] == [0, 1]
+    assert np.allclose(viewer._overlays[1].affine, turn)
+    assert viewer.visible == [True, True]
+
+
+def test_a_radiograph_opens_upright() -> None:
+    film = np.zeros((6, 8, 1))
+    film[:, 4:] = 100  # bright above
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])[:, [0, 2, 1, 3]]
+    viewer = ipha.view(Volume(film, affine, modality="dx"))
+    assert viewer.plane == "coronal"
+    picture = np.asarray(_still.draw(viewer._scene(), panel_px=120).convert("L"))
+    assert picture[45, 40] > 200 > 60 > picture[75, 40]
+    assert viewer.description.startswith("radiograph, coronal slice 1 of 1")
+
+
+def test_mri_window_can_be_that_of_the_lung() -> None:
+    volume = ramp(modality="T1w")
+    inside = volume.array >= 60
+    viewer = ipha.view(volume, overlays={"lung": Mask(inside, volume.affine)})
+    level, width = viewer._presets[0]["lung"]
+    assert (level - width / 2, level + width / 2) == pytest.approx(np.percentile(volume.array[inside], [1, 99]))
+
+
+def test_a_place_beyond_an_image_is_said_to_be_so() -> None:
+    near, far = ramp(name="near"), ramp((6, 5, 8), name="far")
+    viewer = ipha.view(near, far, position_mm=(-5, -10, -6))
+    first, second = viewer.description.split(". ")[:2]
+    assert first.endswith("nearest slice, 12 mm away")
+    assert "away" not in second
+
+
+def test_one_threshold_cuts_maps_of_one_name() -> None:
+    volume = ramp(name="ratio")
+    viewer = ipha.view(volume, volume, overlays=[{"ratio": volume}, {"ratio": volume, "other": volume}], threshold=50)
+    assert [look["cut"] for look in viewer._scene().looks] == [50, 50, None]
+    assert viewer.description.endswith("58.3 % of the map at or above 50.")
+
+
 def test_sliders_and_positions_follow_each_other() -> None:
     viewer = ipha.view(ramp(modality="ct"))
     viewer.z_mm = -22
@@ -238,13 +283,16 @@ def test_snapshot_writes_every_kind_of_layer(tmp_path: Path) -> None:
         (lambda v, m: ipha.view(v, window=(1, 0)), ValueError, "width > 0"),
         (lambda v, m: ipha.view(v, wndow=(1, 2)), ValueError, "no option wndow"),
         (lambda v, m: ipha.view(v, nodules=pd.DataFrame()), ValueError, "nodules lack the columns diameter_mm"),
+        (lambda v, m: ipha.view(v, position_mm=(0, 0, np.nan)), ValueError, "three finite numbers"),
+        (lambda v, m: ipha.view(v, visible=[True]), ValueError, "one value an overlay: 0, got [True]"),
+        (lambda v, m: ipha.view(v, active=1), ValueError, "number of an image, 0 to 0, got 1"),
         (lambda v, m: ipha.view(v).add_roi((0, 0, 0), 0), ValueError, "radius_mm needs to be positive"),
         (lambda v, m: ipha.view(v).add_roi((0, 0, 0), 1, plane="x"), ValueError, "plane 'x'"),
     ],
 )
 def test_wrong_input_is_refused_with_the_remedy(call: Any, error: type[Exception], message: str) -> None:
     volume = ramp()
-    with pytest.raises(error, match=message.replace("(", r"\(")):
+    with pytest.raises(error, match=re.escape(message)):
         call(volume, Mask(volume.array > 3, volume.affine))
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -245,6 +246,68 @@ def test_region_drawn_by_key_is_measured_as_in_python(
     row = viewer.rois.iloc[0]
     assert [found["n"], found["area"]] == [row["n"], row["area_mm2"]]
     assert [found["mean"], found["sd"]] == pytest.approx([row["mean"], row["sd"]])
+
+
+def test_keys_zoom_centre_step_through_nodules_and_resize_regions(
+    offline_page: Any, page_of: Callable[..., str], pair: Any
+) -> None:
+    one, _, _ = pair
+    nodules = pd.DataFrame({"x_mm": [20.0, -35], "y_mm": [10.0, 5], "z_mm": [15.0, -25], "diameter_mm": [6.0, 9]})
+    viewer = ipha.view(one, nodules=nodules)
+    viewer.embed()
+    page = opened(offline_page, page_of(viewer))
+    page.locator("canvas.ipha-slice").focus()
+    state = lambda key: page.evaluate(f"() => {VIEWER}[0].get('{key}')")  # noqa: E731
+    visited = []
+    for key in ("n", "n", "n", "N"):
+        page.keyboard.press(key)
+        visited.append(state("position_mm"))
+    first, second = [20, 10, 15], [-35, 5, -25]
+    assert visited == [first, second, first, second]
+    for key in ("z", "z", "f"):
+        page.keyboard.press(key)
+    settle(page)
+    place = page.evaluate(
+        f"() => {{ const p = {VIEWER}[0].panels[0]; return [p.place.x0 * 2 - p.canvas.clientWidth]; }}"
+    )
+    assert place == pytest.approx([0], abs=1e-6)
+    page.keyboard.press("0")
+    assert state("zoom") == 1
+    for key in ("r", ".", ".", ","):
+        page.keyboard.press(key)
+    assert state("_rois")[0]["radii_mm"] == pytest.approx([11, 11])
+    button = page.get_by_role("button", name="Remove region")
+    button.click()
+    assert state("_rois") == []
+    assert not button.is_visible()
+
+
+def test_an_image_that_ends_before_the_crosshair_says_so(
+    offline_page: Any, page_of: Callable[..., str], pair: Any
+) -> None:
+    one, two, _ = pair
+    viewer = ipha.view(one, two.replace(array=two.array[:, :, :8]), position_mm=(0, 0, 50))
+    viewer.embed()
+    page = opened(offline_page, page_of(viewer))
+    labels = [canvas.get_attribute("aria-label") for canvas in page.locator("canvas.ipha-slice").all()]
+    assert "away" not in labels[0]
+    assert labels[1].endswith("nearest slice, 65 mm away")
+    assert viewer.description.split(". ")[1].endswith("nearest slice, 65 mm away.")
+
+
+def test_four_images_stand_two_by_two_and_three_planes_share_one_scale(
+    offline_page: Any, page_of: Callable[..., str], pair: Any
+) -> None:
+    one, _, _ = pair
+    four, planes = ipha.view(one, one, one, one), ipha.view(one, plane="all")
+    for viewer in (four, planes):
+        viewer.embed()
+    page = opened(offline_page, page_of(four, planes))
+    boxes = [canvas.bounding_box() for canvas in page.locator("canvas.ipha-slice").all()]
+    assert len({box["y"] for box in boxes[:4]}) == len({box["x"] for box in boxes[:4]}) == 2
+    assert len({box["y"] for box in boxes[4:]}) == 1
+    scales = page.evaluate(f"() => {VIEWER}[1].panels.map((p) => {VIEWER}[1].view(p).scale)")
+    assert len(set(scales)) == 1
 
 
 def test_names_from_data_stay_text(offline_page: Any, page_of: Callable[..., str], pair: Any) -> None:
