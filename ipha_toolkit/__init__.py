@@ -23,6 +23,8 @@ _HOME = {
     "simulate_subject": "phantom.subject",
     "simulate_course": "phantom.subject",
     "simulate_cohort": "run.simulate",
+    "implant": "phantom.implant",
+    "Disease": "phantom.disease",
     "measure_t1": "measure.signal",
     "measure_t2": "measure.signal",
     "measure_attenuation": "measure.attenuation",
