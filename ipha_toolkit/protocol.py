@@ -80,6 +80,33 @@ class RelaxometrySettings:
 
 
 @dataclass(frozen=True)
+class GroupSettings:
+    """Groups and trends, ``compare/groups.py``."""
+
+    few_subjects: int = _setting(10, "fewer subjects in a group than this are flagged small_sample", "chosen")
+
+
+@dataclass(frozen=True)
+class ChangeSettings:
+    """Change between two dates, ``compare/change.py``."""
+
+    confidence: float = _setting(
+        0.95, "how sure a change has to be to count", "Bland & Altman 1999, doi 10.1177/096228029900800204"
+    )
+    deciding: tuple[str, ...] = _setting(
+        (
+            "ct attenuation_mean", "ct attenuation_p90", "ct ground_glass_fraction", "ct consolidation_fraction",
+            "T1w signal_ratio_median", "T2w signal_ratio_median",
+        ),
+        "modality and measure of the whole lung that decide whether a patient changed",
+        "chosen",
+    )  # fmt: skip
+    match_mm: float = _setting(
+        5.0, "two nodules further apart than this after alignment are not the same", "chosen on the phantom"
+    )
+
+
+@dataclass(frozen=True)
 class Protocol:
     """All settings of an analysis, one section a room of the package.
 
@@ -93,6 +120,8 @@ class Protocol:
     signal: SignalSettings = SignalSettings()
     attenuation: AttenuationSettings = AttenuationSettings()
     relaxometry: RelaxometrySettings = RelaxometrySettings()
+    groups: GroupSettings = GroupSettings()
+    change: ChangeSettings = ChangeSettings()
 
     @classmethod
     def from_toml(cls, text: str, *, name: str = "protocol") -> Protocol:
@@ -157,6 +186,10 @@ def _section(sections: dict[str, Any], key: str, values: Any, name: str) -> Any:
 
 
 def _value(where: str, given: Any, default: Any) -> Any:
+    if isinstance(default, tuple) and default and isinstance(default[0], str):  # a list of names, of any length
+        if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+            raise ProtocolError(f"{where}: needs a list of names like {list(default[:2])}, got {given!r}")
+        return tuple(given)
     if isinstance(default, tuple):
         if not isinstance(given, list) or len(given) != len(default):
             raise ProtocolError(f"{where}: needs {len(default)} values like {list(default)}, got {given!r}")
