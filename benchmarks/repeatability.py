@@ -41,10 +41,16 @@ def scan_twice(root: Path, number: int, phase: str, spacing_mm: float) -> None:
     for visit in ("test", "retest"):
         place = root / f"sub-{number:02d}" / f"ses-{visit}"
         subject = ipha.simulate_subject(
-            phase, seed=900 + number, disease=disease, spacing_mm=spacing_mm,
-            size="child" if number % 3 == 2 else "adult", field_strength_t=3.0 if number % 2 else 1.5, scan_seed=int(rng.integers(2**31)),
-            motion_mm=float(rng.uniform(0.5, 2.0)), shift_mm=tuple(rng.uniform(-spacing_mm, spacing_mm, 3)),
-        )  # fmt: skip
+            phase,
+            seed=900 + number,
+            disease=disease,
+            spacing_mm=spacing_mm,
+            size="child" if number % 3 == 2 else "adult",
+            field_strength_t=3.0 if number % 2 else 1.5,
+            scan_seed=int(rng.integers(2**31)),
+            motion_mm=float(rng.uniform(0.5, 2.0)),
+            shift_mm=tuple(rng.uniform(-spacing_mm, spacing_mm, 3)),
+        )
         for name, volume in subject.volumes.items():
             folder = place / {"ct": "ct", "dx": "xray"}.get(name, "anat")
             folder.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ import pytest
 from ipha_toolkit.compare.change import (
     compare_sessions,
     match_nodules,
+    phantom_repeatability,
     read_change,
     repeatability,
     summarize_matches,
@@ -168,3 +169,10 @@ def test_tables_without_positions_and_lungs_without_volume_are_refused():
         match_nodules(one.drop(columns="diameter_mm"), one, lung_volume_ml=1)
     with pytest.raises(ValueError, match="lung_volume_ml needs to be above 0 mL, got 0"):
         match_nodules(one, one, lung_volume_ml=0)
+
+
+def test_the_packages_own_scatter_covers_the_deciding_measures():
+    known = phantom_repeatability()
+    whole = {f"{r.modality} {r.measure}" for r in known[known["region"] == "lung"].itertuples()}
+    assert set(Protocol().change.deciding) <= whole
+    assert (known["repeatability_coefficient"] > 0).mean() > 0.95
