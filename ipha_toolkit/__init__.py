@@ -19,6 +19,7 @@ _HOME = {
     "Protocol": "protocol",
     "load": "io.images",
     "save": "io.images",
+    "align": "image.align",
     "analyze": "run.cohort",
     "simulate_subject": "phantom.subject",
     "simulate_course": "phantom.subject",

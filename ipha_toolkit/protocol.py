@@ -107,6 +107,27 @@ class ChangeSettings:
 
 
 @dataclass(frozen=True)
+class AlignmentSettings:
+    """Aligning two images of one patient, ``image/align.py``."""
+
+    quality_least: float = _setting(
+        0.12, "entropy correlation below which an alignment has failed", "chosen on the phantom"
+    )
+    overlap_least: float = _setting(
+        0.5, "share of the smaller field of view, covered by both, below which an alignment has failed", "chosen"
+    )
+    lung_dice_least: float = _setting(
+        0.5, "overlap of two given lung masks below which an alignment has failed", "chosen; breathing leaves more"
+    )
+    turn_most_deg: float = _setting(
+        35.0, "turn, in degrees, beyond which an alignment has failed", "chosen; a patient on a table turns less"
+    )
+    stretch_most: float = _setting(
+        1.5, "stretch along any direction, or its inverse, beyond which an affine alignment has failed", "chosen"
+    )
+
+
+@dataclass(frozen=True)
 class Protocol:
     """All settings of an analysis, one section a room of the package.
 
@@ -122,6 +143,7 @@ class Protocol:
     relaxometry: RelaxometrySettings = RelaxometrySettings()
     groups: GroupSettings = GroupSettings()
     change: ChangeSettings = ChangeSettings()
+    alignment: AlignmentSettings = AlignmentSettings()
 
     @classmethod
     def from_toml(cls, text: str, *, name: str = "protocol") -> Protocol:
