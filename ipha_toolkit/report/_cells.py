@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ipha_toolkit.report.page import Heading, in_script
+from ipha_toolkit.report.privacy import WIDGET_STATE
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 
 _BIG = ("<img", "<table", WIDGET_VIEW, "<svg", "<iframe")
 _PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")

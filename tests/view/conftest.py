@@ -1,11 +1,10 @@
-"""A headless Chromium for tests of what pages really show, and pages made of widgets without running a notebook."""
+"""A live JupyterLab, and pages made of widgets without running a notebook."""
 
 from __future__ import annotations
 
 import json
 import os
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
@@ -18,16 +17,7 @@ from urllib.request import urlopen
 
 import pytest
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _VIEW = Path(__file__).parents[2] / "ipha_toolkit" / "view"
-
-
-def find_chromium() -> str | None:
-    """Path of the browser: environment variable IPHA_CHROMIUM, or the first that is installed."""
-    return os.environ.get("IPHA_CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
-
-
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 
 
 @contextmanager
@@ -88,32 +78,6 @@ def run_cell(page: Any, number: int) -> None:
     page.keyboard.press("Shift+Enter")
     done = f"() => /\\d/.test(document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')[{number}].textContent)"
     page.wait_for_function(done, timeout=20_000)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless browser; for a module only, as its event loop would disturb others that start one."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = find_chromium()
-    if path is None:
-        pytest.skip("no Chromium found: install it or name it in IPHA_CHROMIUM")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def offline_page(browser: Any) -> Iterator[Any]:
-    """A browser page without network; ``page.requests`` lists the addresses it asked for all the same."""
-    context = browser.new_context(offline=True, viewport={"width": 1200, "height": 800})
-    page = context.new_page()
-    page.requests = []
-    page.errors = []
-    page.on("request", lambda r: page.requests.append(r.url) if r.url.startswith("http") else None)
-    page.on("pageerror", lambda e: page.errors.append(str(e)))
-    yield page
-    context.close()
 
 
 @pytest.fixture
