@@ -32,6 +32,7 @@ _HOME = {
     "render": "report.render",
     "fit_r2star": "measure.relaxometry",
     "measure_r2star": "measure.relaxometry",
+    "classify_phase": "compare.phases",
 }
 
 __all__ = ["__version__", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]

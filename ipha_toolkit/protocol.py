@@ -80,6 +80,44 @@ class RelaxometrySettings:
 
 
 @dataclass(frozen=True)
+class FindingSettings:
+    """Findings, ``compare/phases.py``: one line a rule, ``finding: modality measure > cuts -- source``."""
+
+    rules: tuple[str, ...] = _setting(
+        (
+            "ground_glass_opacity: ct ground_glass_fraction > 5, 15, 35 -- cuts chosen on the phantom",
+            "consolidation: ct consolidation_fraction > 3, 10, 25 -- cuts chosen on the phantom",
+        ),
+        "where a measure of the whole lung passes a cut, the finding is mild, moderate or marked; the highest counts",
+        "each rule names its own",
+    )
+
+
+@dataclass(frozen=True)
+class PhaseSettings:
+    """Phases, ``compare/phases.py``: one line a rule, ``+weight phase: finding >= grade -- source``."""
+
+    margin: float = _setting(
+        0.15, "where the best phase's support is not this far above the next, the reading is indeterminate", "chosen"
+    )
+    deciding: tuple[str, ...] = _setting(
+        ("ct", "T1w T2w", "dx"), "modalities of which one (or one set) is needed for a reading", "chosen"
+    )
+    rules: tuple[str, ...] = _setting(
+        (
+            "+2 none: ground_glass_opacity < 1 -- definition",
+            "+2 none: consolidation < 1 -- definition",
+            "+2 acute: consolidation >= 1 -- Ha & Palacio 2020, SWJPCC",
+            "+2 acute: ground_glass_opacity >= 2 -- Ha & Palacio 2020, SWJPCC",
+            "+2 subacute: ground_glass_opacity >= 1 -- Ha & Palacio 2020, SWJPCC",
+            "+2 chronic: ground_glass_opacity < 1 -- Ha & Palacio 2020, SWJPCC",
+        ),
+        "what speaks for (+) and against (-) a phase, and how much",
+        "each rule names its own",
+    )
+
+
+@dataclass(frozen=True)
 class GroupSettings:
     """Groups and trends, ``compare/groups.py``."""
 
@@ -141,6 +179,8 @@ class Protocol:
     signal: SignalSettings = SignalSettings()
     attenuation: AttenuationSettings = AttenuationSettings()
     relaxometry: RelaxometrySettings = RelaxometrySettings()
+    findings: FindingSettings = FindingSettings()
+    phases: PhaseSettings = PhaseSettings()
     groups: GroupSettings = GroupSettings()
     change: ChangeSettings = ChangeSettings()
     alignment: AlignmentSettings = AlignmentSettings()
@@ -184,7 +224,7 @@ class Protocol:
             for setting in fields(values):
                 table.add(tomlkit.comment(f"{setting.metadata['meaning']}. Source: {setting.metadata['source']}"))
                 value = getattr(values, setting.name)
-                table.add(setting.name, list(value) if isinstance(value, tuple) else value)
+                table.add(setting.name, _listed(value) if isinstance(value, tuple) else value)
             document.add(section.name, table)
         return tomlkit.dumps(document)
 
@@ -194,6 +234,15 @@ class Protocol:
 
 
 DEFAULT = Protocol()
+
+
+def _listed(values: tuple[Any, ...]) -> Any:
+    """A TOML array, names on lines of their own."""
+    import tomlkit
+
+    array = tomlkit.array()
+    array.extend(values)
+    return array.multiline(any(isinstance(value, str) for value in values))
 
 
 def _section(sections: dict[str, Any], key: str, values: Any, name: str) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ipha_toolkit.io.packaged import read_packaged
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.terms import MEASURES, Region, Worse
 
@@ -70,8 +71,6 @@ def repeatability(test: pd.DataFrame, retest: pd.DataFrame) -> pd.DataFrame:
 
 def phantom_repeatability() -> pd.DataFrame:
     """The package's table of :func:`repeatability`, from test-retest pairs on the phantom."""
-    from ipha_toolkit.io.packaged import read_packaged
-
     return read_packaged("repeatability.tsv")
 
 
