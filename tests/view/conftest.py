@@ -48,7 +48,10 @@ def jupyter_lab(folder: Path) -> Iterator[tuple[str, int]]:
         yield f"{address}/lab/tree/%s?token={token}", server.pid
     finally:
         server.terminate()
-        server.wait(20)
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
 
 
 def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
@@ -66,9 +69,9 @@ def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
 def open_notebook(page: Any, url: str) -> None:
     """Open a notebook in JupyterLab and wait for its kernel."""
     page.goto(url)
-    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=20_000)
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
     idle = "() => document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status === 'idle'"
-    page.wait_for_function(idle, timeout=20_000)
+    page.wait_for_function(idle, timeout=60_000)
     page.wait_for_timeout(1000)
 
 
@@ -77,7 +80,22 @@ def run_cell(page: Any, number: int) -> None:
     page.locator(".jp-CodeCell").nth(number).locator(".cm-content").click()
     page.keyboard.press("Shift+Enter")
     done = f"() => /\\d/.test(document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')[{number}].textContent)"
-    page.wait_for_function(done, timeout=20_000)
+    page.wait_for_function(done, timeout=60_000)
+
+
+def save_and_export(page: Any, url: str) -> bytes:
+    """The page that JupyterLab's "Save and Export Notebook As" HTML gives, chosen from its menu."""
+    page.locator(".lm-MenuBar-item", has_text="File").click()
+    page.locator(".lm-Menu-item", has_text="Save and Export Notebook As").click()
+    with page.context.expect_event("request", lambda r: "/nbconvert/html/" in r.url) as asked:
+        page.locator(".lm-Menu").last.locator(".lm-Menu-item", has_text="HTML").click()
+        page.wait_for_timeout(1500)
+        sanitize = page.locator(".jp-Dialog input[type=checkbox]")
+        if sanitize.count():  # newer JupyterLab asks, and would take all scripts out
+            sanitize.uncheck()
+            page.locator(".jp-Dialog .jp-mod-accept").click()
+    with urlopen(f"{asked.value.url}&{url.partition('?')[2]}", timeout=60) as answer:
+        return bytes(answer.read())
 
 
 @pytest.fixture
