@@ -33,6 +33,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"ipha_toolkit {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
+    command = commands.add_parser("demo", help="simulate a small cohort, analyze it, and write OUT/report.html")
+    command.add_argument("--out", type=Path, default=Path("ipha-demo"), metavar="DIR", help="default: ipha-demo")
+    command.set_defaults(run=_demo)
+
     command = commands.add_parser("simulate", help="write a cohort of simulated patients, with the truth beside it")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for the cohort")
     command.add_argument("--subjects", type=int, default=12, metavar="N", help="how many (default: 12)")
@@ -67,6 +71,15 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("protocol", help="print every setting of the analysis as TOML, to edit and pass back")
     command.set_defaults(run=_protocol)
     return parser
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from ipha_toolkit.report.demo import write_report
+    from ipha_toolkit.run.demo import run_demo
+
+    demo = run_demo(options.out)
+    print(f"open {write_report(demo, options.out / 'report.html')}")
+    return 1 if demo.analysis.failures else 0
 
 
 def _simulate(options: argparse.Namespace) -> int:

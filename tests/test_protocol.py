@@ -1,5 +1,4 @@
 import itertools
-import re
 
 import pytest
 
@@ -23,7 +22,7 @@ def test_one_changed_line_changes_one_setting_and_the_digest():
 def test_every_setting_says_what_it_means_and_where_it_comes_from():
     lines = Protocol().to_toml().splitlines()
     for before, line in itertools.pairwise(lines):
-        if re.match(r"\w+ = ", line):
+        if "=" in line and not line.startswith("#"):
             assert before.startswith("#") and "Source: " in before, line
 
 

@@ -16,8 +16,7 @@ state, in the trait ``_export``, as text, because JupyterLab loses binary buffer
 
 Beside itself the widget puts a small script into the cell's output (``export.js``). It acts only in a page that
 holds saved widget state: there it builds the widget from that state, without the network. In JupyterLab such
-state is not part of the page, and the script does nothing. JupyterLab's "Save and Export Notebook As HTML" offers to
-sanitize the page, which takes out every script: untick it for a page that lives.
+state is not part of the page, and the script does nothing.
 """
 
 from __future__ import annotations
@@ -125,9 +124,7 @@ def page_fragment(*widgets: Any) -> str:
     stills = "".join(_stand_in(viewer, state[viewer.model_id]["state"].pop("_picture")) for viewer in viewers)
     saved = embed_data(widgets, state=state)
     views = "".join(_json_script("view", view) for view in saved["view_specs"])
-    return (
-        f"<div>{views}{stills}</div>{_json_script('state', saved['manager_state'])}<script>{_export_script()}</script>"
-    )
+    return f"<div>{views}{stills}</div>{_json_script('state', saved['manager_state'])}{_export_script()}"
 
 
 def _stand_in(viewer: SliceViewer, picture: str) -> str:
@@ -512,15 +509,12 @@ def _unattended() -> bool:
 
 @cache
 def _export_script() -> str:
-    return (_HERE / "export.js").read_text(encoding="utf-8")
+    return f"<script>{(_HERE / 'export.js').read_text(encoding='utf-8')}</script>"
 
 
 def _show_export_script() -> None:
-    """Put the script for exported pages into the cell's output, inside a notebook only.
-
-    As JavaScript rather than HTML, which an export with "Sanitize HTML output" would print as text.
-    """
+    """Put the script for exported pages into the cell's output, inside a notebook only."""
     if _kernel() is not None:
-        from IPython.display import display
+        from IPython.display import HTML, display
 
-        display({"application/javascript": _export_script()}, raw=True)  # type: ignore[no-untyped-call]
+        display(HTML(_export_script()))  # type: ignore[no-untyped-call]

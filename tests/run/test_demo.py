@@ -1,0 +1,38 @@
+"""The demo's numbers: its cohort, the real analysis, and the truth beside it."""
+
+from ipha_toolkit.run.demo import FOLLOWED, demo_population
+
+
+def test_the_cohort_has_controls_all_phases_and_a_patient_over_three_years_in_ten_sessions_at_most():
+    people = demo_population()
+    assert sum(person.group == "control" for person in people) == 5
+    assert {visit.phase for person in people for visit in person.visits} == {"none", "acute", "subacute", "chronic"}
+    assert sum(len(person.visits) for person in people) <= 10
+    assert next(person for person in people if person.name == FOLLOWED).visits[-1].day >= 3 * 365
+
+
+def test_the_analysis_is_complete_and_paired_with_the_truth(small_demo):
+    assert small_demo.analysis.failures == []
+    assert set(small_demo.pairs["modality"]) == {"T1w", "T2w", "ct"}
+    assert small_demo.pairs["measured"].notna().all()
+    assert small_demo.masks["dice"].between(0, 1).all()
+    ct = small_demo.masks.loc[small_demo.masks["modality"] == "ct", "dice"]
+    assert (ct > 0.9).all()
+
+
+def test_bleeding_raises_attenuation_in_truth_and_measurement_alike(small_demo):
+    mean = (
+        small_demo.pairs[small_demo.pairs["measure"] == "attenuation_mean"]
+        .groupby("phase")[["true", "measured"]]
+        .mean()
+    )
+    assert (mean.loc["acute"] > mean.loc["none"] + 50).all()
+    assert (mean["true"] - mean["measured"]).abs().max() < 40
+
+
+def test_images_masks_and_maps_come_from_the_files_and_what_is_not_there_is_none(small_demo):
+    image = small_demo.image("sub-001", "ses-01", "T1w")
+    assert small_demo.mask("sub-001", "ses-01", "T1w").same_grid(image)
+    assert small_demo.map("sub-001", "ses-01", "T1w").same_grid(image)
+    assert small_demo.map("sub-001", "ses-01", "ct") is None
+    assert small_demo.histogram("sub-001", "ses-01", "T2w")["lung"].sum() > 0
