@@ -27,6 +27,8 @@ ROOT = Path(__file__).parents[1]
 _spec = importlib.util.spec_from_file_location("view_conftest", ROOT / "tests" / "view" / "conftest.py")
 lab = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(lab)
+sys.path.insert(0, str(ROOT / "tests"))
+from browsing import FLAGS, find_chromium  # noqa: E402
 
 DATA = {
     "MRI 256x256x60": (
@@ -202,8 +204,8 @@ def main() -> None:
     wanted = sys.argv[1:] or list(VIEWERS)
     live_rows, pages = [], []
     with sync_playwright() as playwright:
-        flags = [*lab.FLAGS, "--enable-precise-memory-info"]
-        browser = playwright.chromium.launch(executable_path=lab.find_chromium(), args=flags)
+        flags = [*FLAGS, "--enable-precise-memory-info"]
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=flags)
         for data in DATA:
             if "ours" in wanted:
                 pages.append(exported(browser, data))

@@ -19,16 +19,20 @@ _HOME = {
     "Protocol": "protocol",
     "load": "io.images",
     "save": "io.images",
+    "align": "image.align",
     "analyze": "run.cohort",
     "simulate_subject": "phantom.subject",
     "simulate_course": "phantom.subject",
     "simulate_cohort": "run.simulate",
+    "implant": "phantom.implant",
+    "Disease": "phantom.disease",
     "measure_t1": "measure.signal",
     "measure_t2": "measure.signal",
     "measure_attenuation": "measure.attenuation",
     "render": "report.render",
     "fit_r2star": "measure.relaxometry",
     "measure_r2star": "measure.relaxometry",
+    "classify_phase": "compare.phases",
 }
 
 __all__ = ["__version__", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -80,6 +80,92 @@ class RelaxometrySettings:
 
 
 @dataclass(frozen=True)
+class FindingSettings:
+    """Findings, ``compare/phases.py``: one line a rule, ``finding: modality measure > cuts -- source``."""
+
+    rules: tuple[str, ...] = _setting(
+        (
+            "ground_glass_opacity: ct ground_glass_fraction > 5, 15, 35 -- cuts chosen on the phantom",
+            "consolidation: ct consolidation_fraction > 3, 10, 25 -- cuts chosen on the phantom",
+        ),
+        "where a measure of the whole lung passes a cut, the finding is mild, moderate or marked; the highest counts",
+        "each rule names its own",
+    )
+
+
+@dataclass(frozen=True)
+class PhaseSettings:
+    """Phases, ``compare/phases.py``: one line a rule, ``+weight phase: finding >= grade -- source``."""
+
+    margin: float = _setting(
+        0.15, "where the best phase's support is not this far above the next, the reading is indeterminate", "chosen"
+    )
+    deciding: tuple[str, ...] = _setting(
+        ("ct", "T1w T2w", "dx"), "modalities of which one (or one set) is needed for a reading", "chosen"
+    )
+    rules: tuple[str, ...] = _setting(
+        (
+            "+2 none: ground_glass_opacity < 1 -- definition",
+            "+2 none: consolidation < 1 -- definition",
+            "+2 acute: consolidation >= 1 -- Ha & Palacio 2020, SWJPCC",
+            "+2 acute: ground_glass_opacity >= 2 -- Ha & Palacio 2020, SWJPCC",
+            "+2 subacute: ground_glass_opacity >= 1 -- Ha & Palacio 2020, SWJPCC",
+            "+2 chronic: ground_glass_opacity < 1 -- Ha & Palacio 2020, SWJPCC",
+        ),
+        "what speaks for (+) and against (-) a phase, and how much",
+        "each rule names its own",
+    )
+
+
+@dataclass(frozen=True)
+class GroupSettings:
+    """Groups and trends, ``compare/groups.py``."""
+
+    few_subjects: int = _setting(10, "fewer subjects in a group than this are flagged small_sample", "chosen")
+
+
+@dataclass(frozen=True)
+class ChangeSettings:
+    """Change between two dates, ``compare/change.py``."""
+
+    confidence: float = _setting(
+        0.95, "how sure a change has to be to count", "Bland & Altman 1999, doi 10.1177/096228029900800204"
+    )
+    deciding: tuple[str, ...] = _setting(
+        (
+            "ct attenuation_mean", "ct attenuation_p90", "ct ground_glass_fraction", "ct consolidation_fraction",
+            "T1w signal_ratio_median", "T2w signal_ratio_median",
+        ),
+        "modality and measure of the whole lung that decide whether a patient changed",
+        "chosen",
+    )  # fmt: skip
+    match_mm: float = _setting(
+        5.0, "two nodules further apart than this after alignment are not the same", "chosen on the phantom"
+    )
+
+
+@dataclass(frozen=True)
+class AlignmentSettings:
+    """Aligning two images of one patient, ``image/align.py``."""
+
+    quality_least: float = _setting(
+        0.12, "entropy correlation below which an alignment has failed", "chosen on the phantom"
+    )
+    overlap_least: float = _setting(
+        0.5, "share of the smaller field of view, covered by both, below which an alignment has failed", "chosen"
+    )
+    lung_dice_least: float = _setting(
+        0.5, "overlap of two given lung masks below which an alignment has failed", "chosen; breathing leaves more"
+    )
+    turn_most_deg: float = _setting(
+        35.0, "turn, in degrees, beyond which an alignment has failed", "chosen; a patient on a table turns less"
+    )
+    stretch_most: float = _setting(
+        1.5, "stretch along any direction, or its inverse, beyond which an affine alignment has failed", "chosen"
+    )
+
+
+@dataclass(frozen=True)
 class Protocol:
     """All settings of an analysis, one section a room of the package.
 
@@ -93,6 +179,11 @@ class Protocol:
     signal: SignalSettings = SignalSettings()
     attenuation: AttenuationSettings = AttenuationSettings()
     relaxometry: RelaxometrySettings = RelaxometrySettings()
+    findings: FindingSettings = FindingSettings()
+    phases: PhaseSettings = PhaseSettings()
+    groups: GroupSettings = GroupSettings()
+    change: ChangeSettings = ChangeSettings()
+    alignment: AlignmentSettings = AlignmentSettings()
 
     @classmethod
     def from_toml(cls, text: str, *, name: str = "protocol") -> Protocol:
@@ -133,7 +224,7 @@ class Protocol:
             for setting in fields(values):
                 table.add(tomlkit.comment(f"{setting.metadata['meaning']}. Source: {setting.metadata['source']}"))
                 value = getattr(values, setting.name)
-                table.add(setting.name, list(value) if isinstance(value, tuple) else value)
+                table.add(setting.name, _listed(value) if isinstance(value, tuple) else value)
             document.add(section.name, table)
         return tomlkit.dumps(document)
 
@@ -143,6 +234,15 @@ class Protocol:
 
 
 DEFAULT = Protocol()
+
+
+def _listed(values: tuple[Any, ...]) -> Any:
+    """A TOML array, names on lines of their own."""
+    import tomlkit
+
+    array = tomlkit.array()
+    array.extend(values)
+    return array.multiline(any(isinstance(value, str) for value in values))
 
 
 def _section(sections: dict[str, Any], key: str, values: Any, name: str) -> Any:
@@ -157,6 +257,10 @@ def _section(sections: dict[str, Any], key: str, values: Any, name: str) -> Any:
 
 
 def _value(where: str, given: Any, default: Any) -> Any:
+    if isinstance(default, tuple) and default and isinstance(default[0], str):  # a list of names, of any length
+        if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+            raise ProtocolError(f"{where}: needs a list of names like {list(default[:2])}, got {given!r}")
+        return tuple(given)
     if isinstance(default, tuple):
         if not isinstance(given, list) or len(given) != len(default):
             raise ProtocolError(f"{where}: needs {len(default)} values like {list(default)}, got {given!r}")

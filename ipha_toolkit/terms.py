@@ -66,6 +66,18 @@ class Measure:
     """Whether it is set against controls; false for what describes the scan rather than the lung."""
 
 
+FINDINGS: dict[str, str] = {
+    "ground_glass_opacity": "hazy opacity through which vessels are still seen: air space partly filled",
+    "consolidation": "opacity that hides the vessels: air space filled",
+    "patchy_opacity": "opacity in patches rather than homogeneous",
+    "reticulation": "net of thickened septa and interstitium",
+    "micronodules": "innumerable small nodules",
+    "t1w_signal_gain": "T1w: lung brighter than that of controls: more water, protein, methemoglobin or contrast agent",
+    "t2w_signal_gain": "T2w: lung brighter than that of controls: water, fresh blood",
+    "hemosiderin_signature": "T2w darker than the T1w signal predicts",
+}
+"""What a reader would call seen, in the order of a report."""
+
 ROW_COLUMNS = ("subject", "session", "modality", "region", "measure", "value", "unit", "n_voxels", "flag")
 """Columns of the one long table. ``flag`` holds codes of :data:`FLAGS`, joined by ``;``, or is empty."""
 

@@ -1,15 +1,48 @@
-"""Toys on the path, and the demo at coarse voxels, made once for all who look at it."""
+"""Toys are importable everywhere; a headless Chromium for tests of what pages really show."""
+
+from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless browser; for a module only, as its event loop would disturb others that start one."""
+    from browsing import FLAGS, find_chromium
+
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = find_chromium()
+    if path is None:
+        pytest.skip("no Chromium found: install it or name it in IPHA_CHROMIUM")
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def offline_page(browser: Any) -> Iterator[Any]:
+    """A browser page without network; ``page.requests`` lists the addresses it asked for all the same."""
+    context = browser.new_context(offline=True, viewport={"width": 1200, "height": 800})
+    page = context.new_page()
+    page.requests = []
+    page.errors = []
+    page.on("request", lambda r: page.requests.append(r.url) if r.url.startswith("http") else None)
+    page.on("pageerror", lambda e: page.errors.append(str(e)))
+    yield page
+    context.close()
+
+
 @pytest.fixture(scope="session")
-def small_demo(tmp_path_factory):
+def small_demo(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The demo at coarse voxels, made once for all who look at it."""
     from ipha_toolkit.run.demo import FOLLOWED, demo_population, run_demo
 
     people = [person for person in demo_population() if person.name in ("sub-001", "sub-002", FOLLOWED)]

@@ -1,4 +1,5 @@
 import itertools
+import re
 
 import pytest
 
@@ -22,7 +23,7 @@ def test_one_changed_line_changes_one_setting_and_the_digest():
 def test_every_setting_says_what_it_means_and_where_it_comes_from():
     lines = Protocol().to_toml().splitlines()
     for before, line in itertools.pairwise(lines):
-        if "=" in line and not line.startswith("#"):
+        if re.match(r"\w+ = ", line):
             assert before.startswith("#") and "Source: " in before, line
 
 

@@ -59,18 +59,14 @@ def resample_to(image: Volume | Mask, like: Volume | Mask, *, order: int = 1) ->
     >>> resample_to(coarse, fine).array.ravel()
     array([0., 2., 4.], dtype=float32)
     """
-    if order not in _ORDERS:
-        raise ValueError(f"order needs to be one of {_ORDERS}, got {order!r}")
-    return _on_grid(image, like.shape, like.affine, order)
+    return on_grid(image, like.shape, like.affine, order)
 
 
 @overload
 def resample_spacing(image: Volume, spacing_mm: float | npt.ArrayLike, *, order: int = 1) -> Volume: ...
 @overload
 def resample_spacing(image: Mask, spacing_mm: float | npt.ArrayLike, *, order: int = 1) -> Mask: ...
-def resample_spacing(
-    image: Volume | Mask, spacing_mm: float | npt.ArrayLike, *, order: int = 1
-) -> Volume | Mask:
+def resample_spacing(image: Volume | Mask, spacing_mm: float | npt.ArrayLike, *, order: int = 1) -> Volume | Mask:
     """Resample an image to another voxel size, its axes and the center of its field of view kept.
 
     Parameters
@@ -96,8 +92,6 @@ def resample_spacing(
     >>> resample_spacing(Volume(np.zeros((4, 4, 2)), np.diag([1, 1, 5, 1])), 2).shape
     (2, 2, 5)
     """
-    if order not in _ORDERS:
-        raise ValueError(f"order needs to be one of {_ORDERS}, got {order!r}")
     new = np.broadcast_to(np.asarray(spacing_mm, float), 3)
     if not (np.isfinite(new).all() and (new > 0).all()):
         raise ValueError(f"spacing_mm needs to be above 0, got {spacing_mm!r}")
@@ -106,7 +100,7 @@ def resample_spacing(
     affine = image.affine.copy()
     affine[:3, :3] *= ratio
     affine[:3, 3] += image.affine[:3, :3] @ (np.array(image.shape) - 1) / 2 - affine[:3, :3] @ (shape - 1) / 2
-    return _on_grid(image, (int(shape[0]), int(shape[1]), int(shape[2])), affine, order)
+    return on_grid(image, (int(shape[0]), int(shape[1]), int(shape[2])), affine, order)
 
 
 @overload
@@ -176,9 +170,7 @@ def block_mean(array: npt.NDArray[Any], factors: tuple[int, int, int], *, missin
     """
     first = factors[0]
     count = -(-array.shape[0] // first)
-    means = [
-        _slab_mean(array[n * first : (n + _SLAB) * first], factors, missing) for n in range(0, count, _SLAB)
-    ]
+    means = [_slab_mean(array[n * first : (n + _SLAB) * first], factors, missing) for n in range(0, count, _SLAB)]
     return np.concatenate(means)
 
 
@@ -253,13 +245,18 @@ def _checked_box(image: Volume | Mask, to: Mask | Box) -> npt.NDArray[np.int_]:
         or (box[:, 1] > image.shape).any()
         or (box[:, 0] >= box[:, 1]).any()
     ):
-        raise ValueError(
-            f"box needs first < last within the image's shape {image.shape} on each axis, got {to}"
-        )
+        raise ValueError(f"box needs first < last within the image's shape {image.shape} on each axis, got {to}")
     return box
 
 
-def _on_grid(image: Volume | Mask, shape: tuple[int, int, int], affine: Affine, order: int) -> Volume | Mask:
+@overload
+def on_grid(image: Volume, shape: tuple[int, int, int], affine: Affine, order: int) -> Volume: ...
+@overload
+def on_grid(image: Mask, shape: tuple[int, int, int], affine: Affine, order: int) -> Mask: ...
+def on_grid(image: Volume | Mask, shape: tuple[int, int, int], affine: Affine, order: int) -> Volume | Mask:
+    """As :func:`resample_to`, onto a grid given by its shape and affine."""
+    if order not in _ORDERS:
+        raise ValueError(f"order needs to be one of {_ORDERS}, got {order!r}")
     step = np.linalg.inv(image.affine) @ affine
     if isinstance(image, Mask):
         return image.replace(

@@ -153,6 +153,55 @@ def read_table(path: Path) -> pd.DataFrame:
         raise LayoutError(f"{path}: not a tab-separated table: {error}") from None
 
 
+def read_visits(root: str | os.PathLike[str]) -> pd.DataFrame:
+    """What the clinic knows of every session, from the ``sub-*_sessions.tsv`` tables of a cohort folder.
+
+    Returns
+    -------
+    DataFrame
+        ``subject, session`` and the tables' columns (``days``, ``phase``, ``prednisone_mg_per_day`` ...), those of
+        numbers as numbers; NaN where a cell is empty or ``n/a``. No row where there is no such table.
+
+    Raises
+    ------
+    LayoutError
+        Where a table cannot be read or has no column ``session_id``.
+    """
+    frames = []
+    for path in sorted(Path(root).glob("sub-*/sub-*_sessions.tsv")):
+        table = read_table(path)
+        if "session_id" not in table.columns:
+            raise LayoutError(
+                f"{path}: needs a column session_id, has {', '.join(table.columns)}; is it tab-separated?"
+            )
+        frames.append(table.rename(columns={"session_id": "session"}).assign(subject=path.parent.name))
+    if not frames:
+        return pd.DataFrame({"subject": [], "session": []}, dtype=str)
+    return _with_numbers(pd.concat(frames, ignore_index=True), ["subject", "session"])
+
+
+def read_participants(root: str | os.PathLike[str]) -> pd.DataFrame:
+    """``participants.tsv`` with its columns of numbers as numbers; empty where there is none.
+
+    Raises
+    ------
+    LayoutError
+        Where it cannot be read or has no column ``participant_id``.
+    """
+    return _with_numbers(_read_participants(Path(root))[0], ["participant_id"])
+
+
+def _with_numbers(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Columns of which every filled cell is a number as numbers; ``names`` first, as text."""
+    columns = {}
+    for column in [*names, *(column for column in table.columns if column not in names)]:
+        cells = table[column].where(table[column] != "")
+        numbers = pd.to_numeric(cells, errors="coerce")
+        known = column not in names and cells.notna().any() and numbers.notna().sum() == cells.notna().sum()
+        columns[column] = numbers if known else cells
+    return pd.DataFrame(columns)
+
+
 def _read_participants(root: Path) -> tuple[pd.DataFrame, list[Problem]]:
     path = root / "participants.tsv"
     if not path.exists():

@@ -154,10 +154,14 @@ def write_cohort(
     *,
     reference: Mapping[str, Any],
     protocol: Protocol,
+    readings: pd.DataFrame,
+    findings: pd.DataFrame,
 ) -> None:
-    """The one table, its data dictionary, the failures, the reference and the protocol; each file whole."""
+    """The one table, its data dictionary, readings, findings, failures, reference and protocol; each file whole."""
     write_tsv(out / "measures.tsv", rows)
     write_json(out / "measures.json", _dictionary(rows))
+    write_tsv(out / "readings.tsv", readings)
+    write_tsv(out / "findings.tsv", findings)
     write_tsv(out / "failures.tsv", pd.DataFrame(failures, columns=list(_FAILURES)))
     write_json(out / "reference.json", reference)
     _write_text(out / "protocol.toml", protocol.to_toml())

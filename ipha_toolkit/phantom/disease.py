@@ -7,6 +7,7 @@ thin again, and each bleed leaves hemosiderin behind for good. Times follow the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -187,45 +188,81 @@ class DiseaseMaps:
     nodules: pd.DataFrame
 
 
+@dataclass(frozen=True)
+class Site:
+    """Lungs that a disease can be laid into: simulated ones, or those of a real scan.
+
+    ``depth_mm``: distance into the lung from its surface on the grid, 0 outside. ``depth_at``: the same at points of
+    shape (n, 3) in the grid's mm. ``box``: two corners around the lungs, mm, alike on every grid. ``bleeds``: 0 to 1,
+    where a bleed is densest. ``scale``: body size, 1 an adult.
+    """
+
+    grid: Grid
+    depth_mm: FloatArray
+    depth_at: Callable[[Array], Array]
+    box: tuple[Array, Array]
+    bleeds: FloatArray
+    scale: float
+    seed: tuple[int, ...]
+
+
 def disease_maps(body: Body, disease: Disease, seed: int) -> DiseaseMaps:
     """Lay a disease into a body; the same patient and seed give the same disease on any grid."""
-    patient, grid = body.patient, body.grid
-    inside = (body.depth_mm > 0).astype(np.float32)
-    spared = _where_it_bleeds(patient, grid)
-    patches = _patches(patient, grid, disease.patchiness, seed)
-    lobules = _lobules(patient, seed)
-    nodules = place_nodules(patient, disease, lobules, seed)
-    drawn = _draw_nodules(grid, nodules) * inside
-    septa = _septa(patient, body, lobules, disease)
-    basal = _smooth_noise(grid, 30.0 * patient.scale, [patient.seed, seed, 5])
+    patient = body.patient
+
+    def depth_at(points: Array) -> Array:
+        return -patient.lung_distance(*points.T)
+
+    box = patient.scale * np.array([-150.0, -125, -150]), patient.scale * np.array([150.0, 100, 140])
+    bleeds = _where_it_bleeds(patient, body.grid)
+    return lay(Site(body.grid, body.depth_mm, depth_at, box, bleeds, patient.scale, (patient.seed, seed)), disease)
+
+
+def lay(site: Site, disease: Disease) -> DiseaseMaps:
+    """Lay a disease into lungs."""
+    inside = site.depth_mm > 0
+    lobules = _lobules(site)
+    nodules = place_nodules(site, disease, lobules)
+    drawn = draw_nodules(site.grid, nodules) * inside
+    where = np.where(inside, site.bleeds * _patches(site, disease.patchiness), 0).astype(np.float32)
+    basal = smooth_noise(site.grid, 30.0 * site.scale, [*site.seed, 5])
     fibrosis = disease.fibrosis * 0.11 * np.clip(1 + 0.5 * basal, 0.2, 2) * inside
     uneven = np.clip(1 + 0.2 * basal, 0.4, 1.6) * inside
     return DiseaseMaps(
-        blood=(disease.blood * spared * patches * inside).astype(np.float32),
-        water=(disease.water * spared * patches * inside).astype(np.float32),
-        solid=np.clip(septa + fibrosis + drawn, 0, 1).astype(np.float32),
+        blood=disease.blood * where,
+        water=disease.water * where,
+        solid=np.clip(_septa(site, disease, lobules) + fibrosis + drawn, 0, 1).astype(np.float32),
         nodule=drawn,
-        methemoglobin=(disease.methemoglobin * np.clip(0.25 + spared * patches, 0, 1.25) * inside).astype(np.float32),
+        methemoglobin=(disease.methemoglobin * np.clip(0.25 + where, 0, 1.25) * inside).astype(np.float32),
         iron=(disease.iron * (uneven + 0.6 * drawn)).astype(np.float32),
         nodules=nodules,
     )
 
 
-def place_nodules(patient: Patient, disease: Disease, lobules: Array, seed: int) -> pd.DataFrame:
-    """Positions and diameters of the nodules, mm."""
-    rng = np.random.default_rng([patient.seed, seed, 3])
-    depth = -patient.lung_distance(*lobules.T)
-    if disease.nodule_place == "centrilobular":
-        candidates = lobules[depth >= 5.0 * patient.scale**0.5] + 0.0
-        candidates = candidates + rng.normal(0, 1.0, candidates.shape)
-    else:
-        candidates = _points_in_lung(patient, 4 * len(lobules), rng, least_depth=0.5)
-    litres = len(lobules) * _LOBULE_MM**3 * patient.scale**3 / 1e6
-    wanted = min(len(candidates), round(disease.nodules_per_litre * litres))
-    chosen = candidates[rng.permutation(len(candidates))[:wanted]]
+def place_nodules(site: Site, disease: Disease, lobules: Array) -> pd.DataFrame:
+    """Positions and diameters of the nodules, mm: those of a lighter disease are among those of a heavier one."""
+    rng = np.random.default_rng([*site.seed, 3])
+    least = 5.0 * site.scale**0.5 if disease.nodule_place == "centrilobular" else 0.5
+    spots = lobules + rng.normal(0, 1.0, lobules.shape)
+    if disease.nodule_place == "random":
+        spots = rng.uniform(*site.box, (3 * len(lobules), 3))
+    order, size = rng.permutation(len(spots)), rng.beta(1.6, 2.2, len(spots))
+    order = order[site.depth_at(spots[order]) >= least]
     low, high = disease.nodule_mm
-    sizes = low + (high - low) * rng.beta(1.6, 2.2, wanted)
-    return pd.DataFrame({"x_mm": chosen[:, 0], "y_mm": chosen[:, 1], "z_mm": chosen[:, 2], "diameter_mm": sizes})
+    diameter = low + (high - low) * size
+    order = _apart(spots, diameter, order)
+    litres = np.count_nonzero(site.depth_at(lobules) > 0) * (_LOBULE_MM * site.scale) ** 3 / 1e6
+    order = order[: round(disease.nodules_per_litre * litres)]
+    table = pd.DataFrame(spots[order], columns=["x_mm", "y_mm", "z_mm"])
+    return table.assign(diameter_mm=diameter[order])
+
+
+def _apart(spots: Array, diameter: Array, order: npt.NDArray[np.int_]) -> npt.NDArray[np.int_]:
+    """The order without those that would come within 1 mm of an earlier one."""
+    points, radius = spots[order], diameter[order] / 2
+    pairs = cKDTree(points).query_pairs(2 * radius.max(initial=0) + 1, output_type="ndarray")
+    gap = np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1) - radius[pairs].sum(axis=1)
+    return np.delete(order, pairs[gap < 1].max(axis=1))
 
 
 def with_volume_loss(patient: Patient, disease: Disease) -> Patient:
@@ -233,13 +270,14 @@ def with_volume_loss(patient: Patient, disease: Disease) -> Patient:
     return replace(patient, volume_loss=float(np.clip(patient.volume_loss + 0.6 * disease.fibrosis, 0, 1)))
 
 
-def _draw_nodules(grid: Grid, nodules: pd.DataFrame) -> FloatArray:
+def draw_nodules(grid: Grid, nodules: pd.DataFrame) -> FloatArray:
+    """Share of each voxel that is nodule."""
     points = nodules[["x_mm", "y_mm", "z_mm"]].to_numpy()
     capsules = np.concatenate([points, points, nodules[["diameter_mm"]].to_numpy() / 2], axis=1)
     return draw_capsules(grid.shape, grid.origin, grid.spacing, capsules)
 
 
-def _where_it_bleeds(patient: Patient, grid: Grid) -> Array:
+def _where_it_bleeds(patient: Patient, grid: Grid) -> FloatArray:
     """Perihilar and lower zones, apices and costophrenic angles spared: 0 to 1."""
     s = patient.scale
     x, y, z = grid.axes
@@ -253,59 +291,52 @@ def _where_it_bleeds(patient: Patient, grid: Grid) -> Array:
     lower = 1 / (1 + np.exp((z / s - 5) / 22))
     apex = 1 / (1 + np.exp((z / s - 72) / 7))
     angle = 1 / (1 + np.exp(-(z / s + 98) / 6))
-    return np.asarray(np.clip(0.35 + 0.75 * np.maximum(central, 0.85 * lower), 0, 1) * apex * angle)
+    return (np.clip(0.35 + 0.75 * np.maximum(central, 0.85 * lower), 0, 1) * apex * angle).astype(np.float32)
 
 
-def _patches(patient: Patient, grid: Grid, patchiness: float, seed: int) -> Array:
-    noise = _smooth_noise(grid, 16.0 * patient.scale, [patient.seed, seed, 4])
+def _patches(site: Site, patchiness: float) -> Array:
+    noise = smooth_noise(site.grid, 16.0 * site.scale, [*site.seed, 4])
     patches = 1 / (1 + np.exp(-(noise - 0.25) * 5.0))
     return np.asarray((1 - patchiness) * (1 + 0.05 * noise) + patchiness * 1.15 * patches).clip(0, 1.15)
 
 
-def _smooth_noise(grid: Grid, size_mm: float, seed: list[int]) -> Array:
-    """Noise of unit variance and a given correlation length, fixed in patient space: alike on every grid."""
-    step = size_mm / 2
-    low, count = np.array([-220.0, -180, -190]), np.ceil(np.array([440, 360, 380]) / step).astype(int) + 3
-    coarse = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=count), 1.0)
-    coarse /= coarse.std()
-    for axis, (values, start) in enumerate(zip(grid.axes, low, strict=True)):
-        place = np.clip((values.ravel() - start) / step, 0, coarse.shape[axis] - 1.001)
-        first = place.astype(int)
-        t = (place - first).reshape([-1 if n == axis else 1 for n in range(3)])
-        t = t * t * (3 - 2 * t)
-        coarse = np.take(coarse, first, axis) * (1 - t) + np.take(coarse, first + 1, axis) * t
-    return np.asarray(coarse)
+def smooth_noise(grid: Grid, size_mm: float, seed: list[int]) -> FloatArray:
+    """Noise of unit variance and a given correlation length, fixed in patient space, alike on every grid; it repeats
+    after half a metre."""
+    step = size_mm / 4
+    count = round(500 / step)
+    noise = np.random.default_rng(seed).standard_normal((count,) * 3, np.float32)
+    noise = ndimage.gaussian_filter(noise, 2.0, mode="wrap")
+    noise /= noise.std()
+    for axis, values in enumerate(grid.axes):
+        place = (values.ravel() + 250.0) / step
+        first = np.floor(place).astype(int)
+        t = (place - first).astype(np.float32).reshape([-1 if n == axis else 1 for n in range(3)])
+        noise = np.take(noise, first % count, axis) * (1 - t) + np.take(noise, (first + 1) % count, axis) * t
+    return np.asarray(noise)
 
 
-def _lobules(patient: Patient, seed: int) -> Array:
-    """Centres of secondary lobules: a jittered body-centred lattice, about 14 mm apart."""
-    rng = np.random.default_rng([patient.seed, seed, 6])
-    step = _LOBULE_MM * patient.scale * 2 ** (1 / 3)
-    ranges = [np.arange(low, high, step) for low, high in ((-150, 150), (-125, 100), (-150, 140))]
-    lattice = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3)
+def _lobules(site: Site) -> Array:
+    """Centres of secondary lobules in and around the lungs: a jittered body-centred lattice, about 14 mm apart."""
+    step = _LOBULE_MM * site.scale * 2 ** (1 / 3)
+    axes = [np.arange(low, high + step, step) for low, high in zip(*site.box, strict=True)]
+    lattice = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
     points = np.concatenate([lattice, lattice + step / 2])
-    points = points * 1.0 + rng.normal(0, 0.14 * step, points.shape)
-    return np.asarray(points[patient.lung_distance(*points.T) < 0])
+    return np.asarray(points + np.random.default_rng([*site.seed, 6]).normal(0, 0.14 * step, points.shape))
 
 
-def _points_in_lung(patient: Patient, n: int, rng: np.random.Generator, least_depth: float) -> Array:
-    points = rng.uniform([-150, -115, -145], [150, 90, 130], (6 * n, 3)) * patient.scale
-    return np.asarray(points[patient.lung_distance(*points.T) < -least_depth][:n])
-
-
-def _septa(patient: Patient, body: Body, lobules: Array, disease: Disease) -> FloatArray:
+def _septa(site: Site, disease: Disease, lobules: Array) -> FloatArray:
     """Share of each voxel taken by thickened walls between lobules, more of them towards the pleura."""
-    drawn = np.zeros(body.grid.shape, np.float32)
-    thickness = 1.1 * disease.septal * patient.scale**0.5
-    if thickness < 0.05 or len(lobules) < 2:
+    drawn = np.zeros(site.grid.shape, np.float32)
+    thickness = 1.1 * disease.septal * site.scale**0.5
+    if thickness < 0.05:
         return drawn
-    inside = np.argwhere(body.depth_mm > 0)
-    points = inside * np.array(body.grid.spacing) + body.grid.origin
+    inside = np.nonzero(site.depth_mm)
+    points = np.stack(inside, axis=1) * np.array(site.grid.spacing) + site.grid.origin
     near, which = cKDTree(lobules).query(points, k=2, workers=-1)
     apart = np.linalg.norm(lobules[which[:, 0]] - lobules[which[:, 1]], axis=1)
     wall = (near[:, 1] ** 2 - near[:, 0] ** 2) / (2 * np.maximum(apart, 1e-6))
-    h = body.grid.step_mm
+    h = site.grid.step_mm
     share = np.clip((thickness / 2 - wall) / h + 0.5, 0, min(1.0, thickness / h))
-    spread = 0.55 + 0.45 * np.exp(-body.depth_mm[tuple(inside.T)] / (25 * patient.scale))
-    drawn[tuple(inside.T)] = share * spread
+    drawn[inside] = share * (0.55 + 0.45 * np.exp(-site.depth_mm[inside] / (25 * site.scale)))
     return drawn

@@ -80,10 +80,10 @@ class LungState:
     r2star: Array
 
 
-def lung_state(body: Body, maps: DiseaseMaps, field_t: float) -> LungState:
-    """Water, air and relaxation rates (1/s) of the lung at 1.5 or 3 T."""
+def lung_state(healthy: Array, maps: DiseaseMaps, field_t: float) -> LungState:
+    """Water, air and relaxation rates (1/s) at 1.5 or 3 T of a lung whose water share was ``healthy`` before."""
     at = FIELDS_T.index(field_t)
-    tissue = np.clip(healthy_water(body) + maps.solid, 0, 0.92)
+    tissue = np.clip(healthy + maps.solid, 0, 0.92)
     filled = np.clip(maps.blood.astype(float) + maps.water, 0, 1)
     fluid = (1 - tissue) * filled
     water = tissue + fluid
@@ -106,48 +106,45 @@ def healthy_water(body: Body) -> Array:
     return np.asarray(LUNG_WATER * child * p["density"] * np.clip(1 - p["gradient"] * (y + 10) / 240, 0.6, 1.6))
 
 
-def spoiled_gre(
-    body: Body,
-    maps: DiseaseMaps,
-    *,
-    field_t: float,
-    te_ms: float,
-    tr_ms: float,
-    flip_deg: float,
-    contrast: bool = False,
+def spoiled_gre_signal(
+    pd: Array | float, r1: Array | float, r2star: Array | float, *, te_ms: float, tr_ms: float, flip_deg: float
 ) -> Array:
-    """Spoiled gradient echo (Ernst): T1w, and each echo of a multi-echo series."""
+    """Spoiled gradient echo (Ernst) of tissue with proton density and rates in 1/s."""
     alpha = np.deg2rad(flip_deg)
+    e1 = np.exp(-tr_ms / 1e3 * np.asarray(r1))
+    return np.asarray(
+        pd * np.sin(alpha) * (1 - e1) / (1 - np.cos(alpha) * e1) * np.exp(-te_ms / 1e3 * np.asarray(r2star))
+    )
 
-    def signal(pd: Array | float, r1: Array | float, r2star: Array | float) -> Array | float:
-        e1 = np.exp(-tr_ms / 1e3 * np.asarray(r1))
-        return pd * np.sin(alpha) * (1 - e1) / (1 - np.cos(alpha) * e1) * np.exp(-te_ms / 1e3 * np.asarray(r2star))
 
+def spin_echo_signal(pd: Array | float, r1: Array | float, r2: Array | float, *, te_ms: float, tr_ms: float) -> Array:
+    """Spin echo of tissue with proton density and rates in 1/s."""
+    return np.asarray(pd * (1 - np.exp(-tr_ms / 1e3 * np.asarray(r1))) * np.exp(-te_ms / 1e3 * np.asarray(r2)))
+
+
+def spoiled_gre(body: Body, maps: DiseaseMaps, *, field_t: float, contrast: bool = False, **times: float) -> Array:
+    """Spoiled gradient echo of a body: T1w, and each echo of a multi-echo series; times as of the signal's formula."""
     at = FIELDS_T.index(field_t)
-    state = lung_state(body, maps, field_t)
+    state = lung_state(healthy_water(body), maps, field_t)
     gd = GADOLINIUM_R1 if contrast else {}
-    result = body.shares["lung"] * np.asarray(signal(state.water, state.r1 + gd.get("lung", 0), state.r2star))
+    result = body.shares["lung"] * spoiled_gre_signal(state.water, state.r1 + gd.get("lung", 0), state.r2star, **times)
     for name, tissue in TISSUES.items():
         if tissue.pd > 0:
             r1, r2 = 1e3 / tissue.t1_ms[at] + gd.get(name, 0), 1e3 / tissue.t2_ms[at]
-            result += body.shares[name] * float(np.asarray(signal(tissue.pd, r1, 1.6 * r2)))
+            result += body.shares[name] * float(spoiled_gre_signal(tissue.pd, r1, 1.6 * r2, **times))
     return np.asarray(result)
 
 
-def spin_echo(body: Body, maps: DiseaseMaps, *, field_t: float, te_ms: float, tr_ms: float) -> Array:
-    """Spin echo: T2w. Flowing blood in large vessels is dark."""
+def spin_echo(body: Body, maps: DiseaseMaps, *, field_t: float, **times: float) -> Array:
+    """Spin echo of a body: T2w. Flowing blood in large vessels is dark."""
     at = FIELDS_T.index(field_t)
-    state = lung_state(body, maps, field_t)
-
-    def signal(pd: Array | float, r1: Array | float, r2: Array | float) -> Array | float:
-        return pd * (1 - np.exp(-tr_ms / 1e3 * np.asarray(r1))) * np.exp(-te_ms / 1e3 * np.asarray(r2))
-
-    result = body.shares["lung"] * np.asarray(signal(state.water, state.r1, state.r2))
+    state = lung_state(healthy_water(body), maps, field_t)
+    result = body.shares["lung"] * spin_echo_signal(state.water, state.r1, state.r2, **times)
     for name, tissue in TISSUES.items():
         if tissue.pd > 0:
             flow_void = 0.12 if name == "blood" else 1.0
-            value = signal(tissue.pd, 1e3 / tissue.t1_ms[at], 1e3 / tissue.t2_ms[at])
-            result += body.shares[name] * (flow_void * float(np.asarray(value)))
+            value = spin_echo_signal(tissue.pd, 1e3 / tissue.t1_ms[at], 1e3 / tissue.t2_ms[at], **times)
+            result += body.shares[name] * (flow_void * float(value))
     return np.asarray(result)
 
 
@@ -168,7 +165,7 @@ def acquire_mr(
 
 def attenuation(body: Body, maps: DiseaseMaps) -> Array:
     """CT numbers in HU without noise."""
-    state = lung_state(body, maps, 1.5)
+    state = lung_state(healthy_water(body), maps, 1.5)
     result = body.shares["lung"] * (-1000 + 1045 * state.water)
     for name, tissue in TISSUES.items():
         result += body.shares[name] * np.float32(tissue.hu)

@@ -24,7 +24,7 @@ from ipha_toolkit.phantom.disease import (
     with_volume_loss,
 )
 from ipha_toolkit.terms import Modality
-from ipha_toolkit.volume import Mask, Volume
+from ipha_toolkit.volume import BoolArray, Mask, Volume
 
 MODALITIES = ("T1w", "T2w", "MEGRE", "ct", "dx")
 ECHO_TIMES_MS = (0.1, 0.4, 0.8, 1.4, 2.2, 3.2, 4.6, 6.5)
@@ -320,12 +320,14 @@ def _muscle_level(body: Body, clean: npt.NDArray[np.float64]) -> float:
     return float(np.median(clean[pure])) if pure.any() else float(clean.max())
 
 
-def _truth(phase: str, disease: Disease, scene: _Scene, field_t: float, shift_mm: tuple[float, ...]) -> Truth:
-    body, maps = scene.body, scene.maps
-    state = physics.lung_state(body, maps, field_t)
-    lung = body.masks["lung"]
+def lung_truth(
+    phase: str, disease: Disease, masks: dict[str, BoolArray], maps: DiseaseMaps, state: physics.LungState,
+    affine: npt.NDArray[np.float64], nodules: pd.DataFrame,
+) -> Truth:  # fmt: skip
+    """The truth on a grid, from masks (``lung`` among them), what the disease filled and what became of the lung."""
+    lung = masks["lung"]
     filled = maps.blood + maps.water
-    masks = {name: array for name, array in body.masks.items() if name != "body"} | {
+    masks = masks | {
         "consolidation": lung & (filled >= CONSOLIDATED),
         "ground_glass": lung & (filled >= GROUND_GLASS) & (filled < CONSOLIDATED),
         "nodule": lung & (maps.nodule >= 0.5),
@@ -335,9 +337,6 @@ def _truth(phase: str, disease: Disease, scene: _Scene, field_t: float, shift_mm
         "methemoglobin": (maps.methemoglobin, "a.u."), "tissue_water": (state.water, "1"),
         "r2star": (state.r2star, "1/s"),
     }  # fmt: skip
-    affine = _shifted(body.grid.affine, shift_mm)
-    nodules = maps.nodules.copy()
-    nodules[["x_mm", "y_mm", "z_mm"]] += np.array(shift_mm)
     return Truth(
         phase,
         disease,
@@ -348,6 +347,15 @@ def _truth(phase: str, disease: Disease, scene: _Scene, field_t: float, shift_mm
         },
         nodules,
     )
+
+
+def _truth(phase: str, disease: Disease, scene: _Scene, field_t: float, shift_mm: tuple[float, ...]) -> Truth:
+    body, maps = scene.body, scene.maps
+    state = physics.lung_state(physics.healthy_water(body), maps, field_t)
+    nodules = maps.nodules.copy()
+    nodules[["x_mm", "y_mm", "z_mm"]] += np.array(shift_mm)
+    masks = {name: array for name, array in body.masks.items() if name != "body"}
+    return lung_truth(phase, disease, masks, maps, state, _shifted(body.grid.affine, shift_mm), nodules)
 
 
 def _moved(volume: Volume, shift_mm: tuple[float, ...]) -> Volume:

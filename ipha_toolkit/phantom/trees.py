@@ -100,6 +100,17 @@ def draw_capsules(
 
 
 @numba.njit(cache=True)
+def _edge(radius, half, rod):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Radius at which a border as soft as a voxel leaves a rod its cross section and a ball its volume."""
+    if rod:
+        return np.sqrt(radius**2 - half**2 / 3)
+    edge = radius
+    for _ in range(6):
+        edge -= (edge**3 + edge * half**2 - radius**3) / (3 * edge**2 + half**2)
+    return edge
+
+
+@numba.njit(cache=True)
 def _draw(drawn, origin, spacing, capsules):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     half = 0.5 * (spacing[0] * spacing[1] * spacing[2]) ** (1 / 3)
     low, high = np.zeros(3, np.int64), np.zeros(3, np.int64)
@@ -113,8 +124,8 @@ def _draw(drawn, origin, spacing, capsules):  # type: ignore[no-untyped-def]  # 
             )
         dx, dy, dz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
         squared = dx * dx + dy * dy + dz * dz
-        full = min(1.0, (radius / half) ** 2)
-        edge = np.sqrt(max(radius, half) ** 2 - half * half / 3)  # so that the soft border adds nothing to a rod
+        full = min(1.0, (radius / half) ** (2 if squared > 0 else 3))
+        edge = _edge(max(radius, half), half, squared > 0)
         for i in range(low[0], high[0] + 1):
             x = origin[0] + i * spacing[0] - a[0]
             for j in range(low[1], high[1] + 1):

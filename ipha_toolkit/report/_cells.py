@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ipha_toolkit.report.page import Heading, in_script
+from ipha_toolkit.report.privacy import WIDGET_STATE
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 
 _BIG = ("<img", "<table", WIDGET_VIEW, "<svg", "<iframe")
 _PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
@@ -102,8 +102,7 @@ class Cells:
             if kind not in data:
                 continue
             if kind == "text/html":
-                # the page has this script of the viewer already
-                return "" if "window.iphaExport" in data[kind] else offline(data[kind], self._folder)
+                return "" if _is_export_script(data[kind]) else offline(data[kind], self._folder)
             return self._picture(kind, data, metadata)
         if "text/markdown" in data:
             return self._markdown(data["text/markdown"])[0]
@@ -267,6 +266,11 @@ def _alt_text(data: Mapping[str, Any], metadata: Mapping[str, Any], kind: str) -
     plain = str(data.get("text/plain", ""))
     spoken = "" if re.fullmatch(r"<[\w.]*[^>]*>", plain.strip()) else plain
     return str(metadata.get(kind, {}).get("alt") or metadata.get("alt") or spoken).strip()
+
+
+def _is_export_script(html: str) -> bool:
+    """Whether this is the viewer's start-up script, which the page has already."""
+    return html.startswith("<script>") and "window.iphaExport" in html[:1000]
 
 
 def _highlight(source: str) -> str:

@@ -35,7 +35,10 @@ OTHERS = (
 )  # fmt: skip
 KEYS = frozenset({*NAMES, *DATES, *OTHERS})
 
+WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
+
 _MIME = "application/vnd.ipha.identifiers+json"
+_HEADERS = (".json", ".dcm", ".ima", "")
 _MOST_FILES = 5000
 _EMPTY = {
     "",
@@ -162,7 +165,7 @@ def beside(places: Iterable[Path]) -> tuple[Identifier, ...]:
 def _files(place: Path) -> list[Path]:
     """Metadata files of a path: of an image those of the same name, of a folder all below it."""
     if place.is_dir():
-        every = (path for path in place.rglob("*") if path.suffix.lower() in (".json", ".dcm"))
+        every = (path for path in place.rglob("*") if path.suffix.lower() in _HEADERS and path.is_file())
         return [path for path, _ in zip(every, range(_MOST_FILES), strict=False)]
     if not place.is_file():
         return []
@@ -278,7 +281,7 @@ def _texts(notebook: Any) -> Iterator[tuple[str, str]]:
         yield f"cell {number}, source", cell.source
         for output in cell.get("outputs", []):
             yield f"cell {number}, output", _BASE64.sub(" ", "\n".join(_strings(_shown(output))))
-    state = notebook.metadata.get("widgets", {})
+    state = notebook.metadata.get("widgets", {}).get(WIDGET_STATE, {})
     yield "widget state", _BASE64.sub(" ", "\n".join(_strings(state)))
 
 

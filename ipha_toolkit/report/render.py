@@ -7,6 +7,7 @@ sliders linked to them live in it without kernel or network.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -235,9 +236,17 @@ def _speaks_python(notebook: Any) -> bool:
 
 
 def _failure(path: Path, error: Any) -> str:
-    line = next((line.strip() for line in error.source.splitlines() if line.strip()), "")
-    cell = f"cell {error.cell_index + 1} (In [{error.exec_count}]: {line[:60]})"
+    cell = f"cell {error.cell_index + 1} (In [{error.exec_count}]: {_failing_line(error)[:80]})"
     return f"{path}: {cell} failed: {error.ename}: {' '.join(str(error.evalue).split())}; no page was written"
+
+
+def _failing_line(error: Any) -> str:
+    """The line of the cell that the traceback points to, or else the cell's first."""
+    from papermill.exceptions import strip_color
+
+    pointed = re.search(r"-+> \d+ (.*)", strip_color("\n".join(error.traceback)))
+    lines = [pointed[1]] if pointed else error.source.splitlines()
+    return next((line.strip() for line in lines if line.strip()), "")
 
 
 def _no_kernel(path: Path, kernel: str) -> str:
@@ -294,7 +303,6 @@ def _card(notebook: Any, path: Path, pages: Mapping[str, str]) -> dict[str, Any]
 
 def _summary(fragments: Iterable[str]) -> str:
     """First paragraph, as plain text."""
-    import re
     from html import unescape
 
     found = re.search(r"<p>(.*?)</p>", "\n".join(fragments), re.S)

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 from tqdm.auto import tqdm
 
+from ipha_toolkit.compare.phases import read_sessions, require_rules
 from ipha_toolkit.compare.reference import Reference, SessionHistogram, against_controls
 from ipha_toolkit.errors import IphaError, LayoutError
 from ipha_toolkit.io import results
@@ -30,7 +31,8 @@ class Analysis:
     """What a run over a cohort gave.
 
     ``rows``: the one table. ``failures``: one entry per image or session that failed. ``measured`` and ``skipped``:
-    how many sessions were measured now, and how many were done before.
+    how many sessions were measured now, and how many were done before. ``readings``, ``findings``: as of
+    :func:`ipha_toolkit.compare.phases.read_sessions`.
     """
 
     rows: pd.DataFrame
@@ -38,6 +40,8 @@ class Analysis:
     measured: int
     skipped: int
     out: Path
+    readings: pd.DataFrame
+    findings: pd.DataFrame
 
 
 def analyze(
@@ -72,7 +76,8 @@ def analyze(
     -------
     DataFrame
         The one table: ``subject, session, modality, region, measure, value, unit, n_voxels, flag``; also written to
-        ``measures.tsv``, with the data dictionary ``measures.json``.
+        ``measures.tsv``, with the data dictionary ``measures.json``. ``readings.tsv`` and ``findings.tsv`` hold the
+        phase of each session with its reasons, and the findings it rests on.
 
     Raises
     ------
@@ -80,6 +85,8 @@ def analyze(
         Where the cohort folder or the results folder cannot be used.
     ValueError
         Where workers is not 1 or more.
+    ProtocolError
+        Where a rule of the protocol cannot be read.
     """
     return run(cohort_dir, out_dir, workers=workers, protocol=protocol, segment=segment, progress=progress).rows
 
@@ -96,6 +103,7 @@ def run(
     """As :func:`analyze`, with failures and counts."""
     if workers is not None and workers < 1:
         raise ValueError(f"workers needs to be 1 or more, got {workers}")
+    require_rules(protocol)
     cohort = read_cohort(cohort_dir)
     if Path(out_dir).resolve() == cohort.root.resolve():
         raise LayoutError(f"{out_dir}: is the cohort folder itself; give another folder for the results")
@@ -120,8 +128,11 @@ def run(
     measured = [task[0] for task in todo]
     failures += _measure_all(out, todo, workers or 1, progress)
     rows, reference = _second_pass(out, cohort, protocol)
-    results.write_cohort(out, rows, failures, reference=asdict(reference), protocol=protocol)
-    return Analysis(rows, failures, len(measured), len(done), out)
+    readings, findings = read_sessions(rows, protocol=protocol)
+    results.write_cohort(
+        out, rows, failures, reference=asdict(reference), protocol=protocol, readings=readings, findings=findings
+    )
+    return Analysis(rows, failures, len(measured), len(done), out, readings, findings)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ state, in the trait ``_export``, as text, because JupyterLab loses binary buffer
 
 Beside itself the widget puts a small script into the cell's output (``export.js``). It acts only in a page that
 holds saved widget state: there it builds the widget from that state, without the network. In JupyterLab such
-state is not part of the page, and the script does nothing.
+state is not part of the page, and the script does nothing. JupyterLab's "Save and Export Notebook As HTML" offers to
+sanitize the page, which takes out every script: untick it for a page that lives.
 """
 
 from __future__ import annotations
@@ -124,7 +125,9 @@ def page_fragment(*widgets: Any) -> str:
     stills = "".join(_stand_in(viewer, state[viewer.model_id]["state"].pop("_picture")) for viewer in viewers)
     saved = embed_data(widgets, state=state)
     views = "".join(_json_script("view", view) for view in saved["view_specs"])
-    return f"<div>{views}{stills}</div>{_json_script('state', saved['manager_state'])}{_export_script()}"
+    return (
+        f"<div>{views}{stills}</div>{_json_script('state', saved['manager_state'])}<script>{_export_script()}</script>"
+    )
 
 
 def _stand_in(viewer: SliceViewer, picture: str) -> str:
@@ -509,12 +512,15 @@ def _unattended() -> bool:
 
 @cache
 def _export_script() -> str:
-    return f"<script>{(_HERE / 'export.js').read_text(encoding='utf-8')}</script>"
+    return (_HERE / "export.js").read_text(encoding="utf-8")
 
 
 def _show_export_script() -> None:
-    """Put the script for exported pages into the cell's output, inside a notebook only."""
-    if _kernel() is not None:
-        from IPython.display import HTML, display
+    """Put the script for exported pages into the cell's output, inside a notebook only.
 
-        display(HTML(_export_script()))  # type: ignore[no-untyped-call]
+    As JavaScript rather than HTML, which an export with "Sanitize HTML output" would print as text.
+    """
+    if _kernel() is not None:
+        from IPython.display import display
+
+        display({"application/javascript": _export_script()}, raw=True)  # type: ignore[no-untyped-call]

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from ipha_toolkit.errors import LayoutError
-from ipha_toolkit.io.layout import read_cohort
+from ipha_toolkit.io.layout import read_cohort, read_participants, read_visits
 
 
 def touch(root, *paths):
@@ -199,3 +199,32 @@ def test_a_folder_that_is_no_cohort_is_refused(tmp_path):
         read_cohort(tmp_path)
     with pytest.raises(LayoutError, match="no such folder"):
         read_cohort(tmp_path / "nowhere")
+
+
+def test_visits_of_all_subjects_are_one_table_with_numbers_as_numbers(tmp_path):
+    for subject, cells in {"sub-1": "ses-a\t0\tacute\t40", "sub-2": "ses-a\t0\tnone\tn/a"}.items():
+        (tmp_path / subject).mkdir()
+        (tmp_path / subject / f"{subject}_sessions.tsv").write_text(
+            f"session_id\tdays\tphase\tprednisone_mg_per_day\n{cells}\n"
+        )
+    visits = read_visits(tmp_path)
+    assert list(visits.columns) == ["subject", "session", "days", "phase", "prednisone_mg_per_day"]
+    assert visits["subject"].tolist() == ["sub-1", "sub-2"]
+    assert visits["days"].tolist() == [0, 0]
+    assert visits["prednisone_mg_per_day"].isna().tolist() == [False, True]
+    assert visits["phase"].tolist() == ["acute", "none"]
+
+
+def test_a_sessions_table_without_sessions_is_named(tmp_path):
+    (tmp_path / "sub-1").mkdir()
+    (tmp_path / "sub-1" / "sub-1_sessions.tsv").write_text("session,days\nses-a,0\n")
+    with pytest.raises(LayoutError, match=r"sub-1_sessions.tsv: needs a column session_id, has session,days"):
+        read_visits(tmp_path)
+    assert read_visits(tmp_path / "sub-1").empty
+
+
+def test_participants_are_read_with_ages_as_numbers(tmp_path):
+    (tmp_path / "participants.tsv").write_text("participant_id\tgroup\tage\nsub-1\tcontrol\t7.5\nsub-2\tiph\tn/a\n")
+    people = read_participants(tmp_path)
+    assert people["age"].iloc[0] == 7.5 and people["age"].isna().iloc[1]
+    assert people["participant_id"].tolist() == ["sub-1", "sub-2"]

@@ -19,7 +19,7 @@ def parenchyma(body):
 
 
 def state(body, field_t=1.5, **disease):
-    lung = physics.lung_state(body, disease_maps(body, Disease(**disease), 1), field_t)
+    lung = physics.lung_state(physics.healthy_water(body), disease_maps(body, Disease(**disease), 1), field_t)
     inside = parenchyma(body)
     return {name: float(np.median(getattr(lung, name)[inside])) for name in ("water", "air", "r1", "r2", "r2star")}
 
@@ -50,7 +50,7 @@ def test_echoes_decay_with_the_truths_r2star(body):
     pure = body.shares["lung"][parenchyma(body)] > 0.9999
     decay = np.log(early / late) / 1e-3
     assert np.median(decay[pure]) == pytest.approx(
-        np.median(physics.lung_state(body, maps, 1.5).r2star[parenchyma(body)][pure]), rel=0.01
+        np.median(physics.lung_state(physics.healthy_water(body), maps, 1.5).r2star[parenchyma(body)][pure]), rel=0.01
     )
 
 

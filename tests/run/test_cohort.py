@@ -8,7 +8,7 @@ import pytest
 from toys import AFFINE, put_participants, put_session, toy_ct, toy_masks, toy_mr
 
 import ipha_toolkit as ipha
-from ipha_toolkit.errors import LayoutError
+from ipha_toolkit.errors import LayoutError, ProtocolError
 from ipha_toolkit.io.results import read_rows
 from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.run.cohort import check, run
@@ -55,6 +55,22 @@ def test_a_cohort_becomes_one_table(cohort, tmp_path):
     described = json.loads((out / "measures.json").read_text())
     assert set(described["measures"]) == set(rows["measure"])
     assert described["flags"].keys() >= {"foreign_mask", "few_controls"}
+
+
+def test_every_session_is_read_with_reasons(cohort, tmp_path):
+    analysis = run(cohort, tmp_path / "out", progress=False)
+    readings = pd.read_csv(tmp_path / "out" / "readings.tsv", sep="\t")
+    assert readings["subject"].tolist() == ["sub-c1", "sub-c2", "sub-p1"]
+    assert readings["reasons"].str.len().min() > 10
+    findings = pd.read_csv(tmp_path / "out" / "findings.tsv", sep="\t")
+    assert len(findings) == len(analysis.findings) > 0
+
+
+def test_a_rule_that_cannot_be_read_stops_before_anything_is_measured(cohort, tmp_path):
+    broken = Protocol.from_toml('[phases]\nrules = ["acute if white"]\n')
+    with pytest.raises(ProtocolError, match="acute if white"):
+        run(cohort, tmp_path / "out", protocol=broken, progress=False)
+    assert not (tmp_path / "out").exists()
 
 
 def test_masks_maps_and_provenance_are_kept(cohort, tmp_path):

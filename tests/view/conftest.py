@@ -1,11 +1,10 @@
-"""A headless Chromium for tests of what pages really show, and pages made of widgets without running a notebook."""
+"""A live JupyterLab, and pages made of widgets without running a notebook."""
 
 from __future__ import annotations
 
 import json
 import os
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
@@ -18,16 +17,7 @@ from urllib.request import urlopen
 
 import pytest
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _VIEW = Path(__file__).parents[2] / "ipha_toolkit" / "view"
-
-
-def find_chromium() -> str | None:
-    """Path of the browser: environment variable IPHA_CHROMIUM, or the first that is installed."""
-    return os.environ.get("IPHA_CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
-
-
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 
 
 @contextmanager
@@ -58,7 +48,10 @@ def jupyter_lab(folder: Path) -> Iterator[tuple[str, int]]:
         yield f"{address}/lab/tree/%s?token={token}", server.pid
     finally:
         server.terminate()
-        server.wait(20)
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
 
 
 def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
@@ -76,9 +69,9 @@ def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
 def open_notebook(page: Any, url: str) -> None:
     """Open a notebook in JupyterLab and wait for its kernel."""
     page.goto(url)
-    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=20_000)
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
     idle = "() => document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status === 'idle'"
-    page.wait_for_function(idle, timeout=20_000)
+    page.wait_for_function(idle, timeout=60_000)
     page.wait_for_timeout(1000)
 
 
@@ -87,33 +80,22 @@ def run_cell(page: Any, number: int) -> None:
     page.locator(".jp-CodeCell").nth(number).locator(".cm-content").click()
     page.keyboard.press("Shift+Enter")
     done = f"() => /\\d/.test(document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')[{number}].textContent)"
-    page.wait_for_function(done, timeout=20_000)
+    page.wait_for_function(done, timeout=60_000)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless browser; for a module only, as its event loop would disturb others that start one."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = find_chromium()
-    if path is None:
-        pytest.skip("no Chromium found: install it or name it in IPHA_CHROMIUM")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def offline_page(browser: Any) -> Iterator[Any]:
-    """A browser page without network; ``page.requests`` lists the addresses it asked for all the same."""
-    context = browser.new_context(offline=True, viewport={"width": 1200, "height": 800})
-    page = context.new_page()
-    page.requests = []
-    page.errors = []
-    page.on("request", lambda r: page.requests.append(r.url) if r.url.startswith("http") else None)
-    page.on("pageerror", lambda e: page.errors.append(str(e)))
-    yield page
-    context.close()
+def save_and_export(page: Any, url: str) -> bytes:
+    """The page that JupyterLab's "Save and Export Notebook As" HTML gives, chosen from its menu."""
+    page.locator(".lm-MenuBar-item", has_text="File").click()
+    page.locator(".lm-Menu-item", has_text="Save and Export Notebook As").click()
+    with page.context.expect_event("request", lambda r: "/nbconvert/html/" in r.url) as asked:
+        page.locator(".lm-Menu").last.locator(".lm-Menu-item", has_text="HTML").click()
+        page.wait_for_timeout(1500)
+        sanitize = page.locator(".jp-Dialog input[type=checkbox]")
+        if sanitize.count():  # newer JupyterLab asks, and would take all scripts out
+            sanitize.uncheck()
+            page.locator(".jp-Dialog .jp-mod-accept").click()
+    with urlopen(f"{asked.value.url}&{url.partition('?')[2]}", timeout=60) as answer:
+        return bytes(answer.read())
 
 
 @pytest.fixture

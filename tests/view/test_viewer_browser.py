@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from base64 import b64decode
 from collections.abc import Callable
-from io import BytesIO
 from itertools import permutations, product
 from pathlib import Path
 from typing import Any
@@ -16,35 +14,12 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from browsing import VIEWER, opened, pixels, settle
 
 import ipha_toolkit as ipha
 from ipha_toolkit.view import _payload
 from ipha_toolkit.view.viewer import page_fragment
 from ipha_toolkit.volume import Mask, Volume
-
-VIEWER = "[...document.querySelectorAll('*')].map((e) => e.iphaViewer).filter(Boolean)"
-
-
-def opened(page: Any, url: str) -> Any:
-    page.goto(url)
-    page.wait_for_function(
-        "() => { const all = [...document.querySelectorAll('.ipha-viewer')];"
-        " return all.length && all.every((v) => v.dataset.ready); }"
-    )
-    page.wait_for_function(f"() => {VIEWER}.every((v) => v.source.layers.every((l) => l.ready.every(Boolean)))")
-    settle(page)
-    return page
-
-
-def settle(page: Any) -> None:
-    page.evaluate("() => new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(r))))")
-
-
-def pixels(page: Any, panel: int = 0) -> Any:
-    settle(page)
-    url = page.evaluate(f"() => document.querySelectorAll('canvas.ipha-slice')[{panel}].toDataURL()")
-    return np.array(Image.open(BytesIO(b64decode(url.partition(",")[2]))).convert("RGB"))[..., 1]
 
 
 def volume_of(shape: tuple[int, int, int], spacing: tuple[float, float, float], seed: int, **fields: Any) -> Volume:

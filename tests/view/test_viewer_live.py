@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +52,11 @@ def test_viewer_lives_in_jupyterlab_and_in_what_it_saves(browser: Any, notebook:
         lab.run_cell(page, 2)
         assert "z is 60.0 n is 1" in page.locator(".jp-OutputArea-output").last.inner_text()
         filled = "() => [...document.querySelectorAll('*')].some((e) => e.iphaViewer?.model.get('_export').length)"
-        page.wait_for_function(filled, timeout=20_000)
-        page.keyboard.press("Control+s")
-        page.wait_for_timeout(1500)
+        page.wait_for_function(filled, timeout=60_000)
+        html = notebook.with_suffix(".html")
+        html.write_bytes(lab.save_and_export(page, url))
         page.close()
-    command = [sys.executable, "-m", "nbconvert", "--to", "html", str(notebook)]
-    subprocess.run(command, check=True, capture_output=True)
     page = browser.new_context(offline=True).new_page()
-    page.goto(notebook.with_suffix(".html").as_uri())
+    page.goto(html.as_uri())
     page.wait_for_selector(".ipha-viewer[data-ready]")
     assert page.locator("canvas.ipha-slice").get_attribute("data-value") == "240"

@@ -15,7 +15,7 @@
   const links = [...document.querySelectorAll(".contents a")];
   const marks = links.map((link) => document.getElementById(decodeURIComponent(link.hash.slice(1))));
   const mark = () => {
-    const last = marks.findLastIndex((node) => node && node.getBoundingClientRect().top < innerHeight / 4);
+    const last = marks.findLastIndex((node) => node && node.getBoundingClientRect().top < 80);
     links.forEach((link, n) => (n === Math.max(last, 0) ? link.setAttribute("aria-current", "true") : link.removeAttribute("aria-current")));
   };
   if (links.length) { addEventListener("scroll", mark, {passive: true}); mark(); }

@@ -1,0 +1,333 @@
+"""Change between two dates: what differs by more than two scans of the same lung would, and which nodules stayed.
+
+"Unchanged" is a finding with a number: the smallest change that could have been told from the scatter of repeated
+scans. The package's own table of that scatter comes from test-retest pairs on the phantom, whose breath-holds are all
+alike: real ones scatter more. Pairs of one's own scanner, given to :func:`repeatability`, are better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ipha_toolkit.io.packaged import read_packaged
+from ipha_toolkit.protocol import DEFAULT, Protocol
+from ipha_toolkit.terms import MEASURES, Region, Worse
+
+_KEY = ["modality", "region", "measure"]
+_CHANGE_COLUMNS = [
+    "subject", "session_from", "session_to", "days", *_KEY, "before", "after", "change", "smallest_detectable_change",
+    "unit", "verdict",
+]  # fmt: skip
+
+
+def repeatability(test: pd.DataFrame, retest: pd.DataFrame) -> pd.DataFrame:
+    """Scatter of every measure between two scans of an unchanged lung.
+
+    Parameters
+    ----------
+    test, retest : DataFrame
+        Rows of the one table; each subject once in each, paired by subject, modality, region and measure.
+
+    Returns
+    -------
+    DataFrame
+        ``modality, region, measure, unit, n_pairs, sd_within`` (within-subject standard deviation, in the unit of the
+        measure), ``repeatability_coefficient`` (two scans of the same lung differ by less in 95 % of cases) and its
+        95 % interval ``low, high``. A difference between the two rounds that all subjects share counts as scatter.
+
+    Raises
+    ------
+    ValueError
+        Where a subject has several rows of one measure in one round, or nothing is paired.
+
+    References
+    ----------
+    Bland & Altman 1999, doi 10.1177/096228029900800204; interval by the chi-squared distribution.
+    """
+    keys = ["subject", *_KEY]
+    for name, frame in (("test", test), ("retest", retest)):
+        if frame.duplicated(keys).any():
+            twice = frame.loc[frame.duplicated(keys), keys].iloc[0].to_dict()
+            raise ValueError(f"{name} rows hold a measure of one subject more than once, first: {twice}")
+    pairs = test[[*keys, "value"]].merge(retest[[*keys, "value"]], on=keys, suffixes=("_test", "_retest")).dropna()
+    if pairs.empty:
+        raise ValueError("no subject, modality, region and measure is in both test and retest rows")
+    half_squares = (pairs["value_test"] - pairs["value_retest"]) ** 2 / 2
+    found = half_squares.groupby([pairs[key] for key in _KEY], sort=False).agg(["mean", "size"]).reset_index()
+    found["unit"] = found["measure"].map(lambda name: MEASURES[name].unit)
+    found["n_pairs"] = found["size"].astype(int)
+    found["sd_within"] = np.sqrt(found["mean"])
+    found["repeatability_coefficient"] = _detectable(found, 0.95)
+    low, high = _chi_factors(found["n_pairs"].to_numpy())
+    found["low"], found["high"] = (found["repeatability_coefficient"] * factor for factor in (low, high))
+    columns = [*_KEY, "unit", "n_pairs", "sd_within", "repeatability_coefficient", "low", "high"]
+    return found[columns]
+
+
+def phantom_repeatability() -> pd.DataFrame:
+    """The package's table of :func:`repeatability`, from test-retest pairs on the phantom."""
+    return read_packaged("repeatability.tsv")
+
+
+def compare_sessions(
+    rows: pd.DataFrame,
+    sessions: pd.DataFrame | None = None,
+    *,
+    scatter: pd.DataFrame | None = None,
+    protocol: Protocol = DEFAULT,
+) -> pd.DataFrame:
+    """Change of every measure from each session of a subject to the next.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        The one table; rows against controls and rows that describe the scan are left out.
+    sessions : DataFrame, optional
+        ``subject, session, days``, which put the sessions in order. None orders them by name.
+    scatter : DataFrame, optional
+        As of :func:`repeatability`; None takes :func:`phantom_repeatability`.
+    protocol : Protocol
+        ``change.confidence``.
+
+    Returns
+    -------
+    DataFrame
+        ``subject, session_from, session_to, days`` (between them, NaN where not known), ``modality, region, measure,
+        before, after, change, smallest_detectable_change, unit, verdict``. The verdict is ``unchanged`` where the
+        change is smaller than the smallest detectable one, ``better`` or ``worse`` by the direction of the catalogue,
+        ``different`` where it has none, and ``unknown`` where the scatter is not known.
+
+    References
+    ----------
+    Bland & Altman 1999, doi 10.1177/096228029900800204.
+    """
+    known = phantom_repeatability() if scatter is None else scatter
+    limits = known[_KEY].assign(smallest_detectable_change=_detectable(known, protocol.change.confidence))
+    chosen = rows[rows["measure"].map(lambda name: MEASURES[name].compared)]
+    pairs = _consecutive(chosen, sessions)
+    columns = ["subject", "session", *_KEY, "value"]
+    before = chosen[columns].rename(columns={"session": "session_from", "value": "before"})
+    after = chosen[columns].rename(columns={"session": "session_to", "value": "after"})
+    joined = pairs.merge(before, on=["subject", "session_from"]).merge(after, on=["subject", "session_to", *_KEY])
+    found = joined.merge(limits, on=_KEY, how="left")
+    found["change"] = found["after"] - found["before"]
+    found["unit"] = found["measure"].map(lambda name: MEASURES[name].unit)
+    found["verdict"] = [
+        _verdict(change, limit, MEASURES[name].worse)
+        for change, limit, name in zip(
+            found["change"], found["smallest_detectable_change"], found["measure"], strict=True
+        )
+    ]
+    return found[_CHANGE_COLUMNS]
+
+
+@dataclass(frozen=True)
+class ChangeReading:
+    """Whether a patient changed between two dates.
+
+    ``verdict``: changed, unchanged, or indeterminate where none of the deciding measures is there on both dates.
+    ``reasons``: one sentence a deciding measure, with its numbers. ``missing``: deciding measures that are not there on
+    both dates, or whose scatter is not known.
+    """
+
+    verdict: str
+    reasons: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+
+
+def read_change(
+    before: pd.DataFrame,
+    after: pd.DataFrame,
+    *,
+    scatter: pd.DataFrame | None = None,
+    protocol: Protocol = DEFAULT,
+) -> ChangeReading:
+    """Read two sessions of one patient as changed or unchanged.
+
+    Parameters
+    ----------
+    before, after : DataFrame
+        Rows of the one table of each session.
+    scatter : DataFrame, optional
+        As of :func:`repeatability`; None takes :func:`phantom_repeatability`.
+    protocol : Protocol
+        ``change.deciding``: ``modality measure`` of the whole lung that decide; ``change.confidence`` holds for all of
+        them together (Sidak's correction), so an unchanged patient is called changed in at most that remaining share.
+
+    Returns
+    -------
+    ChangeReading
+    """
+    known = phantom_repeatability() if scatter is None else scatter
+    wanted = [tuple(name.split(" ", 1)) for name in protocol.change.deciding]
+    values = [_whole_lung(frame) for frame in (before, after)]
+    judged = [*values, _whole_lung(known.rename(columns={"sd_within": "value"}))]
+    present = [key for key in wanted if all(key in value for value in judged)]
+    level = protocol.change.confidence ** (1 / max(len(present), 1))
+    limits = _whole_lung(known.assign(value=_detectable(known, level)))
+    changed, reasons = False, []
+    for modality, measure in present:
+        first, second = (value[modality, measure] for value in values)
+        limit, unit = limits[modality, measure], MEASURES[measure].unit
+        beyond = bool(abs(second - first) > limit)
+        changed |= beyond
+        verb = "changed beyond" if beyond else "did not change beyond"
+        reasons.append(
+            f"{modality} {measure} {verb} the smallest detectable change: {first:.3g} to {second:.3g} {unit}, "
+            f"smallest detectable {limit:.2g} {unit}"
+        )
+    missing = tuple(" ".join(key) for key in wanted if key not in present)
+    verdict = "indeterminate" if not present else "changed" if changed else "unchanged"
+    return ChangeReading(verdict, tuple(reasons), missing)
+
+
+def match_nodules(
+    before: pd.DataFrame, after: pd.DataFrame, *, lung_volume_ml: float, protocol: Protocol = DEFAULT
+) -> pd.DataFrame:
+    """Pair the nodules of two dates, or of two modalities, one to one by position.
+
+    Parameters
+    ----------
+    before, after : DataFrame
+        ``x_mm, y_mm, z_mm, diameter_mm`` in the same patient coordinates: bring one over with
+        :meth:`ipha_toolkit.image.align.Alignment.apply` first.
+    lung_volume_ml : float
+        Volume in which the nodules were looked for, mL.
+    protocol : Protocol
+        ``change.match_mm``: largest distance of a pair, mm.
+
+    Returns
+    -------
+    DataFrame
+        ``status`` (``stable``, ``gone``: before only, ``new``: after only), ``before, after`` (row labels in the given
+        tables, missing where there is none), ``x_mm, y_mm, z_mm`` (of after where there is one), ``distance_mm``,
+        ``diameter_before_mm, diameter_after_mm``, ``p_chance``: probability that a nodule of the other date lies as
+        near by chance, were they spread evenly in the lung. Stable ones first, nearest first.
+
+    Raises
+    ------
+    ValueError
+        Where a column is missing or the lung volume is not above 0.
+
+    Notes
+    -----
+    The pairing has the smallest total distance. "New" and "gone" also hold what one of the two scans could not show:
+    a nodule smaller than the coarser scan's voxels proves nothing.
+    """
+    if not lung_volume_ml > 0:
+        raise ValueError(f"lung_volume_ml needs to be above 0 mL, got {lung_volume_ml}")
+    first, second = (_positions(table, name) for table, name in ((before, "before"), (after, "after")))
+    one, two, distance = _pairs(first, second, protocol.change.match_mm)
+    chance = -np.expm1(-len(second) / (1000 * lung_volume_ml) * 4 / 3 * np.pi * distance**3)
+    stable = pd.DataFrame({
+        "status": "stable", "before": before.index[one], "after": after.index[two],
+        **dict(zip(("x_mm", "y_mm", "z_mm"), second[two].T, strict=True)),
+        "distance_mm": distance, "diameter_before_mm": before["diameter_mm"].to_numpy(float)[one],
+        "diameter_after_mm": after["diameter_mm"].to_numpy(float)[two], "p_chance": chance,
+    }).sort_values("distance_mm")  # fmt: skip
+    gone = _alone(before, first, one, "gone", "before")
+    new = _alone(after, second, two, "new", "after")
+    frames = [frame for frame in (stable, gone, new) if len(frame)]
+    return pd.concat(frames, ignore_index=True) if frames else stable.reset_index(drop=True)
+
+
+@dataclass(frozen=True)
+class MatchSummary:
+    """How many nodules are stable, new and gone; how many of the pairs chance alone would have made, and how likely
+    it is that chance made as many (0 to 1)."""
+
+    stable: int
+    new: int
+    gone: int
+    expected_by_chance: float
+    p_chance: float
+
+
+def summarize_matches(matches: pd.DataFrame, *, lung_volume_ml: float, protocol: Protocol = DEFAULT) -> MatchSummary:
+    """Counts of :func:`match_nodules` beside what unrelated nodules, spread evenly in the lung, would give."""
+    from scipy.stats import binom
+
+    counts = matches["status"].value_counts()
+    stable, new, gone = (int(counts.get(status, 0)) for status in ("stable", "new", "gone"))
+    ball = 4 / 3 * np.pi * protocol.change.match_mm**3
+    share = float(-np.expm1(-(stable + new) / (1000 * lung_volume_ml) * ball))
+    return MatchSummary(stable, new, gone, (stable + gone) * share, float(binom.sf(stable - 1, stable + gone, share)))
+
+
+def _detectable(scatter: pd.DataFrame, confidence: float) -> npt.NDArray[np.float64]:
+    """Smallest detectable change at a confidence, from the scatter and how well it is known."""
+    from scipy.stats import t
+
+    factor = t.ppf((1 + confidence) / 2, scatter["n_pairs"].to_numpy(float)) * np.sqrt(2)
+    return np.asarray(factor * scatter["sd_within"].to_numpy(float))
+
+
+def _chi_factors(n: npt.NDArray[np.int_]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    from scipy.stats import chi2
+
+    return np.sqrt(n / chi2.ppf(0.975, n)), np.sqrt(n / chi2.ppf(0.025, n))
+
+
+def _consecutive(rows: pd.DataFrame, sessions: pd.DataFrame | None) -> pd.DataFrame:
+    """Each session of a subject with the one after it."""
+    visits = rows[["subject", "session"]].drop_duplicates()
+    if sessions is not None:
+        visits = visits.merge(sessions[["subject", "session", "days"]], on=["subject", "session"])
+    else:
+        visits = visits.assign(days=np.nan)
+    visits = visits.sort_values(["subject", "days", "session"])
+    following = visits.groupby("subject")[["session", "days"]].shift(-1)
+    pairs = visits.assign(session_to=following["session"], days=following["days"] - visits["days"])
+    return pairs.dropna(subset="session_to").rename(columns={"session": "session_from"})
+
+
+def _verdict(change: float, limit: float, worse: Worse) -> str:
+    if not (np.isfinite(change) and np.isfinite(limit)):
+        return "unknown"
+    if abs(change) <= limit:
+        return "unchanged"
+    if worse is Worse.NEITHER:
+        return "different"
+    return "worse" if (change > 0) == (worse is Worse.HIGHER) else "better"
+
+
+def _whole_lung(frame: pd.DataFrame) -> Mapping[tuple[str, ...], float]:
+    """Values of the whole lung by (modality, measure)."""
+    lung = frame[(frame["region"] == Region.LUNG) & frame["value"].notna()]
+    return dict(zip(zip(lung["modality"], lung["measure"], strict=True), lung["value"].astype(float), strict=True))
+
+
+def _positions(table: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
+    missing = [column for column in ("x_mm", "y_mm", "z_mm", "diameter_mm") if column not in table]
+    if missing:
+        raise ValueError(f"{name}: a nodule table needs x_mm, y_mm, z_mm, diameter_mm; lacks {', '.join(missing)}")
+    return table[["x_mm", "y_mm", "z_mm"]].to_numpy(float).reshape(-1, 3)
+
+
+def _pairs(
+    first: npt.NDArray[np.float64], second: npt.NDArray[np.float64], most_mm: float
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+    """Indices of the pairs nearer than ``most_mm`` whose total distance is smallest, and their distances."""
+    from scipy.optimize import linear_sum_assignment
+    from scipy.spatial.distance import cdist
+
+    distance = cdist(first, second)
+    one, two = linear_sum_assignment(np.minimum(distance, most_mm))
+    near = distance[one, two] < most_mm
+    return one[near], two[near], distance[one, two][near]
+
+
+def _alone(
+    table: pd.DataFrame, positions: npt.NDArray[np.float64], paired: npt.NDArray[np.intp], status: str, side: str
+) -> pd.DataFrame:
+    left = np.setdiff1d(np.arange(len(table)), paired)
+    return pd.DataFrame({
+        "status": status, side: table.index[left],
+        **dict(zip(("x_mm", "y_mm", "z_mm"), positions[left].T, strict=True)),
+        f"diameter_{side}_mm": table["diameter_mm"].to_numpy(float)[left],
+    })  # fmt: skip

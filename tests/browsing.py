@@ -1,0 +1,45 @@
+"""What tests in a headless Chromium share: finding it, and reading the pixels of viewers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from base64 import b64decode
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+VIEWER = "[...document.querySelectorAll('*')].map((e) => e.iphaViewer).filter(Boolean)"
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def find_chromium() -> str | None:
+    """Path of the browser: environment variable IPHA_CHROMIUM, or the first that is installed."""
+    return os.environ.get("IPHA_CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
+
+
+def opened(page: Any, url: str) -> Any:
+    """The page, once all its viewers are drawn and hold all their voxels."""
+    page.goto(url)
+    page.wait_for_function(
+        "() => { const all = [...document.querySelectorAll('.ipha-viewer')];"
+        " return all.length && all.every((v) => v.dataset.ready); }"
+    )
+    page.wait_for_function(f"() => {VIEWER}.every((v) => v.source.layers.every((l) => l.ready.every(Boolean)))")
+    settle(page)
+    return page
+
+
+def settle(page: Any) -> None:
+    """Wait until what was asked for is drawn."""
+    page.evaluate("() => new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(r))))")
+
+
+def pixels(page: Any, panel: int = 0) -> Any:
+    """Green of a panel's pixels, 2-D."""
+    settle(page)
+    url = page.evaluate(f"() => document.querySelectorAll('canvas.ipha-slice')[{panel}].toDataURL()")
+    return np.array(Image.open(BytesIO(b64decode(url.partition(",")[2]))).convert("RGB"))[..., 1]

@@ -1,0 +1,201 @@
+"""Notebook to page: executed once, whole or not at all, complaints that name notebook and cell."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ipha_toolkit as ipha
+from ipha_toolkit.cli import main
+from ipha_toolkit.errors import RenderError
+from ipha_toolkit.report._cells import Cells, mathml, offline, slides
+from ipha_toolkit.report.render import render_all
+
+
+def test_both_formats_come_from_one_execution(notebook: Any, tmp_path: Path) -> None:
+    path = notebook([["count = 0"], ["import pathlib\nwith pathlib.Path('runs').open('a') as f: _ = f.write('x')"]])
+    pages = render_all([path], tmp_path / "out", to=["html", "slides"], progress=False)
+    assert [page.name for page in pages] == ["toy.html", "toy.slides.html"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["toy.html", "toy.slides.html"]
+    assert (tmp_path / "runs").read_text() == "x"
+
+
+def test_public_call_returns_the_page_and_leaves_the_notebook_alone(notebook: Any, tmp_path: Path) -> None:
+    path = notebook(["# Title of it", ["2 + 2"]])
+    before = path.read_bytes()
+    page = ipha.render(path, tmp_path / "out", to="slides")
+    assert page == tmp_path / "out" / "toy.slides.html"
+    assert "<title>Title of it</title>" in page.read_text("utf-8")
+    assert path.read_bytes() == before
+
+
+def test_parameters_reach_the_notebook_and_paths_stay_right_from_its_folder(
+    notebook: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = notebook([["n = 1\nfile = None"], ["print('n is', n * 2, open(file).read())"]], name="deep/toy")
+    (tmp_path / "scan.txt").write_text("scanned")
+    monkeypatch.chdir(tmp_path)
+    arguments = ["render", str(path), "--out", "out", "-p", "n", "21", "-p", "file", "scan.txt"]
+    assert main(arguments) == 0
+    assert "n is 42 scanned" in (tmp_path / "out" / "toy.html").read_text("utf-8")
+
+
+def test_failing_cell_is_named_with_its_error_and_leaves_no_page(
+    notebook: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = notebook(["# T", ["x = 1"], ["# a comment\ny = [1][5]"]])
+    assert main(["render", str(path), "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "toy.ipynb: cell 3 (In [2]: y = [1][5]) failed: IndexError: list index out of range" in error
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_several_notebooks_get_an_index_with_thumbnails(notebook: Any, tmp_path: Path) -> None:
+    show = "from PIL import Image\ndisplay(Image.new('RGB', (900, 600), (0, 90, 140)))"
+    one = notebook(["# First\n\nWhat it says.", [show]], name="one")
+    two = notebook(["# Second <b>\n\nMore of it.", ["1"]], name="two")
+    pages = render_all([one, two], tmp_path / "out", progress=False)
+    assert [page.name for page in pages] == ["one.html", "two.html", "index.html"]
+    text = pages[-1].read_text("utf-8")
+    assert all(part in text for part in ("First", "What it says.", 'href="one.html"', 'href="two.html"'))
+    assert text.count('src="data:image/jpeg') == 1
+    assert not re.search(r"""<[^<>]*(?:src|href)=["'](?:https?:)?//""", text)
+
+
+@pytest.mark.parametrize(
+    "given, text",
+    [
+        ("absent.ipynb", "absent.ipynb: no such notebook"),
+        ("words.ipynb", "words.ipynb: not a Jupyter notebook"),
+        ("list.ipynb", "list.ipynb: not a Jupyter notebook"),
+        ("folder.ipynb", "folder.ipynb: no such notebook"),
+        ("index.ipynb", "would overwrite that of the index page"),
+    ],
+)
+def test_what_is_no_notebook_is_refused_in_one_line(
+    tmp_path: Path, notebook: Any, capsys: pytest.CaptureFixture[str], given: str, text: str
+) -> None:
+    notebook([["1"]], name="index")
+    (tmp_path / "words.ipynb").write_text("not json")
+    (tmp_path / "list.ipynb").write_text("[1, 2]")
+    (tmp_path / "folder.ipynb").mkdir()
+    assert main(["render", str(tmp_path / given), "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert text in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_kernel_says_which_there_are(notebook: Any, tmp_path: Path) -> None:
+    kernel = {"name": "no-such-kernel", "display_name": "", "language": "python"}
+    path = notebook([["1"]], kernelspec=kernel)
+    with pytest.raises(
+        RenderError, match=r"toy\.ipynb: its kernel 'no-such-kernel' is not installed; there are: .*python3"
+    ):
+        render_all([path], tmp_path / "out", progress=False)
+
+
+def test_unknown_parameter_and_format_and_folder_are_refused_before_anything_runs(
+    notebook: Any, tmp_path: Path
+) -> None:
+    path = notebook([["seed = 1\nphase: str = 'acute'"], ["raise SystemError"]])
+    with pytest.raises(RenderError, match=r"no parameter sed; .* has: phase, seed"):
+        render_all([path], tmp_path / "out", parameters={"sed": 2}, progress=False)
+    with pytest.raises(RenderError, match="to needs one or more of html, slides; got pdf"):
+        render_all([path], tmp_path / "out", to=["pdf"], progress=False)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RenderError, match="file: folder cannot be made"):
+        render_all([path], tmp_path / "file", progress=False)
+    with pytest.raises(RenderError, match="would overwrite that of"):
+        render_all([path, path], tmp_path / "out", progress=False)
+
+
+def test_page_that_cannot_be_written_leaves_nothing(notebook: Any, tmp_path: Path) -> None:
+    (tmp_path / "out" / "toy.html").mkdir(parents=True)
+    with pytest.raises(RenderError, match=r"toy\.html: page cannot be written"):
+        render_all([notebook([["1"]])], tmp_path / "out", progress=False)
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["toy.html"]
+
+
+def test_progress_is_shown_per_cell(notebook: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["render", str(notebook([["1"], ["2"]])), "--out", str(tmp_path)]) == 0
+    shown = capsys.readouterr()
+    assert "3/3" in shown.err and "cell" in shown.err
+    assert shown.out.strip() == str(tmp_path / "toy.html")
+
+
+def test_pages_are_small_enough_and_name_no_address(rendered: dict[str, Path]) -> None:
+    for page in rendered.values():
+        text = page.read_text("utf-8")
+        assert len(text) < 1e6
+        assert not re.search(r"""<[^<>]*(?:src|href)=["'](?:https?:)?//""", text)
+        assert "picture not included: far away" in text
+        assert text.count("window.iphaExport = true") == 1
+
+
+def _pieces(notebook: Any, *cells: Any, **kinds: Any) -> list[Any]:
+    import nbformat
+
+    read = nbformat.read(notebook(list(cells)), as_version=4)
+    for number, kind in kinds.items():
+        read.cells[int(number[1:])].metadata["slideshow"] = {"slide_type": kind}
+    return list(Cells(read, Path()).pieces())
+
+
+def test_each_heading_begins_a_slide_where_the_notebook_says_nothing(notebook: Any) -> None:
+    pieces = _pieces(notebook, "# One\n\ntext\n\n## Two\n\n```\n# no heading\n```\n\n#### deep", ["1"], "### Three")
+    found = slides(pieces)
+    assert [len(column) for column in found] == [1, 1, 1]
+    assert [re.findall(r"<h\d[^>]*>([^<]*)", column[0]) for column in found] == [["One"], ["Two", "deep"], ["Three"]]
+    assert "<details" in found[1][0] and " open" not in found[1][0]
+
+
+def test_slide_types_of_the_notebook_win(notebook: Any) -> None:
+    pieces = _pieces(
+        notebook, "# One", "## Two", "three", "four", "five", "six",
+        c0="slide", c1="subslide", c2="fragment", c3="notes", c4="skip", c5="slide",
+    )  # fmt: skip
+    found = slides(pieces)
+    assert [len(column) for column in found] == [2, 1]
+    assert 'class="fragment"' in found[0][1] and 'class="notes"' in found[0][1]
+    assert not any("five" in slide for column in found for slide in column)
+
+
+def test_two_big_outputs_do_not_share_a_slide(notebook: Any) -> None:
+    pieces = _pieces(notebook, "## Figures")
+    picture = type(pieces[0])('<div class="output"><img src="data:,"></div>')
+    found = slides([*pieces, picture, picture])
+    assert len(found) == 2
+    assert "Figures (continued)" in found[1][0]
+
+
+def test_same_headings_get_different_anchors(notebook: Any) -> None:
+    pieces = _pieces(notebook, "## Lung & <i>iron</i>\n\n## Lung & iron")
+    assert [h.anchor for p in pieces for h in p.headings] == ["lung-iron", "lung-iron-2"]
+    assert pieces[0].headings[0].text == "Lung & iron"
+
+
+def test_math_becomes_mathml_and_what_is_not_understood_stays_text() -> None:
+    assert "<mfrac>" in mathml(r"\frac{1}{2}", display=True)
+    assert mathml(r"\left( <b>", display=False) == r"<code>\left( &lt;b&gt;</code>"
+
+
+@pytest.mark.parametrize(
+    "html, expected",
+    [
+        ('<img src="https://x.org/a.png" alt="lung">', '<span class="missing">picture not included: lung</span>'),
+        ("<img src='a.png'>", '<span class="missing">picture not included: a.png</span>'),
+        ('<img src="data:image/png;base64,AA" alt="x">', '<img src="data:image/png;base64,AA" alt="x">'),
+        ('<script src="//x.org/a.js"></script>', "</script>"),
+        ('<link rel="stylesheet" href="https://x.org/a.css">', ""),
+        ("<script>1</script>", "<script>1</script>"),
+        ('<a href="https://x.org">x</a>', '<a href="https://x.org">x</a>'),
+        ("<style>@import 'https://x.org/a.css'; p { background: url(https://x.org/b.png) }</style>",
+         "<style> p { background:  }</style>"),
+    ],
+)  # fmt: skip
+def test_whatever_would_be_fetched_is_taken_out(html: str, expected: str) -> None:
+    assert offline(html) == expected
