@@ -174,6 +174,18 @@ def test_slides_turn_by_key_but_not_from_within_a_viewer(offline_page: Any, rend
     assert (pixels(page) == before).all()
 
 
+def test_slides_on_paper_are_all_there_with_their_viewers_drawn(offline_page: Any, rendered: dict[str, Path]) -> None:
+    page = offline_page
+    page.goto(rendered["slides"].as_uri())
+    page.wait_for_function("() => Reveal.isReady() && document.querySelector('canvas.ipha-slice')")
+    page.wait_for_timeout(300)
+    page.emulate_media(media="print")
+    page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
+    assert pixels(page, 0).max() > 100
+    assert all(page.locator(".slide h2").nth(n).is_visible() for n in range(page.locator(".slide h2").count()))
+    assert not page.locator(".ipha-bar").first.is_visible()
+
+
 def test_a_long_slide_scrolls_and_none_is_cut(offline_page: Any, rendered: dict[str, Path]) -> None:
     page = show(offline_page, rendered, "slides")
     page.evaluate("() => Reveal.slide(Reveal.getTotalSlides() - 1)")

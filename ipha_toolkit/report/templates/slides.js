@@ -6,6 +6,12 @@
   addEventListener("keydown", (event) => {
     if (event.key === "Escape" && event.target.closest?.(OWN)) { event.target.blur(); event.stopPropagation(); }
   }, true);
+  // On paper every slide is there: viewers that were not looked at yet are drawn for it.
+  addEventListener("beforeprint", () => {
+    document.body.classList.add("printing");
+    for (const node of document.querySelectorAll(".ipha-exported")) node.iphaViewer?.draw();
+  });
+  addEventListener("afterprint", () => document.body.classList.remove("printing"));
   Reveal.initialize({
     disableLayout: true, center: false, hash: true, respondToHashChanges: true, slideNumber: "c/t", transition: "none", backgroundTransition: "none",
     controlsTutorial: false, viewDistance: 2, pdfSeparateFragments: false, keyboardCondition: (event) => !event.target.closest?.(OWN),
