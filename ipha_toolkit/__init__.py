@@ -33,6 +33,7 @@ _HOME = {
     "fit_r2star": "measure.relaxometry",
     "measure_r2star": "measure.relaxometry",
     "classify_phase": "compare.phases",
+    "hemosiderin_signature": "measure.hemosiderin",
 }
 
 __all__ = ["__version__", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]

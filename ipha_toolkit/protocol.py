@@ -166,6 +166,27 @@ class AlignmentSettings:
 
 
 @dataclass(frozen=True)
+class SignatureSettings:
+    """T2w below what T1w predicts, ``measure/hemosiderin.py``."""
+
+    smoothing_mm: float = _setting(
+        8.0, "full width at half maximum, in mm, over which signal is averaged inside the lungs", "chosen"
+    )
+    threshold_sd: float = _setting(
+        2.0, "a voxel this many of the controls' SD below the line carries the signature", "chosen"
+    )
+    blocks: int = _setting(
+        30, "into about this many blocks the lungs are cut, which are drawn again and again for intervals", "chosen"
+    )
+    slope: float = _setting(
+        1.1, "T2w over T1w ratio of lung that holds water only, where there are no controls", "chosen on the phantom"
+    )
+    spread: float = _setting(
+        0.17, "SD about the line as a share of it, where there are no controls", "chosen on the phantom"
+    )
+
+
+@dataclass(frozen=True)
 class Protocol:
     """All settings of an analysis, one section a room of the package.
 
@@ -184,6 +205,7 @@ class Protocol:
     groups: GroupSettings = GroupSettings()
     change: ChangeSettings = ChangeSettings()
     alignment: AlignmentSettings = AlignmentSettings()
+    signature: SignatureSettings = SignatureSettings()
 
     @classmethod
     def from_toml(cls, text: str, *, name: str = "protocol") -> Protocol:

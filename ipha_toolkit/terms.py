@@ -99,6 +99,9 @@ FLAGS: dict[str, str] = {
     "no_controls": "no control in participants.tsv: the protocol's fallback threshold was used",
     "few_controls": "fewer controls than the protocol asks for",
     "contrast_enhanced": "T1w after contrast agent: enhancement mimics signal gain",
+    # signature
+    "no_evidence": "T1w predicts no T2w above the noise floor in most voxels: the signature cannot be judged there",
+    "realigned": "T2w was moved onto the grid of T1w",
     # R2*
     "mostly_censored": "most voxels of the region never rise above the noise floor: R2* is of the rest",
     "no_lung_density": "no CT in the session: R2* cannot tell iron from aeration",
@@ -174,6 +177,74 @@ MEASURES: dict[str, Measure] = _catalogue(
     ),
     Measure(
         "lung_density", "mean of 1 + HU/1000: tissue, blood and water per volume", "g/mL", Worse.HIGHER, "definition"
+    ),
+    # signature
+    Measure(
+        "signature_fraction",
+        "share of lung voxels whose T2w lies more than signature.threshold_sd below what their T1w predicts",
+        "%",
+        Worse.HIGHER,
+        "definition; water raises T1w and T2w together, hemosiderin takes T2w away, but so does flow in vessels",
+    ),
+    Measure(
+        "signature_strength",
+        "mean distance of T2w below the line, in the controls' SD, over voxels that are evidence; negative: above it",
+        "SD",
+        Worse.HIGHER,
+        "definition; not a concentration of iron",
+    ),
+    Measure(
+        "signature_load",
+        "mean over all voxels of the region of the distance below the line, 0 where above it or no evidence",
+        "SD",
+        Worse.HIGHER,
+        "definition",
+    ),
+    Measure(
+        "signature_no_evidence",
+        "share of lung voxels whose T1w predicts a T2w at the noise floor: dark there proves nothing",
+        "%",
+        Worse.NEITHER,
+        "definition",
+        compared=False,
+    ),
+    Measure(
+        "signature_upper_lower_ratio", "signature_load, upper over lower third", "1", Worse.NEITHER, "definition"
+    ),
+    Measure(
+        "signature_central_peripheral_ratio",
+        "signature_load, central over peripheral",
+        "1",
+        Worse.NEITHER,
+        "definition",
+    ),
+    *(
+        Measure(
+            f"signature_{name}_{end}",
+            f"{end} limit of the 95 % interval of signature_{name}, blocks of lung drawn anew",
+            unit,
+            Worse.NEITHER,
+            "percentile bootstrap over blocks; of this scan, not of the patient's other days",
+            compared=False,
+        )
+        for name, unit in (("fraction", "%"), ("strength", "SD"))
+        for end in ("lower", "upper")
+    ),
+    Measure(
+        "signature_slope",
+        "slope of the line: T2w over T1w ratio of lung that holds water only",
+        "1",
+        Worse.NEITHER,
+        "definition",
+        compared=False,
+    ),
+    Measure(
+        "signature_floor",
+        "T2w ratio below which smoothed signal is not told from noise (signal.noise_floor_sigmas)",
+        "1",
+        Worse.NEITHER,
+        "definition",
+        compared=False,
     ),
     # R2*
     Measure(

@@ -1,0 +1,433 @@
+"""The signature of hemosiderin: T2w signal below what the T1w signal predicts.
+
+Water alone (edema, inflammation, blood plasma) raises T1w and T2w together, along a line through no signal that healthy
+lung lies on. Hemosiderin takes T2w away and leaves T1w. Neither image says so alone: healthy lung is dark on both, and
+T1w signal gain comes from any water. So every voxel is asked how far its T2w lies below the line at its T1w, in the
+controls' standard deviations, and only where the line predicts a T2w above the noise.
+
+Signals are ratios to muscle, averaged over a few mm inside the lungs, and freed of the offset of Rician noise.
+
+What it cannot tell: iron from other susceptibility and from intact methemoglobin; flowing blood, dark on T2w, from
+either. It is a signal deficit in units of controls of the same sequence, never an iron concentration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ipha_toolkit.errors import ImageError
+from ipha_toolkit.image.bias import correct_bias
+from ipha_toolkit.measure.quality import estimate_noise
+from ipha_toolkit.measure.rows import row, table
+from ipha_toolkit.measure.signal import is_contrast_enhanced
+from ipha_toolkit.protocol import DEFAULT, Protocol
+from ipha_toolkit.regions.reference import reference_level
+from ipha_toolkit.regions.zones import lung_regions, world_coordinate
+from ipha_toolkit.terms import Modality, Region
+from ipha_toolkit.volume import BoolArray, FloatArray, Mask, Volume
+
+MODALITY = "T1w+T2w"
+"""What the rows name as their modality: both images together."""
+
+_SOFT = 0.1
+_STEP = 0.05
+_CODES = (-40, 110)
+_BLOCK = "block-"
+_DRAWS = 400
+_FWHM_PER_SD = 2.3548
+_RIM_MM = 3.0
+_LEAST_WEIGHT = 1e-5
+_RAYLEIGH_MEAN, _RAYLEIGH_SD = np.sqrt(np.pi / 2), np.sqrt(2 - np.pi / 2)
+_SD_PER_MAD = 1.4826
+_PARENCHYMA = (0.1, 0.9)
+_LEAST_RATIO = 1e-3
+_LEAST_SPREAD = 0.02
+_RATIOS = {
+    "signature_upper_lower_ratio": (Region.UPPER, Region.LOWER),
+    "signature_central_peripheral_ratio": (Region.CENTRAL, Region.PERIPHERAL),
+}
+
+Array = npt.NDArray[np.float64]
+ControlPair = tuple[Volume, Volume, Mask, Mask]
+
+
+@dataclass(frozen=True)
+class SignatureReference:
+    """The line that water follows, and how far controls lie from it.
+
+    ``slope``: T2w ratio over T1w ratio. ``spread``: the controls' SD about the line, as a share of it. ``n_controls``:
+    subjects it rests on, 0 for the protocol's fallback.
+    """
+
+    slope: float
+    spread: float
+    n_controls: int
+
+    def predicted(self, t1w: npt.ArrayLike) -> Array:
+        """T2w ratio that water alone would have at a T1w ratio."""
+        return self.slope * np.maximum(np.asarray(t1w, np.float64), _LEAST_RATIO)
+
+    def below(self, t1w: npt.ArrayLike, t2w: npt.ArrayLike) -> Array:
+        """Distance of a T2w ratio below the line, in the controls' SD: 1 / spread at most, negative above the line."""
+        return np.asarray((1 - np.asarray(t2w, np.float64) / self.predicted(t1w)) / self.spread)
+
+    def flags(self, protocol: Protocol = DEFAULT) -> list[str]:
+        """``no_controls`` or ``few_controls``, where so."""
+        if not self.n_controls:
+            return ["no_controls"]
+        return ["few_controls"] if self.n_controls < protocol.signal.few_controls else []
+
+
+@dataclass(frozen=True)
+class RatioPair:
+    """T1w and T2w ratio to muscle inside the lungs, noise offset removed and smoothed; NaN outside. ``floor``: T2w
+    ratio that is not told from noise, NaN where noise cannot be estimated. ``flags``: of both images."""
+
+    t1w: Volume
+    t2w: Volume
+    floor: float
+    flags: tuple[str, ...]
+
+
+def hemosiderin_signature(
+    t1w: Volume,
+    t2w: Volume,
+    lungs: Mask,
+    *,
+    reference: Mask,
+    controls: SignatureReference | Iterable[ControlPair] | None = None,
+    corrected: tuple[Volume, Volume] | None = None,
+    regions: Mapping[str, Mask] | None = None,
+    flags: Sequence[str] = (),
+    protocol: Protocol = DEFAULT,
+) -> tuple[pd.DataFrame, dict[str, Volume]]:
+    """How far, and in how much of the lung, T2w lies below what T1w predicts.
+
+    Parameters
+    ----------
+    t1w, t2w : Volume
+        Magnitude images of one session as acquired, on one grid (:func:`ipha_toolkit.align` brings them there).
+    lungs, reference : Mask
+        Lungs and skeletal muscle, on the same grid.
+    controls : SignatureReference, or iterable of (t1w, t2w, lungs, reference), optional
+        Controls scanned with the same sequences: the line made of them by :func:`signature_reference`, or their images.
+        None takes the protocol's line and flags the rows ``no_controls``.
+    regions : mapping of str to Mask, optional
+        None means :func:`ipha_toolkit.lung_regions` of the lungs.
+    flags : sequence of str
+        Codes set on every row.
+    protocol : Protocol
+
+    Returns
+    -------
+    rows : DataFrame
+        Rows of the one table, modality ``T1w+T2w``: by region ``signature_fraction`` (%), ``signature_strength`` and
+        ``signature_load`` (controls' SD), ``signature_no_evidence`` (%); of the lung also 95 % intervals and zonal
+        ratios. Higher = more T2w missing. Edema has a strength below 0.
+    maps : dict of str to Volume
+        ``signature``: distance below the line in the controls' SD, NaN outside the lungs and where the images are no
+        evidence. ``t1w_ratio``, ``t2w_ratio``: the smoothed ratios it was made of.
+
+    Raises
+    ------
+    GridError
+        Where images and masks are not on one grid.
+    ImageError
+        Where an image has the wrong modality, holds negative values, or the reference has no signal.
+
+    Notes
+    -----
+    T1w signal gain is not T1 shortening. A contrast agent mimics the gain and moves every voxel below the line: such
+    rows are flagged. Blood that flows is dark on T2w and bright on T1w, so that large vessels count in controls as
+    well. Intervals come from drawing blocks of lung anew; they say nothing of another scan of the patient.
+    """
+    pair = ratio_pair(t1w, t2w, lungs, reference, corrected=corrected, protocol=protocol)
+    histogram = joint_histogram(pair, lung_regions(lungs) if regions is None else regions, lungs, protocol=protocol)
+    line = _reference(controls, protocol)
+    rows = signature_rows(histogram, line, pair.floor, flags=[*flags, *pair.flags], protocol=protocol)
+    evidence = line.predicted(pair.t1w.array) >= np.nan_to_num(pair.floor)
+    below = np.where(evidence, line.below(pair.t1w.array, pair.t2w.array), np.nan)
+    signature = pair.t2w.replace(array=below, unit="SD", name="T2w below the line")
+    return table(rows), {"signature": signature, "t1w_ratio": pair.t1w, "t2w_ratio": pair.t2w}
+
+
+def ratio_pair(
+    t1w: Volume,
+    t2w: Volume,
+    lungs: Mask,
+    reference: Mask,
+    *,
+    corrected: tuple[Volume, Volume] | None = None,
+    protocol: Protocol = DEFAULT,
+) -> RatioPair:
+    """Ratios of T1w and T2w to muscle inside the lungs, free of the noise's offset.
+
+    Parameters
+    ----------
+    t1w, t2w, lungs, reference
+        As in :func:`hemosiderin_signature`.
+    corrected : (Volume, Volume), optional
+        Both images with their bias field removed; None removes it here.
+    protocol : Protocol
+
+    Returns
+    -------
+    RatioPair
+    """
+    for volume, role in ((t1w, Modality.T1W), (t2w, Modality.T2W)):
+        _require(volume, role)
+        for other in (t1w, lungs, reference):
+            volume.require_same_grid(other)
+    evened = corrected or (correct_bias(t1w, exclude=lungs), correct_bias(t2w, exclude=lungs))
+    (first, _, unknown1), (second, floor, unknown2) = (
+        _clean_ratio(volume, even, lungs, reference, protocol) for volume, even in zip((t1w, t2w), evened, strict=True)
+    )
+    flags = [*unknown1, *unknown2, *(["contrast_enhanced"] if is_contrast_enhanced(t1w) else [])]
+    return RatioPair(first, second, floor, tuple(dict.fromkeys(flags)))
+
+
+def rician_amplitude(mean: npt.ArrayLike, sigma: npt.ArrayLike) -> FloatArray:
+    """True signal whose Rician magnitude has a given mean.
+
+    Parameters
+    ----------
+    mean : array_like, any shape
+        Mean magnitude of several voxels.
+    sigma : array_like, same shape or scalar
+        Noise of one channel, same unit, above 0; or 0 everywhere.
+
+    Returns
+    -------
+    ndarray of float32
+        Below the mean of noise alone (1.253 sigma) negative by as much as it would be positive above it, so that
+        averages over many places are not pushed up.
+
+    References
+    ----------
+    Mean of the Rician distribution: Gudbjartsson & Patz, Magn Reson Med 1995;34:910, doi 10.1002/mrm.1910340618.
+
+    Examples
+    --------
+    >>> rician_amplitude([1.5486, 10.05], 1.0).round(2)
+    array([ 1., 10.], dtype=float32)
+    """
+    from scipy.special import ive
+
+    given, noise = np.asarray(mean, np.float32), np.asarray(sigma, np.float32)
+    if not (noise > 0).any():
+        return given
+    x = np.linspace(0, 8, 801)
+    q = x * x / 4
+    means = _RAYLEIGH_MEAN * ((1 + 2 * q) * ive(0, q) + 2 * q * ive(1, q))
+    off = given / noise - np.float32(_RAYLEIGH_MEAN)
+    above = np.abs(off) + _RAYLEIGH_MEAN
+    amplitude = np.where(above < means[-1], np.interp(above, means, x), np.sqrt(np.maximum(above**2 - 1, 0)))
+    return np.asarray(np.sign(off) * amplitude * noise, np.float32)
+
+
+def joint_histogram(
+    pair: RatioPair, regions: Mapping[str, Mask], lungs: Mask, *, protocol: Protocol = DEFAULT
+) -> pd.DataFrame:
+    """Voxel counts by T1w and T2w ratio: what the second pass needs of a session.
+
+    Returns
+    -------
+    DataFrame
+        One row a pair of bins that holds a voxel: ``t1w``, ``t2w`` (ratio at the bins' centers), then counts in each
+        region and in each block of lung (``block-1`` ...).
+    """
+    first, second = pair.t1w.array[lungs.array], pair.t2w.array[lungs.array]
+    known = np.isfinite(first) & np.isfinite(second)
+    code = _code(first[known]) * (_CODES[1] - _CODES[0] + 1) + _code(second[known])
+    bins, index = np.unique(code, return_inverse=True)
+    centers = [_SOFT * np.sinh(_STEP * (c + _CODES[0])) for c in np.divmod(bins, _CODES[1] - _CODES[0] + 1)]
+    inside = {name: region.array[lungs.array][known] for name, region in regions.items()}
+    block = _blocks(lungs, protocol.signature.blocks)[known]
+    inside |= {f"{_BLOCK}{n + 1}": block == n for n in range(int(block.max(initial=-1)) + 1)}
+    counts = {name: np.bincount(index[chosen], minlength=bins.size) for name, chosen in inside.items()}
+    return pd.DataFrame({"t1w": centers[0], "t2w": centers[1]} | counts)
+
+
+def signature_reference(histograms: Iterable[pd.DataFrame], *, protocol: Protocol = DEFAULT) -> SignatureReference:
+    """The line that water follows, from the controls' joint histograms.
+
+    Parameters
+    ----------
+    histograms : iterable of DataFrame
+        One a control, as of :func:`joint_histogram`; each is given the same weight.
+    protocol : Protocol
+        Its fallback is the answer where there is no control.
+
+    Returns
+    -------
+    SignatureReference
+
+    Notes
+    -----
+    The slope is that of the medians of both ratios over the darker nine tenths of T1w: parenchyma, not vessels. SD
+    about the line is that of a normal distribution with the same median absolute deviation, in ten bins of T1w.
+    """
+    pooled = [h.loc[h[Region.LUNG] > 0, ["t1w", "t2w", Region.LUNG]] for h in histograms]
+    pooled = [h.assign(weight=h[Region.LUNG] / h[Region.LUNG].sum()) for h in pooled if len(h)]
+    settings = protocol.signature
+    if not pooled:
+        return SignatureReference(settings.slope, settings.spread, 0)
+    points = pd.concat(pooled).sort_values("t1w", kind="stable")
+    share = points["weight"].cumsum() / points["weight"].sum()
+    points = points[share.between(*_PARENCHYMA)]
+    slope = _median(points["t2w"], points["weight"]) / _median(points["t1w"], points["weight"])
+    off = (points["t2w"] / (slope * points["t1w"].clip(lower=_LEAST_RATIO)) - 1).abs()
+    spread = _SD_PER_MAD * _median(off, points["weight"])
+    return SignatureReference(float(slope), max(spread, _LEAST_SPREAD), len(pooled))
+
+
+def signature_rows(
+    histogram: pd.DataFrame,
+    line: SignatureReference,
+    floor: float,
+    *,
+    flags: Sequence[str] = (),
+    protocol: Protocol = DEFAULT,
+) -> list[dict[str, object]]:
+    """Rows of one session from its joint histogram; see :func:`hemosiderin_signature`."""
+    flags = [*flags, *line.flags(protocol)]
+    names = [name for name in histogram.columns[2:] if not name.startswith(_BLOCK)]
+    below = line.below(histogram["t1w"], histogram["t2w"])
+    evidence = line.predicted(histogram["t1w"]) >= np.nan_to_num(floor)
+    per_voxel = np.stack(
+        [
+            np.ones(len(below)), evidence, evidence & (below > protocol.signature.threshold_sd),
+            np.where(evidence, below, 0), np.where(evidence, np.maximum(below, 0), 0),
+        ]
+    )  # fmt: skip
+    sums = {name: per_voxel @ histogram[name].to_numpy(float) for name in histogram.columns[2:]}
+    rows = [r for name in names for r in _region_rows(sums[name], name, flags)]
+    n = int(sums[Region.LUNG][0])
+    blocks = np.array([value for name, value in sums.items() if name.startswith(_BLOCK)])
+    single = {"signature_slope": line.slope, "signature_floor": floor} | _intervals(blocks) | _zonal_ratios(sums)
+    return rows + [
+        row(m, value, modality=MODALITY, region=Region.LUNG, n_voxels=n, flags=flags) for m, value in single.items()
+    ]
+
+
+def _region_rows(sums: Array, region: str, flags: Sequence[str]) -> list[dict[str, object]]:
+    n, evidence, _, _, load = sums
+    fraction, strength = map(float, _shares(sums))
+    silent = 100 * (1 - evidence / n) if n else np.nan
+    flags = [*flags, *(["no_evidence"] if silent > 50 else [])]
+    values = {
+        "signature_fraction": fraction, "signature_strength": strength,
+        "signature_load": load / n if n else np.nan, "signature_no_evidence": silent,
+    }  # fmt: skip
+    return [row(m, v, modality=MODALITY, region=region, n_voxels=int(n), flags=flags) for m, v in values.items()]
+
+
+def _shares(sums: Array) -> tuple[Array, Array]:
+    """Fraction in % of all voxels, and mean distance below the line over those that are evidence."""
+    n, evidence, carrying, distance, _ = sums
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return 100 * np.divide(carrying, n), np.divide(distance, evidence)
+
+
+def _intervals(blocks: Array) -> dict[str, float]:
+    """95 % limits of fraction and strength, blocks drawn with replacement."""
+    drawn = np.random.default_rng(0).integers(len(blocks), size=(_DRAWS, len(blocks))) if len(blocks) else None
+    found = _shares(np.moveaxis(blocks[drawn].sum(axis=1), -1, 0)) if drawn is not None else (np.array([np.nan]),) * 2
+    limits: dict[str, float] = {}
+    for name, values in zip(("fraction", "strength"), found, strict=True):
+        known = values[np.isfinite(values)]
+        low, high = np.percentile(known, (2.5, 97.5)) if known.size else (np.nan, np.nan)
+        limits |= {f"signature_{name}_lower": float(low), f"signature_{name}_upper": float(high)}
+    return limits
+
+
+def _zonal_ratios(sums: Mapping[str, Array]) -> dict[str, float]:
+    ratios = {}
+    for measure, zones in _RATIOS.items():
+        if all(zone in sums for zone in zones):
+            over, under = (sums[zone][4] / sums[zone][0] if sums[zone][0] else np.nan for zone in zones)
+            ratios[measure] = float(over / under) if under > 0 else np.nan
+    return ratios
+
+
+def _reference(controls: SignatureReference | Iterable[ControlPair] | None, protocol: Protocol) -> SignatureReference:
+    if isinstance(controls, SignatureReference):
+        return controls
+    histograms = []
+    for t1w, t2w, lungs, reference in controls or ():
+        pair = ratio_pair(t1w, t2w, lungs, reference, protocol=protocol)
+        histograms.append(joint_histogram(pair, {Region.LUNG: lungs}, lungs, protocol=protocol))
+    return signature_reference(histograms, protocol=protocol)
+
+
+def _require(volume: Volume, role: Modality) -> None:
+    name = volume.name or str(role)
+    if volume.modality not in (None, role):
+        raise ImageError(f"{name}: needs modality {role}, got {volume.modality}")
+    low, high = np.fmin.reduce(volume.array, axis=None), np.fmax.reduce(volume.array, axis=None)
+    if not low >= 0 or high == 0:
+        raise ImageError(f"{name}: values run from {low:g} to {high:g}; the signature needs magnitude images")
+
+
+def _clean_ratio(
+    volume: Volume, even: Volume, lungs: Mask, reference: Mask, protocol: Protocol
+) -> tuple[Volume, float, tuple[str, ...]]:
+    """Smoothed ratio inside the lungs, the amplitude that stands out of its noise, and flags."""
+    noise = estimate_noise(volume, lungs)
+    level, inside = reference_level(even, reference), lungs.array & np.isfinite(even.array)
+    if not level > 0:
+        raise ImageError(f"{volume.name or volume.modality}: the reference muscle has no signal")
+    gain = np.divide(even.array, volume.array, out=np.ones(volume.shape, np.float32), where=volume.array > 0)
+    deep, width = _deep(inside, volume.spacing_mm), protocol.signature.smoothing_mm
+    mean, averaged = _mean_over(even.array / np.float32(level), deep, lungs, width)
+    scale, _ = _mean_over(np.asarray(gain / level, np.float32), deep, lungs, width)
+    sigma = np.float32(np.nan_to_num(noise.sigma)) * scale
+    ratio = np.where(inside & np.isfinite(mean), rician_amplitude(mean, sigma), np.nan)
+    stands_out = 2 * np.sqrt(protocol.signal.noise_floor_sigmas * _RAYLEIGH_SD / _RAYLEIGH_MEAN / np.sqrt(averaged))
+    floor = float(stands_out * np.nanmedian(sigma[inside])) if np.isfinite(noise.sigma) and inside.any() else np.nan
+    return volume.replace(array=ratio, unit="1", name=f"{volume.name} ratio to muscle", meta={}), floor, noise.flags
+
+
+def _deep(inside: BoolArray, spacing_mm: tuple[float, float, float]) -> BoolArray:
+    """Without the outermost voxels, which hold chest wall: 3 mm, one voxel at least. All where that leaves none."""
+    from scipy import ndimage
+
+    steps = [int(np.ceil(_RIM_MM / s)) if n > 2 else 0 for s, n in zip(spacing_mm, inside.shape, strict=True)]
+    deep = ndimage.minimum_filter(inside.view(np.uint8), [2 * step + 1 for step in steps], mode="nearest").astype(bool)
+    return deep if deep.any() else inside
+
+
+def _mean_over(values: FloatArray, chosen: BoolArray, grid: Mask, width_mm: float) -> tuple[FloatArray, float]:
+    """Gaussian mean over the chosen voxels, NaN out of their reach, and how many voxels it averages."""
+    from scipy import ndimage
+
+    sd = [width_mm / _FWHM_PER_SD / step if n > 1 else 0.0 for step, n in zip(grid.spacing_mm, grid.shape, strict=True)]
+    weight = ndimage.gaussian_filter(chosen.astype(np.float32), sd, mode="constant", truncate=3)
+    total = ndimage.gaussian_filter(np.where(chosen, values, np.float32(0)), sd, mode="constant", truncate=3)
+    mean = np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > _LEAST_WEIGHT)
+    return mean, float(np.prod([max(1.0, 2 * np.sqrt(np.pi) * s) for s in sd]))
+
+
+def _code(ratio: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """Bin of a ratio: even steps of 0.005 near 0, of 5 % far from it."""
+    steps = np.rint(np.arcsinh(np.asarray(ratio, np.float64) / _SOFT) / _STEP).astype(np.int64)
+    return np.clip(steps, *_CODES) - _CODES[0]
+
+
+def _blocks(lungs: Mask, wanted: int) -> npt.NDArray[np.int64]:
+    """Number of the cube that each lung voxel lies in, in the order of ``array[lungs.array]``."""
+    edge = (1000 * lungs.volume_ml / wanted) ** (1 / 3) if lungs.n_voxels else 1.0
+    where = [np.broadcast_to(world_coordinate(lungs, axis), lungs.shape)[lungs.array] for axis in range(3)]
+    cubes = np.stack([np.floor((x - x.min(initial=np.inf)) / edge) for x in where], axis=1).astype(np.int64)
+    return np.unique(cubes @ [1_000_000, 1000, 1], return_inverse=True)[1]
+
+
+def _median(values: pd.Series, weights: pd.Series) -> float:
+    order = np.argsort(values.to_numpy(), kind="stable")
+    share = np.cumsum(weights.to_numpy()[order])
+    return float(values.to_numpy()[order][np.searchsorted(share, share[-1] / 2)])
