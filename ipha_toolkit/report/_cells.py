@@ -102,8 +102,10 @@ class Cells:
             if kind not in data:
                 continue
             if kind == "text/html":
-                return "" if _is_export_script(data[kind]) else offline(data[kind], self._folder)
+                return offline(data[kind], self._folder)
             return self._picture(kind, data, metadata)
+        if "application/javascript" in data:
+            return _script(data["application/javascript"])
         if "text/markdown" in data:
             return self._markdown(data["text/markdown"])[0]
         if "text/latex" in data:
@@ -268,9 +270,11 @@ def _alt_text(data: Mapping[str, Any], metadata: Mapping[str, Any], kind: str) -
     return str(metadata.get(kind, {}).get("alt") or metadata.get("alt") or spoken).strip()
 
 
-def _is_export_script(html: str) -> bool:
-    """Whether this is the viewer's start-up script, which the page has already."""
-    return html.startswith("<script>") and "window.iphaExport" in html[:1000]
+def _script(source: str) -> str:
+    """A script among the outputs; the viewer's start-up script is on the page already."""
+    return (
+        "" if "window.iphaExport" in source[:1000] else f"<script>{source.replace('</', '<' + chr(92) + '/')}</script>"
+    )
 
 
 def _highlight(source: str) -> str:
