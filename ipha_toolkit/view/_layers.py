@@ -65,6 +65,12 @@ class Layer:
     """Which image an overlay belongs to; None means all."""
 
     @property
+    def title(self) -> str:
+        """Name, and the kind of image where the name does not say it."""
+        kind = KINDS.get(self.modality, self.modality)
+        return self.name if kind.lower() in self.name.lower() else f"{self.name}  {kind}"
+
+    @property
     def spacing_mm(self) -> tuple[float, float, float]:
         i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0)
         return float(i), float(j), float(k)

@@ -131,9 +131,10 @@ class _Panel:
         self.pen = ImageDraw.Draw(self.page)
         self._marks()
         self._text()
-        bars = [(a, b) for a, on, b in zip(overlays, self.scene.visible, self.scene.looks, strict=True) if on]
-        for n, (layer, look) in enumerate((a, b) for a, b in bars if a.kind == "map"):
-            self._bar(layer, look, n)
+        if self.plane == self.scene.planes[-1]:
+            bars = [(a, b) for a, on, b in zip(overlays, self.scene.visible, self.scene.looks, strict=True) if on]
+            for n, (layer, look) in enumerate((a, b) for a, b in bars if a.kind == "map"):
+                self._bar(layer, look, n)
         return self.page
 
     def _px(self, point: npt.ArrayLike, axis: int) -> float:
@@ -216,8 +217,7 @@ class _Panel:
         ):  # fmt: skip
             self._write(text, x, y, anchor, _LETTER, 14)
         level, width = scene.window[self.order]
-        name = image.name if image.modality in image.name else f"{image.name}  {image.modality}"
-        self._write(name[: max(8, s // 18)], 8, 6, "la")
+        self._write(image.title[: max(8, s // 18)], 8, 6, "la")
         if scene.slab != "off":
             kind = "MIP" if scene.slab == "max" else "minIP"
             at = image.index_of(scene.position_mm)[self.across]

@@ -442,7 +442,7 @@ def _mask(ax: Axes, cut: _Cut, shift: tuple[float, float], colour: str, opacity:
 
 def _colour_bars(ax: Axes, bars: Sequence[tuple[Any, str]]) -> None:
     for shown, label in bars:
-        bar = _figure(ax).colorbar(shown, ax=ax, shrink=0.9, pad=0.02)
+        bar = _figure(ax).colorbar(shown, ax=ax, fraction=0.05, pad=0.02)
         bar.set_label(label, parse_math=False)
         if bar.solids is not None:
             bar.solids.set_alpha(1)
@@ -488,7 +488,7 @@ def _row_of_axes(volumes: Sequence[Volume], plane: str | None) -> list[Axes]:
     columns, rows, _ = PLANES.get(plane or pixels.face(layers[0]), PLANES["axial"])
     low, high = pixels.bounds_mm(layers)
     height = 2.8 * float(np.clip((high - low)[rows] / (high - low)[columns], 0.3, 2)) + 0.8
-    return list(new_figure(3.9 * len(volumes), height).subplots(1, len(volumes), squeeze=False)[0])
+    return list(new_figure(4.4 * len(volumes), height).subplots(1, len(volumes), squeeze=False)[0])
 
 
 def _shared_windows(volumes: Sequence[Volume]) -> dict[Any, tuple[float, float]]:

@@ -441,7 +441,7 @@ class Viewer {
     }
     this.drawMarks(ctx, panel, view, position);
     this.drawText(ctx, panel, view, shown, position, data);
-    bars.forEach((layer, n) => this.drawBar(ctx, layer, view, n));
+    if (plane === this.planes().at(-1)) bars.forEach((layer, n) => this.drawBar(ctx, layer, view, n));
     canvas.setAttribute("aria-label", this.describePanel(panel));
   }
   grayLut(layer, level, width) {
@@ -593,8 +593,7 @@ class Viewer {
     this.write(ctx, side.right, W - m, H / 2 + 5, "right", "#ffd27f", 14);
     this.write(ctx, side.top, W / 2, 18, "center", "#ffd27f", 14);
     this.write(ctx, side.bottom, W / 2, H - m, "center", "#ffd27f", 14);
-    const kind = image.modality && !image.name.includes(image.modality) ? `  ${image.modality}` : "";
-    this.write(ctx, this.fitted(ctx, image.name + kind, W / 2 - 24), m, 18);
+    this.write(ctx, this.fitted(ctx, image.title, W / 2 - 24), m, 18);
     let line = 33;
     const slab = this.get("slab");
     if (slab !== "off") {

@@ -369,7 +369,7 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
         described = []
         for number, layer in enumerate(self._shown):
             entry: dict[str, Any] = {
-                "kind": layer.kind, "name": layer.name, "unit": layer.unit, "modality": layer.modality,
+                "kind": layer.kind, "name": layer.name, "title": layer.title, "unit": layer.unit,
                 "shape": list(layer.array.shape), "affine": layer.affine.ravel().tolist(), "image": layer.image,
                 "offset": layer.offset, "scale": layer.scale, "bytes": 1 if layer.kind == "mask" else 2,
                 "order": number,
