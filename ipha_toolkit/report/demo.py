@@ -186,8 +186,8 @@ def _by_phase(demo: Demo) -> str:
     head = ["image", "measure", "direction", *(f"{phase} (n = {counts[phase]})" for phase in columns)]
     return (
         "<p>Mean of the sessions of each phase in the whole lung; controls with their range. SD: mean distance from "
-        "the controls in their standard deviations. With a handful of sessions these are examples, not statistics: five "
-        "controls make a small standard deviation, and distances of tens say no more than <em>outside</em>.</p>"
+        "the controls in their standard deviations. With a handful of sessions these are examples, not statistics: "
+        "five controls make a small standard deviation, and distances of tens say no more than <em>outside</em>.</p>"
         + _table(head, table, numbers_from=3)
         + "<p>T1w signal rises with water, blood and methemoglobin alike: gain is not T1 shortening. Ratios to muscle "
         "depend on coil and sequence.</p>"
