@@ -40,6 +40,8 @@ _HOME = {
     "measure_r2star": "measure.relaxometry",
     "classify_phase": "compare.phases",
     "hemosiderin_signature": "measure.hemosiderin",
+    "detect_nodules": "measure.nodules",
+    "measure_nodules": "measure.nodules",
 }
 
 __all__ = ["__version__", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]

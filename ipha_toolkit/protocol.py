@@ -187,6 +187,42 @@ class SignatureSettings:
 
 
 @dataclass(frozen=True)
+class NoduleSettings:
+    """Small nodules in T1w and CT, ``measure/nodules.py``."""
+
+    smoothing_mm: tuple[float, float] = _setting(
+        (0.8, 1.6), "SD of the finer and wider Gaussian at which nodules are sought, mm", "chosen on the phantom"
+    )
+    reach_mm: tuple[float, float] = _setting(
+        (4.0, 7.0), "how far from a peak, at each scale, one must get without descending for a vessel, mm",
+        "chosen on the phantom; more than the radius of the largest nodules sought",
+    )  # fmt: skip
+    shallow_mm: float = _setting(
+        2.0, "a peak nearer than this to the lung's border must not merge with it, mm", "chosen on the phantom"
+    )
+    unevenness: float = _setting(
+        0.033, "noise is taken as at least this share of the vessels' contrast", "chosen on the phantom"
+    )
+    candidate_score: float = _setting(2.0, "candidates from this score on are listed", "chosen on the phantom")
+    nodule_score: float = _setting(6.0, "candidates from this score on count as nodules", "chosen on the phantom")
+    micronodule_mm: float = _setting(
+        3.0,
+        "a nodule under this diameter is a micronodule, mm",
+        "Fleischner Society glossary, Hansell 2008, Radiology 246:697",
+    )
+    few_nodules: int = _setting(10, "sizes and patterns of fewer nodules than this are not given", "chosen")
+    subpleural_mm: float = _setting(
+        5.0,
+        "nearer to the pleura than this is subpleural, mm",
+        "centrilobular nodules keep 5 to 10 mm from it: textbook",
+    )
+    random_patterns: int = _setting(199, "random patterns that nodules are set against", "chosen")
+    least_voxels: float = _setting(
+        1.5, "a nodule smaller than this many times the longest voxel side is flagged", "chosen on the phantom"
+    )
+
+
+@dataclass(frozen=True)
 class Protocol:
     """All settings of an analysis, one section a room of the package.
 
@@ -206,6 +242,7 @@ class Protocol:
     change: ChangeSettings = ChangeSettings()
     alignment: AlignmentSettings = AlignmentSettings()
     signature: SignatureSettings = SignatureSettings()
+    nodules: NoduleSettings = NoduleSettings()
 
     @classmethod
     def from_toml(cls, text: str, *, name: str = "protocol") -> Protocol:

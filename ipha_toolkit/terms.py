@@ -105,6 +105,9 @@ FLAGS: dict[str, str] = {
     # R2*
     "mostly_censored": "most voxels of the region never rise above the noise floor: R2* is of the rest",
     "no_lung_density": "no CT in the session: R2* cannot tell iron from aeration",
+    # nodules
+    "few_nodules": "too few nodules for a size or pattern",
+    "coarse_for_micronodules": "voxels too large for micronodules: only larger nodules are counted",
     # reference tissue
     "small_reference": "under 2 mL of reference muscle",
     "asymmetric_reference": "reference muscle differs by more than 25 % between left and right",
@@ -321,6 +324,58 @@ MEASURES: dict[str, Measure] = _catalogue(
         "a.u.",
         Worse.NEITHER,
         "definition",
+        compared=False,
+    ),
+    # small nodules
+    Measure(
+        "nodule_count",
+        "number of small nodules found, score at or above protocol nodules.nodule_score",
+        "1",
+        Worse.HIGHER,
+        "definition; holds false positives of vessels",
+        compared=False,
+    ),
+    Measure("nodules_per_litre", "small nodules found per litre of lung", "1/L", Worse.HIGHER, "definition"),
+    Measure("nodule_diameter", "median diameter of the nodules found", "mm", Worse.NEITHER, "definition"),
+    Measure(
+        "micronodule_share", "share of nodules under 3 mm (nodules.micronodule_mm)", "%", Worse.NEITHER,
+        "Fleischner Society glossary, Hansell 2008, Radiology 246:697",
+    ),
+    Measure(
+        "nodule_pleural_distance", "median distance of nodules to the lungs' surface", "mm", Worse.NEITHER, "definition"
+    ),
+    Measure(
+        "nodule_subpleural_share",
+        "share of nodules nearer to the lungs' surface than nodules.subpleural_mm, those within shallow_mm left out",
+        "%",
+        Worse.NEITHER,
+        "definition",
+    ),
+    Measure(
+        "nodule_pleural_avoidance",
+        "how far the subpleural share lies below that of as many random points in the same lung: positive is "
+        "centrilobular, near 0 random",
+        "SD",
+        Worse.NEITHER,
+        "Monte Carlo against complete spatial randomness",
+        compared=False,
+    ),
+    Measure("nodule_spacing", "median distance of a nodule to the nearest other", "mm", Worse.NEITHER, "definition"),
+    Measure(
+        "nodule_spacing_ratio",
+        "mean distance to the nearest nodule over that of random points in the same lung: above 1 spaced out, below 1 "
+        "clustered",
+        "1",
+        Worse.NEITHER,
+        "Clark & Evans 1954, Monte Carlo reference",
+        compared=False,
+    ),
+    Measure(
+        "nodule_spacing_z",
+        "mean distance to the nearest nodule, in SD of random points in the same lung from their mean",
+        "SD",
+        Worse.NEITHER,
+        "Monte Carlo against complete spatial randomness",
         compared=False,
     ),
 )

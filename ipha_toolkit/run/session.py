@@ -91,7 +91,7 @@ def _measure_ct(files: SessionFiles, volume: Volume, context: Context) -> Sessio
     whole, flags = find_lungs(files, volume, context)
     chest, lungs = crop(volume, whole, margin_mm=_MARGIN_MM), crop(whole, whole, margin_mm=_MARGIN_MM)
     rows = measure_attenuation(chest, lungs, flags=flags, protocol=context.protocol)
-    return SessionResult(rows, {"ct_desc-lung_mask.nii.gz": whole})
+    return _with_nodules(SessionResult(rows, {"ct_desc-lung_mask.nii.gz": whole}), chest, lungs, flags, context)
 
 
 def _measure_mr(files: SessionFiles, volume: Volume, context: Context) -> SessionResult:
@@ -107,12 +107,29 @@ def _measure_mr(files: SessionFiles, volume: Volume, context: Context) -> Sessio
     flags = (*flags, *reference_flags(reference, lungs))
     measured = measure_signal(volume, lungs, reference, corrected=corrected, flags=flags, protocol=context.protocol)
     role = volume.modality
-    images = {
+    images: dict[str, Volume | Mask] = {
         f"{role}_desc-lung_mask.nii.gz": lungs,
         f"{role}_desc-muscle_mask.nii.gz": reference,
         f"{role}_desc-ratio_map.nii.gz": measured.ratio.replace(meta={}),
     }
-    return SessionResult(measured.rows, images, {f"{role}_histogram.tsv": measured.histogram})
+    result = SessionResult(measured.rows, images, {f"{role}_histogram.tsv": measured.histogram})
+    return _with_nodules(result, volume, lungs, flags, context) if role is Modality.T1W else result
+
+
+def _with_nodules(
+    result: SessionResult, volume: Volume, lungs: Mask, flags: tuple[str, ...], context: Context
+) -> SessionResult:
+    """The result with the image's nodule table and their rows; a few slices cannot tell nodules from vessels."""
+    from ipha_toolkit.measure.nodules import FEWEST_SLICES, detect_nodules, measure_nodules
+
+    if min(volume.shape) < FEWEST_SLICES:
+        return result
+    role = str(volume.modality)
+    nodules = detect_nodules(volume, lungs, protocol=context.protocol)
+    rows = measure_nodules(nodules, lungs, modality=role, flags=flags, protocol=context.protocol)
+    result.rows = pd.concat([result.rows, rows], ignore_index=True)
+    result.tables[f"{role}_nodules.tsv"] = nodules
+    return result
 
 
 _MEASURE: dict[Modality, Callable[[SessionFiles, Volume, Context], SessionResult]] = {
