@@ -3,7 +3,8 @@
 What is looked for
 ------------------
 - **Identifiers of the images at hand**: names, ids, dates of birth and the like, taken from the metadata of the
-  volumes that the notebook loaded, and from JSON sidecars and DICOM headers at the paths among its parameters.
+  volumes that the notebook loaded, and from JSON sidecars and DICOM headers at the paths that its cells and parameters
+  name.
 - **What looks like one**: a DICOM name (``DOE^JANE``), an identifying key with a value (``PatientID: 4711``), a date
   of birth.
 - **Absolute paths** that tell of a person or machine: home folders, drives, the folder of the notebook.
@@ -19,6 +20,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import unescape
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,7 @@ WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 
 _MIME = "application/vnd.ipha.identifiers+json"
 _HEADERS = (".json", ".dcm", ".ima", "")
-_MOST_FILES = 5000
+_MOST_FILES = 20_000
 _EMPTY = {
     "",
     "none",
@@ -162,11 +164,36 @@ def beside(places: Iterable[Path]) -> tuple[Identifier, ...]:
     return tuple(found)
 
 
+def named(notebook: Any, folder: Path) -> list[Path]:
+    """Files and folders that texts in the notebook's cells name, seen from its folder."""
+    texts = {text for cell in notebook.cells if cell.cell_type == "code" for text in _literals(cell.source)}
+    places = (folder / text for text in sorted(texts) if 0 < len(text) < 400 and "\0" not in text)
+    return [place for place in places if _within_reach(place, folder)]
+
+
+def _within_reach(place: Path, folder: Path) -> bool:
+    """Whether a place is there, and not a folder that holds the notebook's own folder and much besides."""
+    try:
+        return place.exists() and place.resolve() not in folder.resolve().parents
+    except OSError:
+        return False
+
+
+def _literals(source: str) -> list[str]:
+    import ast
+
+    try:
+        nodes = list(ast.walk(ast.parse(source)))
+    except SyntaxError:  # magics of IPython
+        return re.findall(r"""["']([^"'\n]+)["']""", source)
+    return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+
+
 def _files(place: Path) -> list[Path]:
     """Metadata files of a path: of an image those of the same name, of a folder all below it."""
     if place.is_dir():
-        every = (path for path in place.rglob("*") if path.suffix.lower() in _HEADERS and path.is_file())
-        return [path for path, _ in zip(every, range(_MOST_FILES), strict=False)]
+        below = islice(place.rglob("*"), _MOST_FILES)
+        return [path for path in below if path.suffix.lower() in _HEADERS and path.is_file()]
     if not place.is_file():
         return []
     sidecar = place.parent / (place.name.split(".")[0] + ".json")

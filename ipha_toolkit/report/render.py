@@ -208,13 +208,19 @@ def _execute(path: Path, source: Any, parameters: dict[str, Any], *, progress: b
     from papermill.exceptions import PapermillExecutionError
 
     notebook = nbformat.from_dict(source)
-    probed = _speaks_python(notebook)
-    if probed:
+    python = _speaks_python(notebook)
+    if python:
         notebook.cells.append(nbformat.v4.new_code_cell(privacy.PROBE))
     kernel = notebook.metadata.get("kernelspec", {}).get("name", "python3")
     try:
         done = papermill.execute_notebook(
-            notebook, None, parameters=parameters, kernel_name=kernel, progress_bar=progress, cwd=path.resolve().parent
+            notebook,
+            None,
+            parameters=parameters,
+            kernel_name=kernel,
+            progress_bar=progress and {"desc": path.name},
+            cwd=path.resolve().parent,
+            extra_arguments=["--log-level=ERROR"] if python else [],
         )
     except PapermillExecutionError as error:
         raise RenderError(_failure(path, error)) from None
@@ -222,10 +228,11 @@ def _execute(path: Path, source: Any, parameters: dict[str, Any], *, progress: b
         raise RenderError(_no_kernel(path, kernel)) from None
     except Exception as error:  # the kernel died or could not start
         raise RenderError(f"{path}: execution stopped: {type(error).__name__}: {error}") from error
-    heard = done.cells.pop().outputs if probed else []
+    heard = done.cells.pop().outputs if python else []
+    folder = path.resolve().parent
     values = {**_defaults(source), **parameters}
-    places = [path.resolve().parent / value for value in values.values() if isinstance(value, str) and value]
-    identifiers = privacy.heard(heard) + privacy.beside(places)
+    places = [folder / value for value in values.values() if isinstance(value, str) and value]
+    identifiers = privacy.heard(heard) + privacy.beside([*places, *privacy.named(done, folder)])
     return _Executed(done, identifiers, _protocol(places))
 
 

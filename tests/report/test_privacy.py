@@ -13,7 +13,7 @@ from toys import toy_mr
 
 import ipha_toolkit as ipha
 from ipha_toolkit.cli import main
-from ipha_toolkit.report.privacy import WIDGET_STATE, Identifier, beside, loaded, search
+from ipha_toolkit.report.privacy import WIDGET_STATE, Identifier, beside, loaded, named, search
 
 HERE = Path("toy.ipynb")
 
@@ -150,6 +150,14 @@ def test_sidecars_and_dicom_headers_at_the_paths_are_read(tmp_path: Path) -> Non
     assert found == {("PatientName", "DOE^JANE"), ("OtherPatientIDs", "A1B2")}
     found |= {(i.key, i.value) for i in beside([tmp_path])}
     assert {("PatientID", "4711"), ("PatientBirthDate", "19800102")} <= found
+
+
+def test_paths_that_cells_name_are_within_reach(tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "one.dcm").write_bytes(b"")
+    source = "x = read('one.dcm', f'{n}', mode='..', root='/')\nfor p in Path(\"scans\").glob('*'): pass"
+    assert named(book(source=source), tmp_path) == [tmp_path / "one.dcm", tmp_path / "scans"]
+    assert named(book(source="%ls 'scans'\nopen('one.dcm')"), tmp_path) == [tmp_path / "one.dcm", tmp_path / "scans"]
 
 
 def test_a_pseudonym_in_the_name_of_the_file_is_none(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_page_that_cannot_be_written_leaves_nothing(notebook: Any, tmp_path: Pat
 def test_progress_is_shown_per_cell(notebook: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["render", str(notebook([["1"], ["2"]])), "--out", str(tmp_path)]) == 0
     shown = capsys.readouterr()
-    assert "3/3" in shown.err and "cell" in shown.err
+    assert "toy.ipynb: 100%" in shown.err and "3/3" in shown.err
     assert shown.out.strip() == str(tmp_path / "toy.html")
 
 
