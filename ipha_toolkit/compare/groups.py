@@ -244,9 +244,9 @@ def time_to_recurrence(
     Returns
     -------
     DataFrame
-        ``subject, taper_day, days, recurred, dose_at_end``: days from the taper to the recurrence, or to the last
-        session where there was none (right-censored). Bleeds between visits that left no trace are not seen, so times
-        are upper limits of the visit's interval.
+        Of those seen again after the taper: ``subject, taper_day, days, recurred, dose_at_end``: days from the taper
+        to the recurrence, or to the last session where there was none (right-censored). A bleed is dated by the visit
+        that saw it; one between visits that left no trace is missed.
 
     Raises
     ------
@@ -261,6 +261,8 @@ def time_to_recurrence(
             continue
         start = visits.iloc[lowered[0] + 1]
         after = visits[visits["days"] > start["days"]]
+        if after.empty:
+            continue
         events = after[after["phase"].isin(list(event_phases))]
         end = events.iloc[0] if len(events) else visits.iloc[-1]
         found.append(

@@ -127,6 +127,7 @@ def run(
             failures.append(source[0])
     measured = [task[0] for task in todo]
     failures += _measure_all(out, todo, workers or 1, progress)
+    failures = [{key: text.replace(f"{cohort.root}{os.sep}", "") for key, text in each.items()} for each in failures]
     rows, reference = _second_pass(out, cohort, protocol)
     readings, findings = read_sessions(rows, protocol=protocol)
     results.write_cohort(

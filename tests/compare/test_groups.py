@@ -190,6 +190,7 @@ def test_time_to_recurrence_runs_from_the_first_lowering_of_the_dose():
         visits("sub-a", *bleeding),
         visits("sub-b", (0, 40, "acute"), (60, 20, "none"), (400, 5, "none")),
         visits("sub-c", (0, 0, "none"), (60, 0, "none")),
+        visits("sub-d", (0, 40, "acute"), (60, 20, "none")),
     ])  # fmt: skip
     found = time_to_recurrence(sessions)
     assert found.to_dict("records") == [
