@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ipha_toolkit.measure.hemosiderin import MODALITY as PAIR
+from ipha_toolkit.measure.hemosiderin import SignatureReference, signature_reference, signature_rows
 from ipha_toolkit.measure.rows import row, table
 from ipha_toolkit.measure.signal import BIN_EDGES, FRACTION, fallback_threshold, fraction_rows
 from ipha_toolkit.protocol import DEFAULT, Protocol
@@ -23,7 +25,8 @@ from ipha_toolkit.terms import MEASURES, Region, versus_controls
 
 @dataclass(frozen=True)
 class SessionHistogram:
-    """Ratio histogram of one image: ``counts`` as of :func:`ipha_toolkit.measure.signal.ratio_histogram`."""
+    """Ratio histogram of one image, ``counts`` as of :func:`ipha_toolkit.measure.signal.ratio_histogram`; or of T1w and
+    T2w together (modality ``T1w+T2w``), as of :func:`ipha_toolkit.measure.hemosiderin.joint_histogram`."""
 
     subject: str
     session: str
@@ -34,7 +37,8 @@ class SessionHistogram:
 
 @dataclass(frozen=True)
 class Reference:
-    """What the controls gave: who they are, the threshold of each modality, and a hash of all that went in."""
+    """What the controls gave: who they are, the threshold of each modality (of T1w and T2w together, the slope of the
+    line that water follows), and a hash of all that went in."""
 
     controls: tuple[str, ...]
     thresholds: Mapping[str, float] = field(default_factory=dict)
@@ -55,7 +59,7 @@ def against_controls(
     rows : DataFrame
         Rows of the first pass of all sessions.
     histograms : iterable of SessionHistogram
-        Ratio histograms of all T1w and T2w images.
+        Ratio histograms of all T1w and T2w images, and of both together.
     controls : iterable of str
         Subjects of group ``control``.
     protocol : Protocol
@@ -63,13 +67,15 @@ def against_controls(
     Returns
     -------
     rows : DataFrame
-        ``hyperintense_fraction`` and ``hypointense_fraction`` by region, and for each measure m its
-        ``m_vs_controls``: distance from the controls' mean in their standard deviations (0 = like controls).
+        ``hyperintense_fraction`` and ``hypointense_fraction`` by region, the hemosiderin signature, and for each
+        measure m its ``m_vs_controls``: distance from the controls' mean in their standard deviations (0 = like
+        controls).
     reference : Reference
     """
     histograms = list(histograms)
     members = tuple(sorted(set(controls) & set(rows["subject"])))
-    fractions = [r for histogram in histograms for r in _fractions(histogram, histograms, members, protocol)]
+    fractions = [r for h in histograms if h.modality in FRACTION for r in _fractions(h, histograms, members, protocol)]
+    fractions += _signatures(rows, histograms, members, protocol)
     complete = pd.concat([frame for frame in (rows, table(fractions)) if len(frame)] or [rows], ignore_index=True)
     scores = _scores(complete, members, protocol)
     thresholds = {
@@ -77,6 +83,8 @@ def against_controls(
         for modality in FRACTION
         if any(histogram.modality == modality for histogram in histograms)
     }
+    if any(histogram.modality == PAIR for histogram in histograms):
+        thresholds[PAIR] = _line(histograms, members, None, protocol).slope
     return table([*fractions, *scores]), Reference(members, thresholds, _digest(complete, histograms, members))
 
 
@@ -130,6 +138,31 @@ def _fractions(
     threshold, flags = _threshold(histogram.modality, everyone, controls, histogram.subject, protocol)
     found = fraction_rows(histogram.counts, histogram.modality, threshold, [*histogram.flags, *flags])
     return [r | {"subject": histogram.subject, "session": histogram.session} for r in found]
+
+
+def _signatures(
+    rows: pd.DataFrame, histograms: list[SessionHistogram], controls: tuple[str, ...], protocol: Protocol
+) -> list[dict[str, object]]:
+    """Hemosiderin signature of every session, each control against the line of the others."""
+    floors = rows[rows["measure"] == "signature_floor"].set_index(["subject", "session"])["value"]
+    lines = {name: _line(histograms, controls, name, protocol) for name in (None, *controls)}
+    found = []
+    for h in histograms:
+        if h.modality == PAIR:
+            line = lines[h.subject if h.subject in controls else None]
+            made = signature_rows(h.counts, line, floors[h.subject, h.session], flags=h.flags, protocol=protocol)
+            found += [r | {"subject": h.subject, "session": h.session} for r in made]
+    return found
+
+
+def _line(
+    histograms: list[SessionHistogram], controls: tuple[str, ...], without: str | None, protocol: Protocol
+) -> SignatureReference:
+    pooled: dict[str, list[pd.DataFrame]] = {}
+    for h in histograms:
+        if h.modality == PAIR and h.subject in controls and h.subject != without:
+            pooled.setdefault(h.subject, []).append(h.counts)
+    return signature_reference([pd.concat(frames) for frames in pooled.values()], protocol=protocol)
 
 
 def _scores(rows: pd.DataFrame, controls: tuple[str, ...], protocol: Protocol) -> list[dict[str, object]]:

@@ -149,11 +149,16 @@ def hemosiderin_signature(
     pair = ratio_pair(t1w, t2w, lungs, reference, corrected=corrected, protocol=protocol)
     histogram = joint_histogram(pair, lung_regions(lungs) if regions is None else regions, lungs, protocol=protocol)
     line = _reference(controls, protocol)
-    rows = signature_rows(histogram, line, pair.floor, flags=[*flags, *pair.flags], protocol=protocol)
+    flags = [*flags, *pair.flags]
+    rows = [floor_row(pair, flags), *signature_rows(histogram, line, pair.floor, flags=flags, protocol=protocol)]
+    return table(rows), {"signature": signature_map(pair, line), "t1w_ratio": pair.t1w, "t2w_ratio": pair.t2w}
+
+
+def signature_map(pair: RatioPair, line: SignatureReference) -> Volume:
+    """Distance of every voxel's T2w below the line, in the controls' SD; NaN where that is no evidence."""
     evidence = line.predicted(pair.t1w.array) >= np.nan_to_num(pair.floor)
     below = np.where(evidence, line.below(pair.t1w.array, pair.t2w.array), np.nan)
-    signature = pair.t2w.replace(array=below, unit="SD", name="T2w below the line")
-    return table(rows), {"signature": signature, "t1w_ratio": pair.t1w, "t2w_ratio": pair.t2w}
+    return pair.t2w.replace(array=below, unit="SD", name="T2w below the line")
 
 
 def ratio_pair(
@@ -286,6 +291,12 @@ def signature_reference(histograms: Iterable[pd.DataFrame], *, protocol: Protoco
     return SignatureReference(float(slope), max(spread, _LEAST_SPREAD), len(pooled))
 
 
+def floor_row(pair: RatioPair, flags: Sequence[str] = ()) -> dict[str, object]:
+    """The one row of a session that needs no line: the T2w ratio that is not told from noise."""
+    n = int(np.count_nonzero(np.isfinite(pair.t2w.array)))
+    return row("signature_floor", pair.floor, modality=MODALITY, region=Region.LUNG, n_voxels=n, flags=flags)
+
+
 def signature_rows(
     histogram: pd.DataFrame,
     line: SignatureReference,
@@ -309,7 +320,7 @@ def signature_rows(
     rows = [r for name in names for r in _region_rows(sums[name], name, flags)]
     n = int(sums[Region.LUNG][0])
     blocks = np.array([value for name, value in sums.items() if name.startswith(_BLOCK)])
-    single = {"signature_slope": line.slope, "signature_floor": floor} | _intervals(blocks) | _zonal_ratios(sums)
+    single = {"signature_slope": line.slope} | _intervals(blocks) | _zonal_ratios(sums)
     return rows + [
         row(m, value, modality=MODALITY, region=Region.LUNG, n_voxels=n, flags=flags) for m, value in single.items()
     ]
@@ -428,6 +439,7 @@ def _blocks(lungs: Mask, wanted: int) -> npt.NDArray[np.int64]:
 
 
 def _median(values: pd.Series, weights: pd.Series) -> float:
-    order = np.argsort(values.to_numpy(), kind="stable")
-    share = np.cumsum(weights.to_numpy()[order])
-    return float(values.to_numpy()[order][np.searchsorted(share, share[-1] / 2)])
+    """Weighted median of binned values, linear between the bins' centers."""
+    place, index = np.unique(values.to_numpy(), return_inverse=True)
+    weight = np.bincount(index, weights.to_numpy())
+    return float(np.interp(0.5, (np.cumsum(weight) - weight / 2) / weight.sum(), place))

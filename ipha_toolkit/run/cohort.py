@@ -22,7 +22,7 @@ from ipha_toolkit.io import results
 from ipha_toolkit.io.images import load, load_echoes, load_mask
 from ipha_toolkit.io.layout import Cohort, Problem, SessionFiles, read_cohort
 from ipha_toolkit.protocol import DEFAULT, Protocol
-from ipha_toolkit.run.session import Context, Segmenter, measure_session
+from ipha_toolkit.run.session import HISTOGRAMS, Context, Segmenter, measure_session
 from ipha_toolkit.terms import Modality
 
 
@@ -289,8 +289,8 @@ def _second_pass(out: Path, cohort: Cohort, protocol: Protocol) -> tuple[pd.Data
             continue
         rows = results.read_session_rows(out, files)
         frames.append(rows)
-        for modality in (Modality.T1W, Modality.T2W):
-            counts = results.read_session_table(out, files, f"{modality}_histogram.tsv")
+        for modality, ending in HISTOGRAMS.items():
+            counts = results.read_session_table(out, files, ending)
             if counts is not None:
                 flags = _common_flags(rows, modality)
                 histograms.append(SessionHistogram(files.subject, files.session, modality, counts, flags))
@@ -306,6 +306,7 @@ def _second_pass(out: Path, cohort: Cohort, protocol: Protocol) -> tuple[pd.Data
 
 
 def _common_flags(rows: pd.DataFrame, modality: str) -> tuple[str, ...]:
-    """Flags that the image's ratio carries."""
-    cells = rows.loc[(rows["modality"] == modality) & (rows["measure"] == "signal_ratio_median"), "flag"]
+    """Flags that the image's ratio, or the pair's floor, carries."""
+    of_all = rows["measure"].isin(["signal_ratio_median", "signature_floor"])
+    cells = rows.loc[(rows["modality"] == modality) & of_all, "flag"]
     return tuple(dict.fromkeys(code for cell in cells for code in cell.split(";") if code))

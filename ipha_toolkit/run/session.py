@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 
 from ipha_toolkit.errors import GridError, IphaError
-from ipha_toolkit.io.images import load, load_mask
+from ipha_toolkit.io.images import load, load_echoes, load_mask
 from ipha_toolkit.io.layout import MaskFile, SessionFiles
 from ipha_toolkit.io.results import SessionResult, failure
 from ipha_toolkit.protocol import DEFAULT, Protocol
@@ -17,6 +19,14 @@ from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Mask, Volume
 
 _MARGIN_MM = 20.0
+_PAIRED = (Modality.T1W, Modality.T2W)
+PAIR = "T1w+T2w"
+HISTOGRAMS = {
+    Modality.T1W: "T1w_histogram.tsv",
+    Modality.T2W: "T2w_histogram.tsv",
+    PAIR: "desc-signature_histogram.tsv",
+}
+"""Tables of a session that the second pass reads, by modality."""
 
 Segmenter = Callable[[Volume], Mask]
 """Finds lungs: takes an image, returns a Mask on its grid."""
@@ -45,23 +55,30 @@ def measure_session(files: SessionFiles, context: Context) -> SessionResult:
     SessionResult
         Rows with subject and session filled in; an image that failed is in ``failures`` and has no row.
     """
-    result = SessionResult(pd.DataFrame())
-    frames = []
+    result = SessionResult(_empty())
     for modality, path in files.images.items():
-        measure = _MEASURE.get(modality)
-        if measure is None:
-            continue
-        try:
-            part = measure(files, load(path, modality=modality), context)
-        except Exception as error:
-            result.failures.append(failure(files, modality, path.name, _reason(error, path)))
-            continue
-        frames.append(part.rows)
-        result.images |= part.images
-        result.tables |= part.tables
-    rows = pd.concat(frames, ignore_index=True) if frames else _empty()
-    result.rows = rows.assign(subject=files.subject, session=files.session)
+        if modality in _MEASURE:
+            _add(result, files, modality, path, partial(_measure_image, files, modality, context))
+    if files.echoes:
+        _add(result, files, Modality.MEGRE, files.echoes[0], partial(_measure_echoes, files, context))
+    if {f"{role}_desc-ratio_map.nii.gz" for role in _PAIRED} <= set(result.images):
+        _add(result, files, PAIR, files.images[Modality.T2W], partial(_measure_pair, files, result, context))
+    result.rows = result.rows.assign(subject=files.subject, session=files.session)
     return result
+
+
+def _add(
+    result: SessionResult, files: SessionFiles, modality: str, path: Path, measure: Callable[[], SessionResult]
+) -> None:
+    """Measure, and add what it gave to the session, or why it failed."""
+    try:
+        part = measure()
+    except Exception as error:
+        result.failures.append(failure(files, modality, path.name, _reason(error, path)))
+        return
+    result.rows = pd.concat([result.rows, part.rows], ignore_index=True) if len(result.rows) else part.rows
+    result.images |= part.images
+    result.tables |= part.tables
 
 
 def find_lungs(files: SessionFiles, volume: Volume, context: Context) -> tuple[Mask, tuple[str, ...]]:
@@ -82,6 +99,10 @@ def find_lungs(files: SessionFiles, volume: Volume, context: Context) -> tuple[M
     lungs = context.segment(volume) if context.segment else segment_lungs(volume, protocol=context.protocol)
     volume.require_same_grid(lungs)
     return lungs, (*context.flags, *lung_flags(lungs, volume))
+
+
+def _measure_image(files: SessionFiles, modality: Modality, context: Context) -> SessionResult:
+    return _MEASURE[modality](files, load(files.images[modality], modality=modality), context)
 
 
 def _measure_ct(files: SessionFiles, volume: Volume, context: Context) -> SessionResult:
@@ -130,6 +151,51 @@ def _with_nodules(
     result.rows = pd.concat([result.rows, rows], ignore_index=True)
     result.tables[f"{role}_nodules.tsv"] = nodules
     return result
+
+
+def _measure_echoes(files: SessionFiles, context: Context) -> SessionResult:
+    from ipha_toolkit.measure.relaxometry import measure_r2star
+
+    echoes, te_ms = load_echoes(files.echoes)
+    lungs, flags = find_lungs(files, echoes[0], context)
+    if Modality.CT not in files.images:
+        flags = (*flags, "no_lung_density")
+    rows, fit = measure_r2star(echoes, te_ms, lungs, flags=flags, protocol=context.protocol)
+    return SessionResult(rows, {"MEGRE_desc-lung_mask.nii.gz": lungs, "MEGRE_desc-r2star_map.nii.gz": fit.r2star})
+
+
+def _measure_pair(files: SessionFiles, single: SessionResult, context: Context) -> SessionResult:
+    """The signature of T1w and T2w, on the grid of T1w; what needs controls is left to the second pass."""
+    from ipha_toolkit.measure.hemosiderin import (
+        floor_row,
+        joint_histogram,
+        ratio_pair,
+        signature_map,
+        signature_reference,
+    )
+    from ipha_toolkit.measure.rows import table
+    from ipha_toolkit.regions.zones import lung_regions
+
+    t1w, t2w = (load(files.images[role], modality=role) for role in _PAIRED)
+    even1, even2 = (cast(Volume, single.images[f"{role}_desc-ratio_map.nii.gz"]) for role in _PAIRED)
+    lungs, other = (cast(Mask, single.images[f"{role}_desc-lung_mask.nii.gz"]) for role in _PAIRED)
+    muscle = cast(Mask, single.images["T1w_desc-muscle_mask.nii.gz"])
+    moved = []
+    if not t1w.same_grid(t2w):
+        from ipha_toolkit.image.align import align
+
+        alignment = align(t2w, t1w, moving_mask=other, fixed_mask=lungs, protocol=context.protocol)
+        t2w, even2, moved = alignment.apply(t2w), alignment.apply(even2), ["realigned"]
+    pair = ratio_pair(t1w, t2w, lungs, muscle, corrected=(even1, even2), protocol=context.protocol)
+    cells = single.rows.loc[single.rows["measure"] == "signal_ratio_median", "flag"]
+    flags = list(dict.fromkeys([*filter(None, ";".join(cells).split(";")), *pair.flags, *moved]))
+    histogram = joint_histogram(pair, lung_regions(lungs), lungs, protocol=context.protocol)
+    against_fallback = signature_map(pair, signature_reference([], protocol=context.protocol))
+    return SessionResult(
+        table([floor_row(pair, flags)]),
+        {"desc-signature_map.nii.gz": against_fallback.replace(meta={})},
+        {HISTOGRAMS[PAIR]: histogram},
+    )
 
 
 _MEASURE: dict[Modality, Callable[[SessionFiles, Volume, Context], SessionResult]] = {

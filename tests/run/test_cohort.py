@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from toys import AFFINE, put_participants, put_session, toy_ct, toy_masks, toy_mr
+from toys import AFFINE, put_echoes, put_participants, put_session, toy_ct, toy_masks, toy_mr
 
 import ipha_toolkit as ipha
 from ipha_toolkit.errors import LayoutError, ProtocolError
@@ -306,3 +306,63 @@ def test_check_reports_images_and_every_problem_at_once(cohort):
     for part in ("sub-c2_ses-1_T1w.nii.gz: not a NIfTI|truncated", "different grid", "claim the role T1w"):
         assert any(option in text for option in part.split("|")), part
     assert (report.sessions["image"] == "cannot be used").sum() == 2
+
+
+@pytest.fixture
+def paired(tmp_path):
+    """Six controls on a line of water and a patient dark on T2w, T1w and T2w each."""
+    root = tmp_path / "in"
+    for n in range(6):
+        pair = [toy_mr("T1w", lung=38 + n, seed=n), toy_mr("T2w", lung=48 + n, seed=9 + n)]
+        put_session(root, f"sub-c{n}", "ses-1", pair)
+    put_session(root, "sub-p1", "ses-1", [toy_mr("T1w", lung=45, seed=30), toy_mr("T2w", lung=12, seed=31)])
+    put_participants(root, {f"sub-c{n}": "control" for n in range(6)} | {"sub-p1": "iph"})
+    return root
+
+
+def test_the_signature_is_set_against_the_controls_line(paired, tmp_path):
+    rows = run(paired, tmp_path / "out", progress=False).rows
+    strength = rows.query("measure == 'signature_strength' and region == 'lung'").set_index("subject")["value"]
+    assert strength["sub-p1"] > 5
+    assert strength.drop("sub-p1").abs().max() < 1.5
+    slopes = rows.query("measure == 'signature_slope'").set_index("subject")["value"]
+    assert slopes["sub-p1"] == pytest.approx(50.5 / 40.5, rel=0.03)
+    assert slopes.nunique() == 7  # each control left out of its own line
+    found = rows.query("modality == 'T1w+T2w' and subject == 'sub-p1'")
+    assert {"signature_fraction", "signature_no_evidence", "signature_strength_vs_controls"} <= set(found["measure"])
+    reference = json.loads((tmp_path / "out" / "reference.json").read_text())
+    assert reference["thresholds"]["T1w+T2w"] == pytest.approx(slopes["sub-p1"])
+    signature = ipha.load(tmp_path / "out/sub-p1/ses-1/sub-p1_ses-1_desc-signature_map.nii.gz", modality="T2w")
+    assert np.nanmedian(signature.array[toy_masks()[0].array]) > 3
+
+
+def test_t2w_on_another_grid_is_moved_onto_t1w_or_its_failure_told(paired, tmp_path):
+    shifted = AFFINE.copy()
+    shifted[:3, 3] = 3
+    for path in (paired / "sub-p1/ses-1/anat").glob("*T2w.nii.gz"):
+        path.unlink()
+    for path in (paired / "derivatives/hand/sub-p1/ses-1").glob("*T2w*"):
+        path.unlink()
+    lungs, muscle = (mask.replace(affine=shifted) for mask in toy_masks())
+    moved = toy_mr("T2w", lung=12, seed=31).replace(affine=shifted)
+    ipha.save(moved, paired / "sub-p1/ses-1/anat/sub-p1_ses-1_T2w.nii.gz")
+    for name, mask in (("lung", lungs), ("muscle", muscle)):
+        ipha.save(mask, paired / f"derivatives/hand/sub-p1/ses-1/sub-p1_ses-1_T2w_desc-{name}_mask.nii.gz")
+    analysis = run(paired, tmp_path / "out", progress=False)
+    mine = analysis.rows[(analysis.rows["subject"] == "sub-p1")]
+    assert {"T1w", "T2w"} <= set(mine["modality"])
+    pair = mine[mine["measure"] == "signature_strength"]
+    told = [f for f in analysis.failures if f["modality"] == "T1w+T2w"]
+    assert pair["flag"].str.contains("realigned").all() if not told else "sub-p1_ses-1_T2w" in told[0]["error"]
+
+
+def test_echoes_give_r2star_rows_that_say_whether_density_is_known(cohort, tmp_path):
+    put_echoes(cohort, "sub-p1", "ses-1", [0.1, 0.5, 1.0, 2.0], r2star=400)
+    put_echoes(cohort, "sub-c9", "ses-1", [0.1, 0.5, 1.0, 2.0], r2star=400)
+    rows = run(cohort, tmp_path / "out", segment=whole_box, progress=False).rows
+    found = rows.query("measure == 'r2star_median' and region == 'lung'").set_index("subject")
+    assert found["value"].tolist() == pytest.approx([400, 400], rel=0.02)
+    assert "no_lung_density" in found.loc["sub-c9", "flag"] and "no_lung_density" not in found.loc["sub-p1", "flag"]
+    density = rows.query("measure == 'lung_density' and region == 'lung' and subject == 'sub-p1'")["value"]
+    assert 0.05 < density.item() < 0.6
+    assert (tmp_path / "out/sub-c9/ses-1/sub-c9_ses-1_MEGRE_desc-r2star_map.nii.gz").exists()
