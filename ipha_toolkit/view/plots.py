@@ -32,6 +32,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ipha_toolkit.measure.signal import BIN_EDGES
+from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.terms import MEASURES, Region
 from ipha_toolkit.view import _layers as pixels
 from ipha_toolkit.view._layers import PLANES, Layer, Overlays
@@ -41,6 +42,8 @@ from ipha_toolkit.volume import Volume
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from ipha_toolkit.measure.hemosiderin import SignatureReference
 
 SERIES_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Colours of bars and lines on white, told apart with every common colour blindness (Okabe & Ito 2008)."""
@@ -589,6 +592,86 @@ def plot_histogram(
     )
     _plain(ax).legend(frameon=False, fontsize=8)
     return describe(ax, _histogram_words(each, border, name, quantity, threshold))
+
+
+def plot_signature(
+    histogram: pd.DataFrame,
+    line: SignatureReference,
+    *,
+    floor: float = np.nan,
+    name: str = "subject",
+    region: str = Region.LUNG,
+    protocol: Protocol = DEFAULT,
+    ax: Axes | None = None,
+) -> Axes:
+    """T2w against T1w of every lung voxel, with the line that water follows and the four quadrants named.
+
+    Parameters
+    ----------
+    histogram : DataFrame
+        As of :func:`ipha_toolkit.measure.hemosiderin.joint_histogram`.
+    line : SignatureReference
+    floor : float
+        T2w ratio that is not told from noise (measure ``signature_floor``); NaN where it is not known.
+    name, region : str
+    protocol : Protocol
+        ``signature.threshold_sd``: where the signature begins.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+        Described with the share of voxels in each quadrant.
+
+    Raises
+    ------
+    ValueError
+        Where the region holds no voxel.
+    """
+    counts = histogram[region].to_numpy(float)
+    if not counts.sum() > 0:
+        raise ValueError(f"{name}: no voxel in the region {region}")
+    t1, t2 = histogram["t1w"].to_numpy(), histogram["t2w"].to_numpy()
+    right, top = (1.15 * _weighted_quantile(v, counts, 0.995) for v in (t1, t2))
+    right, top = max(right, 0.1), max(top, line.slope * right)
+    ax = ax or new_figure(6.4, 5.0).subplots()
+    _, _, _, drawn = ax.hist2d(
+        np.clip(t1, 0, right), np.clip(t2, 0, top), bins=60, range=((0, right), (0, top)),
+        weights=100 * counts / counts.sum(), cmap="cividis", cmin=1e-9,
+    )  # fmt: skip
+    _colour_bars(ax, [(drawn, "lung voxels (% per bin)")])
+    silent = np.nan_to_num(floor) / line.slope
+    x = np.linspace(silent, right, 50)
+    limit = 1 - protocol.signature.threshold_sd * line.spread
+    ax.plot(x, line.slope * x, color=SERIES_COLOURS[1], lw=2)
+    ax.plot(x, limit * line.slope * x, color=SERIES_COLOURS[1], lw=1.2, ls="--")
+    ax.axvline(silent, color=_CONTROL_INK, lw=1.2, ls=":")
+    below, evidence = line.below(t1, t2), line.predicted(t1) >= np.nan_to_num(floor)
+    inside = {
+        "no evidence": ~evidence,
+        "above the line: free water": evidence & (below < -protocol.signature.threshold_sd),
+        "on the line: water": evidence & (np.abs(below) <= protocol.signature.threshold_sd),
+        "below the line: T2w missing": evidence & (below > protocol.signature.threshold_sd),
+    }
+    shares = {words: 100 * counts[chosen].sum() / counts.sum() for words, chosen in inside.items()}
+    places = ((0.02, 0.98, "left", "top"), (0.35, 0.98, "left", "top"), (0.98, 0.62, "right", "center"), (0.98, 0.04, "right", "bottom"))
+    for (words, share), (u, v, ha, va) in zip(shares.items(), places, strict=True):
+        label = f"{words}\n{share:.0f} %"
+        box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5}
+        ax.text(u, v, label, transform=ax.transAxes, ha=ha, va=va, fontsize=8, bbox=box)
+    ax.set(xlabel="T1w ratio to muscle (1)", ylabel="T2w ratio to muscle (1)", xlim=(0, right), ylim=(0, top))
+    ax.set_title(name, fontsize=9, parse_math=False)
+    listed = "; ".join(f"{words} {share:.0f} %" for words, share in shares.items())
+    return describe(
+        _plain(ax),
+        f"{name}: joint histogram of T1w and T2w ratio to muscle with the line T2w = {line.slope:.2f} T1w; voxels {listed}.",
+    )
+
+
+def _weighted_quantile(values: npt.NDArray[Any], weights: npt.NDArray[Any], quantile: float) -> float:
+    order = np.argsort(values)
+    share = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(share, quantile * share[-1])])
 
 
 def _merged(each: Sequence[npt.NDArray[Any]], edges: npt.NDArray[Any], bins: int) -> tuple[Any, Any, Any]:
