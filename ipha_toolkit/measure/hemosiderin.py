@@ -37,6 +37,9 @@ MODALITY = "T1w+T2w"
 _SOFT = 0.1
 _STEP = 0.05
 _CODES = (-40, 110)
+JOINT_EDGES = _SOFT * np.sinh(_STEP * (np.arange(_CODES[0], _CODES[1] + 2) - 0.5))
+"""Edges of the joint histogram's bins, of both ratios: 0.005 apart near 0, 5 % far from it."""
+
 _BLOCK = "block-"
 _DRAWS = 400
 _FWHM_PER_SD = 2.3548

@@ -31,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ipha_toolkit.measure.hemosiderin import JOINT_EDGES, SignatureReference
 from ipha_toolkit.measure.signal import BIN_EDGES
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.terms import MEASURES, Region
@@ -42,8 +43,6 @@ from ipha_toolkit.volume import Volume
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from ipha_toolkit.measure.hemosiderin import SignatureReference
 
 SERIES_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Colours of bars and lines on white, told apart with every common colour blindness (Okabe & Ito 2008)."""
@@ -635,10 +634,8 @@ def plot_signature(
     right, top = (1.15 * _weighted_quantile(v, counts, 0.995) for v in (t1, t2))
     right, top = max(right, 0.1), max(top, line.slope * right)
     ax = ax or new_figure(6.4, 5.0).subplots()
-    _, _, _, drawn = ax.hist2d(
-        np.clip(t1, 0, right), np.clip(t2, 0, top), bins=60, range=((0, right), (0, top)),
-        weights=100 * counts / counts.sum(), cmap="cividis", cmin=1e-9,
-    )  # fmt: skip
+    weights = 100 * counts / counts.sum()
+    _, _, _, drawn = ax.hist2d(t1, t2, bins=JOINT_EDGES, weights=weights, cmap="cividis", cmin=1e-9)
     _colour_bars(ax, [(drawn, "lung voxels (% per bin)")])
     silent = np.nan_to_num(floor) / line.slope
     x = np.linspace(silent, right, 50)
@@ -654,7 +651,10 @@ def plot_signature(
         "below the line: T2w missing": evidence & (below > protocol.signature.threshold_sd),
     }
     shares = {words: 100 * counts[chosen].sum() / counts.sum() for words, chosen in inside.items()}
-    places = ((0.02, 0.98, "left", "top"), (0.35, 0.98, "left", "top"), (0.98, 0.62, "right", "center"), (0.98, 0.04, "right", "bottom"))
+    places = (
+        (0.02, 0.98, "left", "top"), (0.35, 0.98, "left", "top"),
+        (0.98, 0.62, "right", "center"), (0.98, 0.04, "right", "bottom"),
+    )  # fmt: skip
     for (words, share), (u, v, ha, va) in zip(shares.items(), places, strict=True):
         label = f"{words}\n{share:.0f} %"
         box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5}
@@ -664,7 +664,7 @@ def plot_signature(
     listed = "; ".join(f"{words} {share:.0f} %" for words, share in shares.items())
     return describe(
         _plain(ax),
-        f"{name}: joint histogram of T1w and T2w ratio to muscle with the line T2w = {line.slope:.2f} T1w; voxels {listed}.",
+        f"{name}: joint histogram of T1w and T2w ratio to muscle, line of water T2w = {line.slope:.2f} T1w; {listed}.",
     )
 
 

@@ -212,3 +212,19 @@ def test_figures_of_odd_volumes_warn_of_nothing() -> None:
         lungs = Mask(np.zeros(array.shape, bool), np.eye(4))
         pixels(plots.plot_slice(volume, overlays={"lung": lungs, "map": volume}))
         pixels(plots.plot_mosaic(volume, overlays={"lung": lungs}))
+
+
+def test_the_joint_histogram_names_its_quadrants_with_their_shares():
+    from ipha_toolkit.measure.hemosiderin import SignatureReference
+
+    # on the line, above it, below it, and where T1w predicts less than the floor
+    histogram = pd.DataFrame({"t1w": [0.4, 0.2, 0.4, 0.01], "t2w": [0.4, 0.5, 0.05, 0.05], "lung": [4, 3, 2, 1]})
+    ax = plots.plot_signature(histogram, SignatureReference(1.0, 0.2, 5), floor=0.05, name="toy")
+    words = plots.alt_text(ax)
+    for part in ("no evidence 10 %", "free water 30 %", "on the line: water 40 %", "T2w missing 20 %", "1.00 T1w"):
+        assert part in words
+    assert ax.get_xlabel() == "T1w ratio to muscle (1)"
+    solid = ax.lines[0].get_xydata()
+    assert np.allclose(solid[:, 0], solid[:, 1])
+    with pytest.raises(ValueError, match="no voxel in the region lung"):
+        plots.plot_signature(histogram.assign(lung=0), SignatureReference(1.0, 0.2, 5), name="empty")
