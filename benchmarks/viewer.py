@@ -1,14 +1,15 @@
 """How fast the viewer is, live in JupyterLab and in exported pages, peers beside it in the same run.
 
 ``python benchmarks/viewer.py`` prints the tables and writes benchmarks/results/viewer.md. Needs Chromium and the
-``bench`` dependencies; ipympl, stackview and ipyniivue are measured where installed. Times are in ms unless said
-otherwise. A slice change is the time from the key or slider event to the first frame with other pixels.
+``bench`` dependencies; ipympl, stackview, ipyniivue and nilearn are measured where installed. Times are in ms
+unless said otherwise. A slice change is the time from the key or slider event to the first frame with other pixels.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -65,7 +66,12 @@ VIEWERS = {
         "viewer = ipyniivue.NiiVue()\nviewer.load_volumes([{'path': path}])\nviewer"
     ),
 }
-MODULES = {"ipympl": "ipympl", "stackview": "stackview", "ipyniivue": "ipyniivue"}
+NILEARN = (
+    "import nibabel\nfrom nilearn.plotting import view_img\n"
+    "image = nibabel.Nifti1Image(volume.array, volume.affine)\n"
+    "view_img(image, bg_img=False, threshold=None, resampling_interpolation='nearest')"
+)
+MODULES = {"nilearn view_img": "nilearn", "ipympl": "ipympl", "stackview": "stackview", "ipyniivue": "ipyniivue"}
 
 # A hash of what the output area's pictures show; changes when the pixels do.
 LOOK = """() => {
@@ -169,28 +175,75 @@ def live(browser: Any, data: str, viewer: str) -> dict[str, Any]:
             return result
 
 
-def exported(browser: Any, data: str) -> dict[str, Any]:
-    """Size, first image and frame rate of a page from plain nbconvert, opened without network."""
+PAGES = ("nbconvert html", "nbconvert slides", "ipha render html", "ipha render slides")
+PEER_PAGES = VIEWERS | {"nilearn view_img": NILEARN}
+BLANK = """() => {
+  const big = [...document.querySelectorAll('canvas, img, svg.marks')].filter((node) => node.clientWidth > 100);
+  const lit = big.some((node) => node.tagName === 'IMG' ? node.naturalWidth > 0 : node.tagName === 'CANVAS');
+  return lit ? 'a picture' : 'blank';
+}"""
+
+
+def exported(browser: Any, data: str, how: str) -> dict[str, Any]:
+    """Size, first image and frame rate of a page made of our viewer, opened without network."""
     shown = "ipha.view(volume, volume.replace(modality='T2w', name='T2w'))" if "MRI" in data else "ipha.view(volume)"
     with folder() as home:
         path = notebook(home / "page.ipynb", "import numpy as np, ipha_toolkit as ipha", DATA[data], shown)
-        command = [sys.executable, "-m", "nbconvert", "--execute", "--to", "html", str(path)]
-        environment = {**dict(psutil.Process().environ()), "PYTHONPATH": str(ROOT)}
-        subprocess.run(command, check=True, capture_output=True, env=environment)
+        made = convert(path, how)
         context = browser.new_context(offline=True, viewport={"width": 1300, "height": 1000})
         page = context.new_page()
-        page.goto(path.with_suffix(".html").as_uri())
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url) if request.url.startswith("http") else None)
+        page.goto(made.as_uri())
+        start = 0.0
+        for _ in range(5):  # in slides, on to the one with the viewer
+            page.wait_for_timeout(300)
+            if page.locator("canvas.ipha-slice:visible").count():
+                break
+            start = page.evaluate("() => performance.now()")
+            page.keyboard.press("ArrowRight")
         page.wait_for_selector(".ipha-viewer[data-ready]")
-        first = float(page.locator(".ipha-viewer").get_attribute("data-ready"))
+        first = float(page.locator(".ipha-viewer").get_attribute("data-ready")) - start
         page.wait_for_timeout(1500)
         rate, moved = page.evaluate(FRAMES, 150)
-        size = path.with_suffix(".html").stat().st_size / 1e6
         heap = page.evaluate(HEAP)
         context.close()
         return {
-            "page": data + (" pair" if "MRI" in data else ""), "size (MB)": round(size, 1), "first image": round(first),
+            "page": data + (" pair" if "MRI" in data else ""), "made by": how,
+            "size (MB)": round(made.stat().st_size / 1e6, 1), "first image": round(first),
             "frames per second": round(rate), "frames with a new slice (%)": round(100 * moved),
-            "JS heap (MB)": round(heap),
+            "JS heap (MB)": round(heap), "requests tried": len(asked),
+        }  # fmt: skip
+
+
+def convert(path: Path, how: str) -> Path:
+    """Execute a notebook and write its page, plainly by nbconvert or by ``ipha render``."""
+    tool, to = how.rsplit(" ", 1)
+    command = [sys.executable, "-m", "nbconvert", "--execute", "--to", to, str(path)]
+    if tool == "ipha render":
+        run = "import sys; from ipha_toolkit.cli import main; sys.exit(main())"
+        command = [sys.executable, "-c", run, "render", str(path), "--to", to, "--out", str(path.parent)]
+    environment = {**dict(psutil.Process().environ()), "PYTHONPATH": str(ROOT)}
+    subprocess.run(command, check=True, capture_output=True, env=environment)
+    return path.with_suffix(".slides.html" if to == "slides" else ".html")
+
+
+def peer_page(browser: Any, data: str, viewer: str) -> dict[str, Any]:
+    """What the plain nbconvert page of a peer shows offline, its size, and how long it took to make."""
+    with folder() as home:
+        path = notebook(home / "page.ipynb", "import numpy as np, ipha_toolkit as ipha", DATA[data], PEER_PAGES[viewer])
+        start = time.perf_counter()
+        made = convert(path, "nbconvert html")
+        took = time.perf_counter() - start
+        context = browser.new_context(offline=True, viewport={"width": 1300, "height": 1000})
+        page = context.new_page()
+        page.goto(made.as_uri())
+        page.wait_for_timeout(5000)
+        frames = [frame.evaluate(BLANK) for frame in page.frames]
+        context.close()
+        return {
+            "data": data, "viewer": viewer, "shows": "a picture" if "a picture" in frames else "blank",
+            "size (MB)": round(made.stat().st_size / 1e6, 1), "making it (s)": round(took),
         }  # fmt: skip
 
 
@@ -200,28 +253,35 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines + ["| " + " | ".join(str(row.get(head, "")) for head in heads) + " |" for row in rows])
 
 
+def measured(measure: Any, browser: Any, data: str, what: str) -> dict[str, Any]:
+    """One row, or the reason there is none: a peer that cannot show the data is a result too."""
+    if what in MODULES and importlib.util.find_spec(MODULES[what]) is None:
+        return {"data": data, "viewer": what, "note": "not installed"}
+    try:
+        found: dict[str, Any] = measure(browser, data, what)
+    except Exception as error:
+        found = {"data": data, "viewer": what, "note": type(error).__name__}
+    print(json.dumps(found), flush=True)
+    return found
+
+
 def main() -> None:
     wanted = sys.argv[1:] or list(VIEWERS)
-    live_rows, pages = [], []
     with sync_playwright() as playwright:
         flags = [*FLAGS, "--enable-precise-memory-info"]
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=flags)
-        for data in DATA:
-            if "ours" in wanted:
-                pages.append(exported(browser, data))
-            for viewer in wanted:
-                if viewer in MODULES and importlib.util.find_spec(MODULES[viewer]) is None:
-                    live_rows.append({"data": data, "viewer": viewer, "first image (s)": "not installed"})
-                    continue
-                try:
-                    live_rows.append(live(browser, data, viewer))
-                except Exception as error:  # a peer that cannot show the data is a result too
-                    live_rows.append({"data": data, "viewer": viewer, "first image (s)": type(error).__name__})
-                print(json.dumps(live_rows[-1]), flush=True)
+        shown = [measured(live, browser, data, viewer) for data in DATA for viewer in wanted]
+        pages = [measured(exported, browser, data, how) for data in DATA for how in PAGES if "ours" in wanted]
+        peers = [viewer for viewer in PEER_PAGES if viewer != "ours" and len(wanted) > 1]
+        beside = [measured(peer_page, browser, "MRI 256x256x60", viewer) for viewer in peers]
         browser.close()
-    text = (
-        f"# Slice viewers\n\n## Live JupyterLab\n\n{table(live_rows)}\n\n## Exported pages, offline\n\n{table(pages)}\n"
-    )
+    parts = {
+        "Live JupyterLab": shown,
+        "Exported pages, offline": pages,
+        "Peers' pages of plain nbconvert, offline": beside,
+    }
+    load = f"Load of the machine at the end: {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores.\n"
+    text = "\n".join(["# Slice viewers\n", load, *(f"## {title}\n\n{table(rows)}\n" for title, rows in parts.items())])
     print(text)
     (ROOT / "benchmarks" / "results").mkdir(exist_ok=True)
     (ROOT / "benchmarks" / "results" / "viewer.md").write_text(text, encoding="utf-8")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from html import unescape
 from itertools import permutations, product
 from pathlib import Path
 from typing import Any
@@ -283,6 +285,56 @@ def test_four_images_stand_two_by_two_and_three_planes_share_one_scale(
     assert len({box["y"] for box in boxes[4:]}) == 1
     scales = page.evaluate(f"() => {VIEWER}[1].panels.map((p) => {VIEWER}[1].view(p).scale)")
     assert len(set(scales)) == 1
+
+
+def odd_volumes() -> dict[str, Volume]:
+    noise = np.random.default_rng(0).normal(0, 1, (9, 8, 7))
+    c, s = np.cos(0.4), np.sin(0.4)
+    oblique = np.array([[2 * c, -2 * s, 0, 5], [2 * s, 2 * c, 0, 9], [0, 0, 3, -40], [0, 0, 0, 1]])
+    return {
+        "missing": Volume(np.full((5, 4, 3), np.nan), np.eye(4)),
+        "partly missing": Volume(np.where(noise > 0, noise, np.nan), np.eye(4)),
+        "infinite": Volume(np.where(noise > 2, np.inf, noise), np.eye(4)),
+        "constant": Volume(np.full((5, 4, 3), 7), np.eye(4)),
+        "one voxel": Volume(np.ones((1, 1, 1)), np.eye(4)),
+        "one slice": Volume(noise[:, :, :1], np.eye(4)),
+        "radiograph": Volume(noise[:, :, :1], np.eye(4)[:, [0, 2, 1, 3]], modality="dx"),
+        "oblique": Volume(noise, oblique),
+        "tiny values": Volume(noise * 1e-9, np.eye(4)),
+        "huge values": Volume(noise * 1e9, np.eye(4)),
+        "coarse": Volume(noise, np.diag([40.0, 30, 50, 1])),
+    }
+
+
+def test_odd_volumes_can_be_looked_at_alone_and_linked(offline_page: Any, page_of: Callable[..., str]) -> None:
+    odd = odd_volumes()
+    lungs = Mask(np.ones((6, 6, 6), bool), np.diag([3.0, 2, 2, 1]), name="lung")  # on a grid of its own
+    viewers = [
+        ipha.view(volume, overlays={"lung": lungs, "map": volume}, plane="all", height_px=120, slab=slab)
+        for volume, slab in zip(odd.values(), 4 * ["off", "max", "min"], strict=False)
+    ]
+    viewers.append(ipha.view(*[odd[name] for name in ("oblique", "coarse", "one slice", "missing")], overlays=lungs))
+    for viewer in viewers:
+        viewer.embed()
+    page = opened(offline_page, page_of(*viewers))
+    page.locator("canvas.ipha-slice").last.focus()
+    for key in ("ArrowUp", "End", "c", "s", "m", "z", "]", "2", "r", "o"):
+        page.keyboard.press(key)
+        settle(page)
+    assert page.errors == []
+    assert len(viewers) == page.locator(".ipha-viewer[data-ready]").count()
+
+
+def test_page_without_saved_state_shows_the_picture_with_its_words(pair: Any) -> None:
+    from nbconvert import HTMLExporter
+
+    viewer = ipha.view(pair[0].replace(name="<b>T1w</b>"))
+    data, metadata = viewer._repr_mimebundle_()
+    output = nbformat.v4.new_output("display_data", data=data, metadata=metadata)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=[output])])
+    html, _ = HTMLExporter().from_notebook_node(notebook)
+    assert [unescape(words) for words in re.findall(r'<img [^>]*alt="([^"]*)"', html)] == [viewer.description]
+    assert "widget-view+json" not in html
 
 
 def test_names_from_data_stay_text(offline_page: Any, page_of: Callable[..., str], pair: Any) -> None:
