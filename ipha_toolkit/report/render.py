@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ipha_toolkit.errors import RenderError
@@ -212,22 +213,24 @@ def _execute(path: Path, source: Any, parameters: dict[str, Any], *, progress: b
     if python:
         notebook.cells.append(nbformat.v4.new_code_cell(privacy.PROBE))
     kernel = notebook.metadata.get("kernelspec", {}).get("name", "python3")
-    try:
-        done = papermill.execute_notebook(
-            notebook,
-            None,
-            parameters=parameters,
-            kernel_name=kernel,
-            progress_bar=progress and {"desc": path.name},
-            cwd=path.resolve().parent,
-            extra_arguments=["--log-level=ERROR"] if python else [],
-        )
-    except PapermillExecutionError as error:
-        raise RenderError(_failure(path, error)) from None
-    except NoSuchKernel:
-        raise RenderError(_no_kernel(path, kernel)) from None
-    except Exception as error:  # the kernel died or could not start
-        raise RenderError(f"{path}: execution stopped: {type(error).__name__}: {error}") from error
+    with TemporaryDirectory() as scratch:
+        run = Path(scratch) / "run.ipynb"  # papermill notes in it which cell is running
+        try:
+            done = papermill.execute_notebook(
+                notebook,
+                run,
+                parameters=parameters,
+                kernel_name=kernel,
+                progress_bar=progress and {"desc": path.name},
+                cwd=path.resolve().parent,
+                extra_arguments=["--log-level=ERROR"] if python else [],
+            )
+        except PapermillExecutionError as error:
+            raise RenderError(_failure(path, error)) from None
+        except NoSuchKernel:
+            raise RenderError(_no_kernel(path, kernel)) from None
+        except Exception as error:  # the kernel died or could not start
+            raise RenderError(f"{path}: {_reached(run)}stopped: {type(error).__name__}: {error}") from error
     heard = done.cells.pop().outputs if python else []
     folder = path.resolve().parent
     values = {**_defaults(source), **parameters}
@@ -245,6 +248,13 @@ def _speaks_python(notebook: Any) -> bool:
 def _failure(path: Path, error: Any) -> str:
     cell = f"cell {error.cell_index + 1} (In [{error.exec_count}]: {_failing_line(error)[:80]})"
     return f"{path}: {cell} failed: {error.ename}: {' '.join(str(error.evalue).split())}; no page was written"
+
+
+def _reached(run: Path) -> str:
+    """The cell that had begun when the kernel went away."""
+    cells = _read(run).cells if run.is_file() else []
+    begun = [n for n, cell in enumerate(cells, start=1) if cell.metadata.get("papermill", {}).get("start_time")]
+    return f"cell {begun[-1]} " if begun else ""
 
 
 def _failing_line(error: Any) -> str:

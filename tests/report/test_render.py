@@ -53,6 +53,13 @@ def test_failing_cell_is_named_with_its_error_and_leaves_no_page(
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_kernel_that_dies_is_told_with_the_cell(notebook: Any, tmp_path: Path) -> None:
+    path = notebook(["# T", ["x = 1"], ["import os\nos._exit(1)"], ["x"]])
+    with pytest.raises(RenderError, match=r"toy\.ipynb: cell 3 stopped: DeadKernelError: Kernel died"):
+        render_all([path], tmp_path / "out", progress=False)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_several_notebooks_get_an_index_with_thumbnails(notebook: Any, tmp_path: Path) -> None:
     show = "from PIL import Image\ndisplay(Image.new('RGB', (900, 600), (0, 90, 140)))"
     one = notebook(["# First\n\nWhat it says.", [show]], name="one")
