@@ -12,54 +12,29 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
+from ipha_toolkit.phantom.raster import Grid, paint, paint_coat, sample
 from ipha_toolkit.phantom.trees import Capsules, draw_capsules, grow_tree
-from ipha_toolkit.volume import Affine, BoolArray, FloatArray
+from ipha_toolkit.volume import BoolArray, FloatArray
 
-Array = npt.NDArray[np.float64]
+Array = npt.NDArray[np.floating]
 
-TISSUES = (
-    "air", "fat", "muscle", "cortical", "marrow", "blood", "soft", "liver", "spleen", "fluid", "gas", "lung",
-)  # fmt: skip
+TISSUES = ("air", "fat", "muscle", "cortical", "marrow", "blood", "soft", "liver", "spleen", "fluid", "lung")
 
 _BASE_Z, _APEX_Z = -135.0, 130.0
+_RASTER_MM = 3.5
+_HEART = ((-20.0, 24.0, -46.0), (-0.75, 0.42, -0.51))  # its middle, and the way from its base to its apex
 
 
-@dataclass(frozen=True)
-class Grid:
-    """An axis-aligned image grid in patient space: voxel counts, voxel size and place of the first voxel, mm."""
-
-    shape: tuple[int, int, int]
-    spacing: tuple[float, float, float]
-    origin: tuple[float, float, float]
-
-    @classmethod
-    def around(cls, patient: Patient, spacing_mm: tuple[float, float, float]) -> Grid:
-        """The grid that holds the patient's chest."""
-        extent = patient.scale * np.array([404.0, 296.0, 316.0])
-        centre = patient.scale * np.array([0.0, -18.0, -6.0])
-        shape = np.ceil(extent / spacing_mm).astype(int)
-        origin = centre - (shape - 1) / 2 * np.array(spacing_mm)
-        i, j, k = (int(size) for size in shape)
-        return cls((i, j, k), spacing_mm, (float(origin[0]), float(origin[1]), float(origin[2])))
-
-    @property
-    def affine(self) -> Affine:
-        """Voxel indices to mm, RAS+."""
-        affine = np.diag([*self.spacing, 1.0])
-        affine[:3, 3] = self.origin
-        return affine
-
-    @property
-    def axes(self) -> tuple[Array, Array, Array]:
-        """World x, y, z of the voxels, shaped to broadcast."""
-        x, y, z = (o + s * np.arange(n) for o, s, n in zip(self.origin, self.spacing, self.shape, strict=True))
-        return x[:, None, None], y[None, :, None], z[None, None, :]
-
-    @property
-    def step_mm(self) -> float:
-        """Edge of a cube of one voxel's volume, mm."""
-        return float(np.prod(self.spacing) ** (1 / 3))
+def grid_around(patient: Patient, spacing_mm: tuple[float, float, float]) -> Grid:
+    """The grid that holds the patient's chest, from the neck to the upper poles of the kidneys."""
+    extent = patient.scale * np.array([404.0, 296.0, 346.0])
+    centre = patient.scale * np.array([0.0, -18.0, 9.0])
+    shape = np.ceil(extent / spacing_mm).astype(int)
+    origin = centre - (shape - 1) / 2 * np.array(spacing_mm)
+    i, j, k = (int(size) for size in shape)
+    return Grid((i, j, k), spacing_mm, (float(origin[0]), float(origin[1]), float(origin[2])))
 
 
 @dataclass(frozen=True)
@@ -104,8 +79,9 @@ class Patient:
         s, p = self.scale, self.proportions
         x, y, z = x / s, y / s, z / s
         shoulders = _ramp(z, 60.0, 150.0)
-        half_width = p["wide"] * (172 + 18 * shoulders - 8 * _ramp(-z, 90.0, 160.0))
-        half_depth = p["deep"] * np.where(y > -8, 108 - 26 * shoulders, 128 - 8 * shoulders)
+        neck = _ramp(z, 138.0, 186.0)
+        half_width = p["wide"] * (172 + 18 * shoulders - 8 * _ramp(-z, 90.0, 160.0)) * (1 - 0.66 * neck)
+        half_depth = p["deep"] * np.where(y > -8, 108 - 26 * shoulders, 128 - 8 * shoulders) * (1 - 0.38 * neck)
         return np.asarray(s * _superellipse(x / half_width, (y + 8) / half_depth, x, y + 8, 2.6))
 
     @cached_property
@@ -115,14 +91,14 @@ class Patient:
 
     @cached_property
     def vessels(self) -> Capsules:
-        """Pulmonary arteries and veins inside the lungs, to a radius of about half a mm."""
+        """Pulmonary arteries and veins inside the lungs, down to a radius of half a mm."""
         rng = np.random.default_rng([self.seed, 2])
         grown = []
         for side, sign in (("right", 1), ("left", -1)):
             for drop in (0.0, -14.0):
-                points = self._supply_points(sign, 700, rng)
+                points = self._supply_points(sign, 1300, rng)
                 root = self.hila[side] + self.scale * np.array([0, 4 * (drop < 0), drop])
-                grown.append(grow_tree(root, points, 0.6 * self.scale**0.5, rng))
+                grown.append(grow_tree(root, points, 0.47 * self.scale**0.5, rng))
         return np.concatenate(grown)
 
     @cached_property
@@ -130,7 +106,7 @@ class Patient:
         """Lumen of trachea, main bronchi and the bronchi beside the larger arteries."""
         s = self.scale
         trunk = [
-            [0, -16, 170, 1, -18, 60, 8.5], [1, -18, 60, 2, -20, 40, 8.5],
+            [0, -16, 210, 1, -18, 60, 8.0], [1, -18, 60, 2, -20, 40, 8.0],
             [2, -20, 40, 24, -18, 22, 6.8], [24, -18, 22, 42, -14, 8, 5.6],
             [2, -20, 40, -26, -22, 22, 6.2], [-26, -22, 22, -47, -20, 8, 5.2],
         ]  # fmt: skip
@@ -179,7 +155,7 @@ class Patient:
     def _mediastinum(self, x: Array, y: Array, z: Array) -> Array:
         """Signed distance to the mediastinum: heart, a slab between the lungs, spine; negative inside."""
         size = self.proportions["heart"]
-        heart = _ellipsoid(x, y, z, (-24, 22, -46), (58 * size, 47 * size, 56 * size))
+        heart = _spheroid(x, y, z, *_HEART, 66 * size, 49 * size)
         atrium = _ellipsoid(x, y, z, (20, 10, -38), (36 * size, 38 * size, 52 * size))
         slab = np.abs(x + 3) - (16 - 11 * _ramp(y, 8, 60)) - 8 * _ramp(z, 10, 40) * (1 - _ramp(y, 20, 50))
         spine = np.hypot(x, (y + 74) / 1.1) - 27
@@ -190,166 +166,207 @@ class Patient:
 class Body:
     """A patient on a grid: share of each voxel that is each tissue, and masks of what can be named.
 
-    ``shares``: tissue -> float32 of the grid's shape, together 1 in every voxel. ``masks``: lung, left, right, airway,
-    vessel, muscle (paraspinal), body. ``depth_mm``: distance into the lung from its surface, 0 outside.
+    ``stack``: float32, shape (tissues, i, j, k) in the order of :data:`TISSUES`, together 1 in every voxel. ``masks``:
+    lung, left, right, airway, vessel, muscle (paraspinal), body. ``depth_mm``: distance into the lung from its surface,
+    0 outside.
     """
 
     patient: Patient
     grid: Grid
-    shares: dict[str, FloatArray]
+    stack: FloatArray
     masks: dict[str, BoolArray]
     depth_mm: FloatArray
+
+    @property
+    def shares(self) -> dict[str, FloatArray]:
+        """Share of each voxel by tissue."""
+        return dict(zip(TISSUES, self.stack, strict=True))
 
 
 def build_body(patient: Patient, grid: Grid) -> Body:
     """Put the patient on a grid."""
     canvas = _Canvas(patient, grid)
-    x, y, z = grid.axes
-    skin = patient.body_distance(x, y, z)
-    lung = patient.lung_distance(x, y, z)
-    canvas.fill("muscle", skin)
-    inner = _paint_wall(canvas, skin)
+    skin, lung = (shape(*canvas.world) for shape in (patient.body_distance, patient.lung_distance))
+    canvas.fill("muscle", skin / patient.scale)
+    _paint_wall(canvas, skin / patient.scale)
     paraspinal = _paint_spine(canvas)
-    _paint_chest(canvas, inner)
-    canvas.fill("lung", lung)
+    _paint_bones(canvas)
+    _paint_mediastinum(canvas)
+    _paint_abdomen(canvas)
+    canvas.fill("lung", lung / patient.scale)
     _paint_fissures(canvas)
-    canvas.draw("blood", patient.vessels, inside=True)
-    _paint_great_vessels(canvas)
+    canvas.draw("blood", patient.vessels, inside="lung")
+    great = _paint_great_vessels(canvas)
     walls = patient.airways.copy()
     walls[:, 6] += np.minimum(1.3, 0.12 * walls[:, 6] + 0.3) * patient.scale
     canvas.draw("soft", walls)
-    airway = canvas.draw("gas", patient.airways)
-    shares = canvas.shares
-    within = lung < 0
-    central = (airway > 0.3) | (canvas.great > 0.5)
-    lungs = within & ~central
-    right = np.broadcast_to(x > -3 * patient.scale, grid.shape)
+    airway = canvas.draw("air", patient.airways)
+    depth = np.maximum(-canvas.sample(lung), 0)
+    lungs = (depth > 0) & ~((airway > 0.3) | (great > 0.5))
+    right = grid.axes[0] > -3 * patient.scale
     masks = {
         "lung": lungs, "left": lungs & ~right, "right": lungs & right, "airway": airway > 0.5,
-        "vessel": within & (shares["blood"] > 0.5), "muscle": paraspinal & (shares["muscle"] > 0.95), "body": skin < 0,
+        "vessel": (depth > 0) & (canvas.share("blood") > 0.5),
+        "muscle": (canvas.sample(paraspinal) < -1.0) & (canvas.share("muscle") > 0.95), "body": canvas.sample(skin) < 0,
     }  # fmt: skip
-    return Body(patient, grid, shares, masks, np.maximum(-lung, 0).astype(np.float32))
+    return Body(patient, grid, canvas.stack, masks, depth)
 
 
 class _Canvas:
-    """Tissues painted one over the other; each coat takes its share from all below."""
+    """Tissues painted one over the other; each coat takes its share from all below.
+
+    Smooth shapes are signed distances in adult mm on a coarse raster fixed in the patient; ``at`` is its x, y, z.
+    """
 
     def __init__(self, patient: Patient, grid: Grid) -> None:
         self.patient, self.grid = patient, grid
-        self.shares = {name: np.zeros(grid.shape, np.float32) for name in TISSUES}
-        self.shares["air"][:] = 1
-        self.great = np.zeros(grid.shape, np.float32)
+        self.raster = grid_around(patient, (_RASTER_MM * patient.scale,) * 3)
+        self.world = self.raster.axes
+        x, y, z = (axis / np.float32(patient.scale) for axis in self.world)
+        self.at = (x, y, z)
+        self.stack = np.zeros((len(TISSUES), *grid.shape), np.float32)
+        self.stack[0] = 1
 
-    def fill(self, tissue: str, distance: Array, at: tuple[slice, ...] = (slice(None),) * 3) -> FloatArray:
-        """Paint where a signed distance in mm is negative; soft at the border by the voxel size."""
-        coat = np.clip(0.5 - distance / self.grid.step_mm, 0, 1).astype(np.float32)
-        return self._paint(tissue, coat, at)
+    def share(self, tissue: str) -> FloatArray:
+        share: FloatArray = self.stack[TISSUES.index(tissue)]
+        return share
 
-    def draw(self, tissue: str, capsules: Capsules, *, inside: bool = False) -> FloatArray:
-        """Paint capsules, everywhere or only inside the lung."""
+    def fill(self, tissue: str, distance: Array) -> None:
+        """Paint where a signed distance in adult mm is negative; soft at the border by the voxel size."""
+        paint(self.stack, TISSUES.index(tissue), self.grid, distance * np.float32(self.patient.scale), self.raster)
+
+    def draw(self, tissue: str, capsules: Capsules, *, inside: str = "") -> FloatArray:
+        """Paint capsules, everywhere or only inside another tissue."""
         coat = draw_capsules(self.grid.shape, self.grid.origin, self.grid.spacing, capsules)
-        return self._paint(tissue, coat * (self.shares["lung"] > 0.02) if inside else coat, (slice(None),) * 3)
+        if inside:
+            coat *= self.share(inside) > 0.02
+        paint_coat(self.stack, TISSUES.index(tissue), coat)
+        return coat
 
     def blob(
         self, tissue: str, centre: tuple[float, ...], radii: tuple[float, ...], limit: Array | None = None
     ) -> None:
-        """Paint an ellipsoid given in adult mm, cut off where ``limit`` (mm, on the grid) is positive."""
-        s = self.patient.scale
-        box = self._box(s * (np.array(centre) - radii) - 4, s * (np.array(centre) + radii) + 4)
-        x, y, z = (axis[tuple(part if axis.shape[n] > 1 else slice(None) for n, part in enumerate(box))] / s
-                   for axis in self.grid.axes)  # fmt: skip
-        distance = s * _ellipsoid(x, y, z, centre, radii)
-        if distance.size:
-            self.fill(tissue, distance if limit is None else np.maximum(distance, limit[box]), box)
+        """Paint an ellipsoid in adult mm, cut off where ``limit`` is positive."""
+        distance = _ellipsoid(*self.at, centre, radii)
+        self.fill(tissue, distance if limit is None else np.maximum(distance, limit))
 
-    def _box(self, low: Array, high: Array) -> tuple[slice, ...]:
-        first = np.floor((low - self.grid.origin) / self.grid.spacing).astype(int)
-        last = np.ceil((high - self.grid.origin) / self.grid.spacing).astype(int) + 1
-        return tuple(slice(max(a, 0), max(min(b, n), 0)) for a, b, n in zip(first, last, self.grid.shape, strict=True))
+    def sample(self, field: Array) -> FloatArray:
+        """A field on the raster at every voxel."""
+        return sample(self.grid, field, self.raster)
 
-    def _paint(self, tissue: str, coat: FloatArray, at: tuple[slice, ...]) -> FloatArray:
-        for share in self.shares.values():
-            part = share[at]
-            if part.any():
-                part *= 1 - coat
-        self.shares[tissue][at] += coat
-        return coat
+    def noise(self, size_mm: float | tuple[float, ...], key: int) -> FloatArray:
+        """Unit noise of a correlation length on the raster, the patient's own."""
+        rng = np.random.default_rng([self.patient.seed, 20, key])
+        field = rng.standard_normal(self.raster.shape, np.float32)
+        field = ndimage.gaussian_filter(field, np.divide(size_mm, 2 * _RASTER_MM))
+        return np.asarray(field / field.std())
 
 
-def _paint_wall(canvas: _Canvas, skin: Array) -> Array:
-    """Fat under 2 mm of skin, a fat plane between the muscles, and the cavity, whose distance is returned."""
-    s, (x, y, z) = canvas.patient.scale, canvas.grid.axes
-    thick = s * canvas.patient.proportions["fat"] * (9 + 5 * _ramp(y, 0, 90) + 5 * _ramp(-z, 40, 150))
+def _paint_wall(canvas: _Canvas, skin: Array) -> None:
+    """Fat under 2 mm of skin, uneven; fat between and within the muscles; the lining of the cavity."""
+    x, y, z = canvas.at
+    uneven = 1 + 0.16 * canvas.noise(45, 0)
+    thick = canvas.patient.proportions["fat"] * (8 + 6 * _ramp(y, 0, 90) + 6 * _ramp(-z, 40, 150)) * uneven
     canvas.fill("fat", np.maximum(skin + 2, -(skin + 2 + thick)))
-    inner = s * canvas.patient._cavity(x / s, y / s, z / s)
-    plane = np.abs(inner - s * 15) - s * 2.2 * _ramp(np.abs(x / s), 60, 120) * _ramp(z / s, -90, -20)
-    canvas.fill("fat", plane)
-    canvas.fill("fat", inner)
-    return inner
+    inner = canvas.patient._cavity(x, y, z)
+    deep = skin + 4 + thick
+    plane = np.abs(inner - 13 - 2 * canvas.noise(20, 1)) - (0.9 + 0.9 * canvas.noise(25, 2))
+    canvas.fill("fat", np.maximum(plane, deep))
+    strands = np.clip(0.3 * canvas.noise((5, 5, 22), 7) - 0.12, 0, 0.6) * (deep < 0)
+    paint_coat(canvas.stack, TISSUES.index("fat"), canvas.sample(strands) * canvas.share("muscle"))
+    canvas.fill("soft", inner)
 
 
 def _paint_fissures(canvas: _Canvas) -> None:
-    """Oblique fissures, and the horizontal one on the right: sheets half a mm thick."""
-    s, (x, y, z) = canvas.patient.scale, canvas.grid.axes
-    oblique = (z / s - 38 + 0.95 * (y / s + 80)) / 1.38
-    level = np.where((x > 0) & (oblique > 0), z / s - 4 - 0.04 * x / s, np.inf)
-    sheet = np.minimum(np.abs(oblique), np.abs(level)) * s
-    share = np.clip(0.5 + 0.25 / canvas.grid.step_mm - sheet / canvas.grid.step_mm, 0, 1) * min(
-        1, 0.5 / canvas.grid.step_mm
-    )
-    canvas._paint("soft", (share * canvas.shares["lung"]).astype(np.float32), (slice(None),) * 3)
+    """Oblique fissures, and the horizontal one on the right: sheets half a mm thick, slightly wavy."""
+    s, (x, y, z) = canvas.patient.scale, canvas.at
+    wave = 3.0 * canvas.noise(60, 3)
+    oblique = (z - 38 + 0.95 * (y + 80) + wave) / 1.38
+    level = np.where((x > 0) & (oblique > 0), np.abs(z - 4 - 0.04 * x + wave), 99.0)
+    sheet = canvas.sample(s * np.minimum(np.abs(oblique), level))
+    step = canvas.grid.step_mm
+    share = np.clip(0.5 + 0.25 / step - sheet / step, 0, 1) * np.float32(min(1, 0.5 / step))
+    paint_coat(canvas.stack, TISSUES.index("soft"), share * canvas.share("lung"))
 
 
-def _paint_spine(canvas: _Canvas) -> BoolArray:
-    """Vertebrae, canal, posterior elements, and the paraspinal muscles beside them, whose place is returned."""
-    s, (x, y, z) = canvas.patient.scale, canvas.grid.axes
-    x, y, z = x / s, y / s, z / s
+def _paint_spine(canvas: _Canvas) -> Array:
+    """Vertebrae, canal, posterior elements, and the paraspinal muscles beside them, whose distance is returned."""
+    s, (x, y, z) = canvas.patient.scale, canvas.at
     curve = -6 * np.cos(z / 150)
-    muscle = np.minimum(_ellipse(x - 31, y + 114 - curve, 25, 14), _ellipse(x + 31, y + 114 - curve, 25, 14)) + 0 * z
-    canvas.fill("fat", s * (muscle - 2.0))
-    canvas.fill("muscle", s * muscle)
+    muscle = np.minimum(_ellipse(x - 31, y + 114 - curve, 25, 14), _ellipse(x + 31, y + 114 - curve, 25, 14))
+    canvas.fill("fat", muscle - 2.0)
+    canvas.fill("muscle", muscle)
     body = _ellipse(x, y + 72 - curve, 19, 16)
-    level = np.mod(z, 23.0)
-    disc = np.maximum(body, np.abs(level - 11.5) - 3.0)
-    canvas.fill("cortical", s * (body + 0 * z))
-    canvas.fill("marrow", s * np.maximum(body + 1.6, -(np.abs(level - 11.5) - 4.2)))
-    canvas.fill("soft", s * disc)
+    middle = np.abs(np.mod(z, 23.0) - 11.5)
+    canvas.fill("cortical", body)
+    canvas.fill("marrow", np.maximum(body + 1.6, 4.2 - middle))
+    canvas.fill("soft", np.maximum(body, middle - 3.0))
     arch = _ellipse(x, y + 98 - curve, 15, 11)
-    canvas.fill("cortical", s * np.maximum(arch, np.abs(np.abs(level - 11.5) - 6) - 6.5))
-    canvas.fill("fluid", s * (_ellipse(x, y + 96 - curve, 9, 8) + 0 * z))
-    spinous = [[0, -106, h, 0, -124, h - 14, 3.2] for h in np.arange(-150, 160, 23.0)]
-    across = [[side * 8, -98, h, side * 32, -103, h + 2, 3.2] for h in np.arange(-150, 160, 23.0) for side in (-1, 1)]
+    canvas.fill("cortical", np.maximum(arch, np.abs(middle - 6) - 6.5))
+    canvas.fill("fluid", _ellipse(x, y + 96 - curve, 9, 8))
+    heights = np.arange(-173, 210, 23.0)
+    spinous = [[0, -106, h, 0, -124, h - 14, 3.2] for h in heights]
+    across = [[side * 8, -98, h, side * 32, -103, h + 2, 3.2] for h in heights for side in (-1, 1)]
     canvas.draw("cortical", s * np.array(spinous + across, float))
-    return np.asarray(np.broadcast_to(muscle < -1.0, canvas.grid.shape))
+    return np.asarray(s * muscle)
 
 
-def _paint_chest(canvas: _Canvas, inner: Array) -> None:
-    """Ribs, sternum, clavicles, scapulae; mediastinum and heart; the organs under the diaphragm."""
-    s, patient = canvas.patient.scale, canvas.patient
-    x, y, z = canvas.grid.axes
-    ribs, cartilage, flat = _bones(patient)
-    canvas.draw("cortical", ribs)
-    core = ribs.copy()
-    core[:, 6] -= 1.7 * s
-    canvas.draw("marrow", core)
+def _paint_bones(canvas: _Canvas) -> None:
+    """Ribs and their cartilage, sternum, clavicles, scapulae."""
+    ribs, cartilage, flat = _bones(canvas.patient)
+    for bones, marrow in ((ribs, ribs[:, 6] - 1.7 * canvas.patient.scale), (flat, 0.5 * flat[:, 6])):
+        canvas.draw("cortical", bones)
+        core = bones.copy()
+        core[:, 6] = marrow
+        canvas.draw("marrow", core)
     canvas.draw("soft", cartilage)
-    canvas.draw("cortical", flat)
-    flat = flat.copy()
-    flat[:, 6] *= 0.5
-    canvas.draw("marrow", flat)
-    abdomen = np.maximum(inner, (z - s * (patient._diaphragm(x / s, y / s) - 1.0)) * 0.8)
+
+
+def _paint_mediastinum(canvas: _Canvas) -> None:
+    """Fat in lobules around heart and vessels, the heart's walls and chambers, the oesophagus."""
+    x, y, z = canvas.at
+    size = canvas.patient.proportions["heart"]
+    lobules = canvas.noise(8, 4)
+    canvas.fill("fat", np.maximum(canvas.patient._cavity(x, y, z) + 4, 3.0 * (0.5 - lobules)))
+    centre, apex = _HEART
+    wavy = 1.5 * canvas.noise(20, 5)
+    canvas.fill("fat", _spheroid(x, y, z, centre, apex, 65 * size, 48 * size) + 0.5 * wavy)
+    canvas.fill("soft", _spheroid(x, y, z, centre, apex, 62 * size, 44 * size) + wavy)
+    canvas.blob("soft", (20, 10, -36), (33, 33, 46))
+    canvas.fill("blood", _spheroid(x, y, z, (-38, 22, -54), apex, 36, 22) + wavy)
+    canvas.fill("blood", np.maximum(_ellipsoid(x, y, z, (-8, 47, -54), (34, 17, 32)) + wavy, y - 62))
+    canvas.blob("blood", (25, 10, -34), (24, 24, 34))
+    canvas.blob("blood", (-6, -14, -26), (32, 17, 24))
+    canvas.draw(
+        "soft", canvas.patient.scale * np.array([[-6.0, -40, 210, -6, -42, 20, 6], [-6, -42, 20, -12, -38, -130, 6]])
+    )
+
+
+def _paint_abdomen(canvas: _Canvas) -> None:
+    """Diaphragm and what lies under it: liver with its vessels, stomach with gas, spleen, kidneys, fat."""
+    (x, y, z), patient = canvas.at, canvas.patient
+    abdomen = np.maximum(patient._cavity(x, y, z), (z - patient._diaphragm(x, y) + 1.0) * 0.8)
+    bumps = 2.0 * canvas.noise(30, 6)
     canvas.fill("muscle", abdomen)
-    canvas.fill("fat", abdomen + 3.0 * s)
-    canvas.blob("spleen", (-98, -48, -118), (26, 38, 42), abdomen + 4 * s)
-    canvas.blob("soft", (-72, 26, -118), (44, 38, 44), abdomen + 4 * s)
-    canvas.blob("gas", (-72, 38, -96), (22, 20, 13), abdomen + 8 * s)
-    canvas.blob("liver", (52, 4, -128), (98, 88, 76), abdomen + 3 * s)
-    canvas.blob("soft", (-24, 22, -46), (54, 43, 52))
-    canvas.blob("soft", (20, 10, -38), (32, 34, 48))
-    canvas.blob("blood", (-34, 16, -50), (30, 26, 36))
-    canvas.blob("blood", (4, 34, -44), (26, 20, 34))
-    canvas.blob("blood", (22, 10, -34), (26, 26, 36))
-    canvas.blob("blood", (-8, -14, -30), (28, 16, 26))
+    canvas.fill("fat", abdomen + 3.0)
+    for side in (-1, 1):
+        canvas.blob("spleen", (58 * side, -48, -178), (25, 21, 50), abdomen + 8)
+    canvas.blob("spleen", (-98, -48, -118), (26, 38, 42), abdomen + 4)
+    canvas.blob("soft", (-66, 26, -122), (46, 38, 46), abdomen + 4 + bumps)
+    canvas.blob("air", (-66, 40, -98), (24, 20, 13), abdomen + 8)
+    liver = np.maximum(_ellipsoid(x, y, z, (52, 4, -128), (98, 88, 76)) + bumps, abdomen + 3)
+    canvas.fill("liver", liver)
+    canvas.draw("blood", _liver_vessels(patient), inside="liver")
+
+
+def _liver_vessels(patient: Patient) -> Capsules:
+    """Portal and hepatic veins as two trees."""
+    rng = np.random.default_rng([patient.seed, 4])
+    grown = []
+    for root in ((26.0, 0, -150), (16, -20, -92)):
+        points = rng.normal([58, 0, -118], [38, 34, 24], (70, 3))
+        grown.append(grow_tree(patient.scale * np.array(root), patient.scale * points, 1.1 * patient.scale, rng))
+    return np.concatenate(grown)
 
 
 def _bones(patient: Patient) -> tuple[Capsules, Capsules, Capsules]:
@@ -386,14 +403,15 @@ def _bones(patient: Patient) -> tuple[Capsules, Capsules, Capsules]:
     return s * np.concatenate(ribs), s * np.concatenate(cartilage), s * np.array(flat, float)
 
 
-def _paint_great_vessels(canvas: _Canvas) -> None:
-    """Aorta, vena cava, pulmonary trunk and main arteries and veins up to the hila."""
+def _paint_great_vessels(canvas: _Canvas) -> FloatArray:
+    """Aorta, vena cava, pulmonary trunk, arteries and veins to the hila; their share of each voxel is returned."""
     s = canvas.patient.scale
     right, left = (canvas.patient.hila[side] / s for side in ("right", "left"))
     paths = [
         [4, 20, -20, 8, 20, 28, 14], [8, 20, 28, -2, 4, 46, 13], [-2, 4, 46, -18, -30, 42, 12],
         [-18, -30, 42, -22, -48, 20, 12], [-22, -48, 20, -20, -50, -160, 11.5],
-        [27, 8, -20, 25, 6, 80, 9], [25, 6, 80, 40, 10, 150, 7], [-30, 6, 150, -6, 8, 60, 6],
+        [27, 8, -20, 25, 6, 80, 9], [25, 6, 80, 38, 6, 150, 7], [38, 6, 150, 34, -6, 210, 6],
+        [-30, 2, 150, -6, 8, 60, 6], [-30, 2, 150, -30, -6, 210, 4.5],
         [14, 10, -60, 16, 0, -160, 11], [-14, 34, -16, -16, 14, 20, 13], [-14, 10, 18, *right, 9.5],
         [-16, 12, 20, *left, 9.5], [-6, -16, -18, right[0], right[1] + 4, right[2] - 14, 7],
         [-10, -16, -18, left[0], left[1] + 4, left[2] - 14, 7],
@@ -402,7 +420,7 @@ def _paint_great_vessels(canvas: _Canvas) -> None:
     wall = capsules.copy()
     wall[:, 6] += 1.2 * s
     canvas.draw("soft", wall)
-    canvas.great = canvas.draw("blood", capsules)
+    return canvas.draw("blood", capsules)
 
 
 def _ramp(value: Array, low: float, high: float) -> Array:
@@ -427,6 +445,18 @@ def _ellipsoid(x: Array, y: Array, z: Array, centre: tuple[float, ...], radii: t
     u, v, w = ((axis - c) / r for axis, c, r in zip((x, y, z), centre, radii, strict=True))
     reach = np.sqrt(u * u + v * v + w * w)
     slope = np.sqrt((u / radii[0]) ** 2 + (v / radii[1]) ** 2 + (w / radii[2]) ** 2)
+    return np.asarray(reach * (reach - 1) / np.maximum(slope, 1e-6))
+
+
+def _spheroid(
+    x: Array, y: Array, z: Array, centre: tuple[float, ...], axis: tuple[float, ...], long: float, short: float
+) -> Array:
+    """Signed distance in mm to a body of revolution about an axis, close to exact near its surface."""
+    dx, dy, dz = x - centre[0], y - centre[1], z - centre[2]
+    along = dx * axis[0] + dy * axis[1] + dz * axis[2]
+    across = np.sqrt(np.maximum(dx * dx + dy * dy + dz * dz - along * along, 0))
+    reach = np.hypot(along / long, across / short)
+    slope = np.hypot(along / long**2, across / short**2)
     return np.asarray(reach * (reach - 1) / np.maximum(slope, 1e-6))
 
 

@@ -10,17 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numba
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from ipha_toolkit.phantom.anatomy import Body, Grid, Patient
+from ipha_toolkit.phantom.anatomy import Body, Patient
+from ipha_toolkit.phantom.raster import Grid, sample
 from ipha_toolkit.phantom.trees import draw_capsules
 from ipha_toolkit.volume import FloatArray
 
-Array = npt.NDArray[np.float64]
+Array = npt.NDArray[np.floating]
 
 PHASES = ("none", "acute", "subacute", "chronic", "edema")
 
@@ -127,7 +129,7 @@ def disease_of_phase(phase: str, severity: float, rng: np.random.Generator) -> D
         )  # fmt: skip
     if phase == "chronic":
         return Disease(
-            blood=0.05 * vary[0], patchiness=0.3, methemoglobin=(0.2 + 0.25 * severity) * vary[1],
+            blood=0.05 * vary[0], patchiness=0.3, methemoglobin=(0.45 + 0.4 * severity) * vary[1],
             iron=(0.5 + 0.7 * severity) * vary[2], septal=(0.25 + 0.35 * severity) * vary[3],
             fibrosis=(0.25 + 0.5 * severity) * vary[5], nodules_per_litre=(50 + 110 * severity) * vary[4],
             nodule_mm=(2.0, 6.0),
@@ -226,7 +228,7 @@ def lay(site: Site, disease: Disease) -> DiseaseMaps:
     drawn = draw_nodules(site.grid, nodules) * inside
     where = np.where(inside, site.bleeds * _patches(site, disease.patchiness), 0).astype(np.float32)
     basal = smooth_noise(site.grid, 30.0 * site.scale, [*site.seed, 5])
-    fibrosis = disease.fibrosis * 0.11 * np.clip(1 + 0.5 * basal, 0.2, 2) * inside
+    fibrosis = disease.fibrosis * 0.16 * np.clip(1 + 0.5 * basal, 0.2, 2) * inside
     uneven = np.clip(1 + 0.2 * basal, 0.4, 1.6) * inside
     return DiseaseMaps(
         blood=disease.blood * where,
@@ -291,7 +293,8 @@ def _where_it_bleeds(patient: Patient, grid: Grid) -> FloatArray:
     lower = 1 / (1 + np.exp((z / s - 5) / 22))
     apex = 1 / (1 + np.exp((z / s - 72) / 7))
     angle = 1 / (1 + np.exp(-(z / s + 98) / 6))
-    return (np.clip(0.35 + 0.75 * np.maximum(central, 0.85 * lower), 0, 1) * apex * angle).astype(np.float32)
+    dense = np.clip(0.35 + 0.75 * np.maximum(central, 0.85 * lower), 0, 1)
+    return np.asarray(dense * apex * angle, np.float32)
 
 
 def _patches(site: Site, patchiness: float) -> Array:
@@ -301,42 +304,84 @@ def _patches(site: Site, patchiness: float) -> Array:
 
 
 def smooth_noise(grid: Grid, size_mm: float, seed: list[int]) -> FloatArray:
-    """Noise of unit variance and a given correlation length, fixed in patient space, alike on every grid; it repeats
-    after half a metre."""
+    """Noise of unit variance and a given correlation length, fixed in patient space: alike on every grid."""
     step = size_mm / 4
-    count = round(500 / step)
+    count = round(600 / step)
     noise = np.random.default_rng(seed).standard_normal((count,) * 3, np.float32)
-    noise = ndimage.gaussian_filter(noise, 2.0, mode="wrap")
-    noise /= noise.std()
-    for axis, values in enumerate(grid.axes):
-        place = (values.ravel() + 250.0) / step
-        first = np.floor(place).astype(int)
-        t = (place - first).astype(np.float32).reshape([-1 if n == axis else 1 for n in range(3)])
-        noise = np.take(noise, first % count, axis) * (1 - t) + np.take(noise, (first + 1) % count, axis) * t
-    return np.asarray(noise)
+    noise = ndimage.gaussian_filter(noise, 2.0)
+    return sample(grid, noise / noise.std(), Grid((count,) * 3, (step,) * 3, (-230.0, -230.0, -200.0)))
 
 
 def _lobules(site: Site) -> Array:
     """Centres of secondary lobules in and around the lungs: a jittered body-centred lattice, about 14 mm apart."""
-    step = _LOBULE_MM * site.scale * 2 ** (1 / 3)
-    axes = [np.arange(low, high + step, step) for low, high in zip(*site.box, strict=True)]
+    step = _step(site)
+    axes = [low + step * np.arange(np.ceil((high - low) / step + 1)) for low, high in zip(*site.box, strict=True)]
     lattice = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
     points = np.concatenate([lattice, lattice + step / 2])
     return np.asarray(points + np.random.default_rng([*site.seed, 6]).normal(0, 0.14 * step, points.shape))
 
 
+def _step(site: Site) -> float:
+    """Edge of the lattice's cube, which holds two lobules."""
+    return float(_LOBULE_MM * site.scale * 2 ** (1 / 3))
+
+
 def _septa(site: Site, disease: Disease, lobules: Array) -> FloatArray:
-    """Share of each voxel taken by thickened walls between lobules, more of them towards the pleura."""
+    """Share of each voxel taken by thickened walls between lobules: here more, there less, most at the pleura."""
     drawn = np.zeros(site.grid.shape, np.float32)
     thickness = 1.1 * disease.septal * site.scale**0.5
     if thickness < 0.05:
         return drawn
-    inside = np.nonzero(site.depth_mm)
-    points = np.stack(inside, axis=1) * np.array(site.grid.spacing) + site.grid.origin
-    near, which = cKDTree(lobules).query(points, k=2, workers=-1)
-    apart = np.linalg.norm(lobules[which[:, 0]] - lobules[which[:, 1]], axis=1)
-    wall = (near[:, 1] ** 2 - near[:, 0] ** 2) / (2 * np.maximum(apart, 1e-6))
+    wall = _wall_distance(site, lobules)
     h = site.grid.step_mm
-    share = np.clip((thickness / 2 - wall) / h + 0.5, 0, min(1.0, thickness / h))
-    drawn[inside] = share * (0.55 + 0.45 * np.exp(-site.depth_mm[inside] / (25 * site.scale)))
-    return drawn
+    drawn = np.clip((thickness / 2 - wall) / h + 0.5, 0, min(1.0, thickness / h))
+    uneven = np.clip(0.55 + 0.55 * smooth_noise(site.grid, 22.0 * site.scale, [*site.seed, 8]), 0.05, 1.3)
+    return np.asarray(drawn * uneven * (0.6 + 0.6 * np.exp(-site.depth_mm / (20 * site.scale)))).astype(np.float32)
+
+
+def _wall_distance(site: Site, lobules: Array) -> FloatArray:
+    """Distance of every voxel of lung to the nearest wall between two lobules, mm; far outside the lung."""
+    n = [int(np.ceil((high - low) / _step(site) + 1)) for low, high in zip(*site.box, strict=True)]
+    cells = np.moveaxis(lobules.reshape(2, *n, 3), 0, 3).astype(np.float32)
+    wall = np.full(site.grid.shape, 1e3, np.float32)
+    low, spacing, origin = (np.asarray(a, float) for a in (site.box[0], site.grid.spacing, site.grid.origin))
+    _walls(wall, site.depth_mm, cells, low, _step(site), spacing, origin)
+    return wall
+
+
+@numba.njit(cache=True)
+def _walls(wall, depth, cells, low, step, spacing, origin):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    size = cells.shape
+    for i in range(wall.shape[0]):
+        x = origin[0] + i * spacing[0]
+        a = int((x - low[0]) / step)
+        for j in range(wall.shape[1]):
+            y = origin[1] + j * spacing[1]
+            b = int((y - low[1]) / step)
+            for k in range(wall.shape[2]):
+                if depth[i, j, k] <= 0:
+                    continue
+                z = origin[2] + k * spacing[2]
+                c = int((z - low[2]) / step)
+                first, second = 1e9, 1e9
+                p, q = (0, 0, 0, 0), (0, 0, 0, 0)
+                for u in range(max(a - 1, 0), min(a + 2, size[0])):
+                    for v in range(max(b - 1, 0), min(b + 2, size[1])):
+                        for w in range(max(c - 1, 0), min(c + 2, size[2])):
+                            for m in range(2):
+                                dx, dy, dz = (
+                                    x - cells[u, v, w, m, 0],
+                                    y - cells[u, v, w, m, 1],
+                                    z - cells[u, v, w, m, 2],
+                                )
+                                d = dx * dx + dy * dy + dz * dz
+                                if d < first:
+                                    second, q = first, p
+                                    first, p = d, (u, v, w, m)
+                                elif d < second:
+                                    second, q = d, (u, v, w, m)
+                if second < 1e9:
+                    apart = 0.0
+                    for axis in range(3):
+                        apart += (cells[p][axis] - cells[q][axis]) ** 2
+                    wall[i, j, k] = (second - first) / (2 * np.sqrt(apart) + 1e-6)

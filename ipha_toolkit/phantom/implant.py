@@ -15,13 +15,13 @@ from scipy.special import erfinv
 
 from ipha_toolkit.errors import GridError, ImageError
 from ipha_toolkit.phantom import physics
-from ipha_toolkit.phantom.anatomy import Grid
 from ipha_toolkit.phantom.disease import Disease, DiseaseMaps, Site, lay
+from ipha_toolkit.phantom.raster import Grid
 from ipha_toolkit.phantom.subject import Truth, lung_truth
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import BoolArray, FloatArray, Mask, Volume
 
-Array = npt.NDArray[np.float64]
+Array = npt.NDArray[np.floating]
 
 NODULE_HU = 20.0
 """Attenuation of an implanted nodule before partial volume. Chosen."""
@@ -118,22 +118,26 @@ def _check(volume: Volume, lungs: Mask) -> None:
 
 
 def _site(volume: Volume, lungs: Mask, seed: int) -> Site:
-    """The scan's lungs as a place for disease, in a frame of its own: mm along the voxel axes from the first voxel."""
-    x, y, z = (float(step) for step in volume.spacing_mm)
-    i, j, k = volume.array.shape
-    grid = Grid((i, j, k), (x, y, z), (0.0, 0.0, 0.0))
+    """The scan's lungs as a place for disease, in a frame of its own: mm along the voxel axes from the middle."""
+    grid = _own_grid(volume)
     padded = np.pad(lungs.array, 1, mode="edge")  # a lung cut by the field of view has no surface there
     depth = ndimage.distance_transform_edt(padded, sampling=grid.spacing)[1:-1, 1:-1, 1:-1].astype(np.float32)
     depth = np.where(depth > 0, np.maximum(depth - 0.5 * min(grid.spacing), 0.1), 0).astype(np.float32)
     deep = np.where(_with_vessel(volume, lungs), np.minimum(depth, _NOT_FREE_MM), depth)
 
     def depth_at(points: Array) -> Array:
-        return np.asarray(ndimage.map_coordinates(deep, (points / grid.spacing).T, order=0))
+        return np.asarray(ndimage.map_coordinates(deep, ((points - grid.origin) / grid.spacing).T, order=0))
 
     inside = np.argwhere(lungs.array)
-    box = inside.min(0) * np.array(grid.spacing), inside.max(0) * np.array(grid.spacing)
+    box = inside.min(0) * grid.spacing + grid.origin, inside.max(0) * grid.spacing + grid.origin
     bleeds, scale = _where_it_bleeds(volume, lungs)
     return Site(grid, depth, depth_at, box, bleeds, scale, (seed,))
+
+
+def _own_grid(volume: Volume) -> Grid:
+    shape, spacing = np.array(volume.array.shape), np.array(volume.spacing_mm, float)
+    origin = -(shape - 1) / 2 * spacing
+    return Grid(*(tuple(part.tolist()) for part in (shape, spacing, origin)))
 
 
 def _with_vessel(volume: Volume, lungs: Mask) -> BoolArray:
@@ -160,7 +164,7 @@ def _where_it_bleeds(volume: Volume, lungs: Mask) -> tuple[FloatArray, float]:
 def _change_ct(volume: Volume, lungs: Mask, disease: Disease, maps: DiseaseMaps, spread: Array) -> tuple[Array, Array]:
     """HU before noise, and what the disease adds: its share of the voxel at its own HU, filled air space first."""
     smooth = _smooth(volume, 0.9 * min(volume.spacing_mm))
-    before = np.clip((smooth + 1000) / 1045, 0, 1)
+    before = np.clip((smooth + 1000) / 1045, 0, 0.92).astype(np.float32)
     after = physics.lung_state(before, _without_nodules(maps), 1.5).water
     change = _blurred(1045 * np.where(before < 0.92, after - before, 0), volume, spread)
     return smooth, _with_nodules(smooth, change, NODULE_HU, _blurred(maps.nodule, volume, spread))
@@ -187,7 +191,8 @@ def _without_nodules(maps: DiseaseMaps) -> DiseaseMaps:
 def _signal_factor(volume: Volume, disease: Disease, maps: DiseaseMaps) -> Array:
     """Signal of the diseased lung over that of a healthy one, by the sequence's own times where the header has them."""
     healthy = np.asarray(physics.LUNG_WATER)
-    none = replace(maps, **{name: np.float32(0) for name in ("blood", "water", "solid", "methemoglobin", "iron")})
+    nil = np.zeros((), np.float32)
+    none = replace(maps, blood=nil, water=nil, solid=nil, methemoglobin=nil, iron=nil)
     field_t = 3.0 if float(volume.meta.get("MagneticFieldStrength", 1.5)) > 2.2 else 1.5
     after, before = (physics.lung_state(healthy, state, field_t) for state in (maps, none))
     if volume.modality is Modality.T2W:
@@ -197,7 +202,7 @@ def _signal_factor(volume: Volume, disease: Disease, maps: DiseaseMaps) -> Array
         ]
         return np.asarray(signals[0] / signals[1])
     te, tr = volume.meta.get("EchoTime", 0.0008), volume.meta.get("RepetitionTime", 0.0036)
-    times = {"te_ms": 1e3 * te, "tr_ms": 1e3 * tr, "flip_deg": volume.meta.get("FlipAngle", 12.0)}
+    times: physics.GreTimes = {"te_ms": 1e3 * te, "tr_ms": 1e3 * tr, "flip_deg": volume.meta.get("FlipAngle", 12.0)}
     signals = [physics.spoiled_gre_signal(s.water, s.r1, s.r2star, **times) for s in (after, before)]
     return np.asarray(signals[0] / signals[1] * (1 + disease.t1w_gain))
 
@@ -215,8 +220,8 @@ def _lung_level(volume: Volume, lungs: Mask) -> Array:
 
 def _tissue_level(volume: Volume, lungs: Mask) -> float:
     """Signal of what surrounds the lungs, the fat above and the air below it left out: about that of muscle."""
-    steps = np.maximum(1, np.round(15 / np.array(volume.spacing_mm))).astype(int)
-    shell = ndimage.maximum_filter(lungs.array.astype(np.uint8), 2 * steps + 1).astype(bool) & ~lungs.array
+    size = [2 * max(1, round(15 / step)) + 1 for step in volume.spacing_mm]
+    shell = ndimage.maximum_filter(lungs.array.astype(np.uint8), size).astype(bool) & ~lungs.array
     floor = np.quantile(volume.array[lungs.array], 0.9)
     around = volume.array[shell & (volume.array > floor)]
     return float(np.quantile(around, 0.4)) if around.size else float(3 * floor)
@@ -260,8 +265,11 @@ def _truth(volume: Volume, lungs: Mask, disease: Disease, maps: DiseaseMaps, cha
         water = np.clip((_smooth(volume, 0.9 * min(volume.spacing_mm)) + 1000) / 1045, 0, 1)
     state = physics.lung_state(water, maps, field_t)
     nodules = maps.nodules.copy()
-    voxels = nodules[["x_mm", "y_mm", "z_mm"]].to_numpy() / np.array(volume.spacing_mm)
+    grid = _own_grid(volume)
+    voxels = (nodules[["x_mm", "y_mm", "z_mm"]].to_numpy() - grid.origin) / grid.spacing
     nodules[["x_mm", "y_mm", "z_mm"]] = lungs.to_world(voxels)
     truth = lung_truth("implanted", disease, {"lung": lungs.array}, maps, state, volume.affine, nodules)
-    truth.maps["change"] = Volume(change, volume.affine, unit=volume.unit, name="change by the implant")
+    truth.maps["change"] = Volume(
+        change.astype(np.float32), volume.affine, unit=volume.unit, name="change by the implant"
+    )
     return truth

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from ipha_toolkit.phantom import physics
-from ipha_toolkit.phantom.anatomy import Body, Grid, Patient, build_body
+from ipha_toolkit.phantom.anatomy import Body, Patient, build_body, grid_around
 from ipha_toolkit.phantom.disease import (
     CONSOLIDATED,
     GROUND_GLASS,
@@ -23,8 +24,9 @@ from ipha_toolkit.phantom.disease import (
     phase_on_day,
     with_volume_loss,
 )
+from ipha_toolkit.phantom.raster import Grid
 from ipha_toolkit.terms import Modality
-from ipha_toolkit.volume import BoolArray, Mask, Volume
+from ipha_toolkit.volume import BoolArray, FloatArray, Mask, Volume
 
 MODALITIES = ("T1w", "T2w", "MEGRE", "ct", "dx")
 ECHO_TIMES_MS = (0.1, 0.4, 0.8, 1.4, 2.2, 3.2, 4.6, 6.5)
@@ -220,16 +222,18 @@ def _simulate(
     patient = with_volume_loss(healthy, state)
     subject = SimulatedSubject(phase, patient, state)
     scenes: dict[Grid, _Scene] = {}
+    truths: dict[Grid, Truth] = {}
     for name in modalities:
-        grid = Grid.around(patient, _spacing(spacing_mm, name))
+        grid = grid_around(patient, _spacing(spacing_mm, name))
         scene = scenes.get(grid)
         if scene is None:
             body = build_body(patient, grid)
-            scene = scenes[grid] = _Scene(body, disease_maps(body, state, patient.seed))
+            scene = scenes[grid] = _Scene(body, disease_maps(body, state, patient.seed), scanner.field_strength_t)
+            truths[grid] = _truth(phase, state, scene, shift_mm)
         rng = np.random.default_rng([noise_seed, MODALITIES.index(name), 11])
         for key, volume in _IMAGE[name](scene, scanner, rng).items():
             subject.volumes[key] = _moved(volume, shift_mm)
-        subject.truth[name] = _truth(phase, state, scene, scanner.field_strength_t, shift_mm)
+        subject.truth[name] = truths[grid]
     return subject
 
 
@@ -237,13 +241,22 @@ def _simulate(
 class _Scene:
     body: Body
     maps: DiseaseMaps
+    field_t: float
+
+    @cached_property
+    def lung(self) -> physics.LungState:
+        """The lung's state at the scanner's field strength."""
+        return physics.lung_state(physics.healthy_water(self.body), self.maps, self.field_t)
+
+    @cached_property
+    def hu(self) -> FloatArray:
+        """CT numbers without noise."""
+        return physics.attenuation(self.body, self.lung)
 
 
 def _t1w(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, Volume]:
-    settings = {"te_ms": 0.8, "tr_ms": 3.6, "flip_deg": 12.0}
-    clean = physics.spoiled_gre(
-        scene.body, scene.maps, field_t=scanner.field_strength_t, contrast=scanner.contrast, **settings
-    )
+    settings: physics.GreTimes = {"te_ms": 0.8, "tr_ms": 3.6, "flip_deg": 12.0}
+    clean = physics.spoiled_gre(scene.body, scene.lung, field_t=scene.field_t, contrast=scanner.contrast, **settings)
     meta = _gre_meta(scanner, **settings)
     if scanner.contrast:
         meta["ContrastBolusIngredient"] = "GADOLINIUM"
@@ -251,8 +264,8 @@ def _t1w(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str,
 
 
 def _t2w(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, Volume]:
-    clean = physics.spin_echo(scene.body, scene.maps, field_t=scanner.field_strength_t, te_ms=60.0, tr_ms=1200.0)
-    meta = {"EchoTime": 0.06, "RepetitionTime": 1.2, "MagneticFieldStrength": scanner.field_strength_t}
+    clean = physics.spin_echo(scene.body, scene.lung, field_t=scene.field_t, te_ms=60.0, tr_ms=1200.0)
+    meta: dict[str, object] = {"EchoTime": 0.06, "RepetitionTime": 1.2, "MagneticFieldStrength": scanner.field_strength_t}
     return {"T2w": _mr(scene, clean, scanner, rng, Modality.T2W, meta, 0.7 * scanner.snr)}
 
 
@@ -261,8 +274,8 @@ def _megre(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[st
     state = coil.bit_generator.state
     echoes, level = {}, 0.0
     for number, te_ms in enumerate(ECHO_TIMES_MS, 1):
-        settings = {"te_ms": te_ms, "tr_ms": 9.0, "flip_deg": 8.0}
-        clean = physics.spoiled_gre(scene.body, scene.maps, field_t=scanner.field_strength_t, **settings)
+        settings: physics.GreTimes = {"te_ms": te_ms, "tr_ms": 9.0, "flip_deg": 8.0}
+        clean = physics.spoiled_gre(scene.body, scene.lung, field_t=scene.field_t, **settings)
         level = level or _muscle_level(scene.body, clean)
         coil.bit_generator.state = state  # one coil for all echoes, noise of its own for each
         image = physics.acquire_mr(
@@ -278,7 +291,7 @@ def _megre(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[st
 
 def _ct(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, Volume]:
     image = physics.acquire_ct(
-        physics.attenuation(scene.body, scene.maps), spacing=scene.body.grid.spacing, kernel=scanner.kernel,
+        scene.hu, spacing=scene.body.grid.spacing, kernel=scanner.kernel,
         noise_hu=scanner.ct_noise_hu, rng=rng,
     )  # fmt: skip
     meta = {"ConvolutionKernel": scanner.kernel}
@@ -287,8 +300,7 @@ def _ct(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, 
 
 def _dx(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, Volume]:
     grid = scene.body.grid
-    hu = physics.attenuation(scene.body, scene.maps)
-    film = physics.project_radiograph(hu, grid.spacing, photons=4e4, rng=rng)
+    film = physics.project_radiograph(scene.hu, grid.spacing, photons=4e4, rng=rng)
     affine = grid.affine[:, [0, 2, 1, 3]]  # a film's second axis runs up, its third through the patient
     meta = {"PhotometricInterpretation": "MONOCHROME2", "ViewPosition": "PA"}
     return {"dx": Volume(film[:, :, None], affine, modality=Modality.DX, name="dx", meta=meta)}
@@ -298,7 +310,7 @@ _IMAGE = {"T1w": _t1w, "T2w": _t2w, "MEGRE": _megre, "ct": _ct, "dx": _dx}
 
 
 def _mr(
-    scene: _Scene, clean: npt.NDArray[np.float64], scanner: Scanner, rng: np.random.Generator, role: Modality,
+    scene: _Scene, clean: FloatArray, scanner: Scanner, rng: np.random.Generator, role: Modality,
     meta: dict[str, object], snr: float,
 ) -> Volume:  # fmt: skip
     image = physics.acquire_mr(
@@ -315,8 +327,8 @@ def _gre_meta(scanner: Scanner, *, te_ms: float, tr_ms: float, flip_deg: float) 
     }  # fmt: skip
 
 
-def _muscle_level(body: Body, clean: npt.NDArray[np.float64]) -> float:
-    pure = body.shares["muscle"] > 0.98
+def _muscle_level(body: Body, clean: FloatArray) -> float:
+    pure = body.masks["muscle"]
     return float(np.median(clean[pure])) if pure.any() else float(clean.max())
 
 
@@ -342,20 +354,19 @@ def lung_truth(
         disease,
         {name: Mask(array, affine, name=f"true {name}") for name, array in masks.items()},
         {
-            name: Volume(np.where(lung, a, np.nan), affine, unit=unit, name=f"true {name}")
+            name: Volume(np.where(lung, a, np.float32(np.nan)), affine, unit=unit, name=f"true {name}")
             for name, (a, unit) in arrays.items()
         },
         nodules,
     )
 
 
-def _truth(phase: str, disease: Disease, scene: _Scene, field_t: float, shift_mm: tuple[float, ...]) -> Truth:
+def _truth(phase: str, disease: Disease, scene: _Scene, shift_mm: tuple[float, ...]) -> Truth:
     body, maps = scene.body, scene.maps
-    state = physics.lung_state(physics.healthy_water(body), maps, field_t)
     nodules = maps.nodules.copy()
     nodules[["x_mm", "y_mm", "z_mm"]] += np.array(shift_mm)
     masks = {name: array for name, array in body.masks.items() if name != "body"}
-    return lung_truth(phase, disease, masks, maps, state, _shifted(body.grid.affine, shift_mm), nodules)
+    return lung_truth(phase, disease, masks, maps, scene.lung, _shifted(body.grid.affine, shift_mm), nodules)
 
 
 def _moved(volume: Volume, shift_mm: tuple[float, ...]) -> Volume:
@@ -380,4 +391,4 @@ def _spacing(given: Spacing | Mapping[str, Spacing], modality: str) -> tuple[flo
     x, y, z = (float(step) for step in (chosen if isinstance(chosen, tuple | list) else (chosen,) * 3))
     if not all(0.5 <= step <= 20 for step in (x, y, z)):
         raise ValueError(f"spacing_mm needs voxel sizes from 0.5 to 20 mm, got {chosen}")
-    return (x, 3.0 if y < 3.0 else y, z) if modality == "dx" else (x, y, z)
+    return (x, 3.0 if y < 2.0 else y, z) if modality == "dx" else (x, y, z)

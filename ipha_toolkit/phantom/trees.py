@@ -19,7 +19,7 @@ Capsules = npt.NDArray[np.float64]
 
 
 def grow_tree(
-    root: npt.ArrayLike, points: npt.NDArray[np.float64], terminal_mm: float, rng: np.random.Generator
+    root: npt.ArrayLike, points: npt.NDArray[np.floating], terminal_mm: float, rng: np.random.Generator
 ) -> Capsules:
     """Grow a tree from a root to supply points.
 
@@ -38,7 +38,7 @@ def grow_tree(
     Capsules
     """
     segments: list[npt.NDArray[np.float64]] = []
-    stack = [(np.asarray(root, float), points)]
+    stack = [(np.asarray(root, float), np.asarray(points, float))]
     while stack:
         start, supplied = stack.pop()
         n = len(supplied)
@@ -65,12 +65,14 @@ def _split(
     points: npt.NDArray[np.float64], forward: npt.NDArray[np.float64], rng: np.random.Generator
 ) -> list[npt.NDArray[np.float64]]:
     """Halve the supplied points across the direction in which they spread most, sideways before forward."""
+    if len(points) == 2:
+        return [points[:1], points[1:]]
     centred = points - points.mean(axis=0)
     norm = np.linalg.norm(forward)
-    if norm > 0 and len(points) > 2:
+    if norm > 0:
         along = forward / norm
         centred = centred - 0.6 * np.outer(centred @ along, along)
-    axis = np.linalg.svd(centred, full_matrices=False)[2][0]
+    axis = np.linalg.eigh(np.einsum("ni,nj->ij", centred, centred))[1][:, -1]
     order = np.argsort(centred @ axis)
     cut = int(np.clip(round(len(points) * rng.uniform(0.3, 0.7)), 1, len(points) - 1))
     return [points[order[:cut]], points[order[cut:]]]

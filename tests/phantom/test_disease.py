@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ipha_toolkit.phantom.anatomy import Grid, Patient, build_body
+from ipha_toolkit.phantom.anatomy import Patient, build_body, grid_around
 from ipha_toolkit.phantom.disease import (
     PHASES,
     Bleed,
@@ -19,7 +19,7 @@ from ipha_toolkit.phantom.disease import (
 @pytest.fixture(scope="module")
 def body():
     patient = Patient(2)
-    return build_body(patient, Grid.around(patient, (4.0, 4.0, 4.0)))
+    return build_body(patient, grid_around(patient, (4.0, 4.0, 4.0)))
 
 
 def heights(body):
@@ -52,7 +52,7 @@ def test_centrilobular_nodules_keep_off_the_pleura_and_random_ones_do_not(body):
 
 
 def test_maps_agree_between_grids(body):
-    fine = build_body(body.patient, Grid.around(body.patient, (2.5, 2.5, 5.0)))
+    fine = build_body(body.patient, grid_around(body.patient, (2.5, 2.5, 5.0)))
     disease = disease_of_phase("subacute", 0.5, np.random.default_rng(0))
     here, there = disease_maps(body, disease, 4), disease_maps(fine, disease, 4)
     assert here.nodules.equals(there.nodules)
@@ -62,7 +62,7 @@ def test_maps_agree_between_grids(body):
 
 
 def test_septa_take_the_same_space_on_every_grid(body):
-    fine = build_body(body.patient, Grid.around(body.patient, (2.0, 2.0, 2.0)))
+    fine = build_body(body.patient, grid_around(body.patient, (2.0, 2.0, 2.0)))
     shares = [disease_maps(on, Disease(septal=0.8), 1).solid[on.masks["lung"]].mean() for on in (body, fine)]
     assert shares[1] == pytest.approx(shares[0], rel=0.15) and shares[0] > 0.01
 

@@ -4,37 +4,41 @@ import numpy as np
 import pytest
 
 from ipha_toolkit.phantom import physics
-from ipha_toolkit.phantom.anatomy import Grid, Patient, build_body
+from ipha_toolkit.phantom.anatomy import Patient, build_body, grid_around
 from ipha_toolkit.phantom.disease import Disease, disease_maps
 
 
 @pytest.fixture(scope="module")
 def body():
     patient = Patient(4)
-    return build_body(patient, Grid.around(patient, (6.0, 6.0, 6.0)))
+    return build_body(patient, grid_around(patient, (6.0, 6.0, 6.0)))
 
 
 def parenchyma(body):
     return body.masks["lung"] & (body.shares["lung"] > 0.98)
 
 
+def lung_of(body, field_t=1.5, **disease):
+    return physics.lung_state(physics.healthy_water(body), disease_maps(body, Disease(**disease), 1), field_t)
+
+
 def state(body, field_t=1.5, **disease):
-    lung = physics.lung_state(physics.healthy_water(body), disease_maps(body, Disease(**disease), 1), field_t)
+    lung = lung_of(body, field_t, **disease)
     inside = parenchyma(body)
     return {name: float(np.median(getattr(lung, name)[inside])) for name in ("water", "air", "r1", "r2", "r2star")}
 
 
 def test_muscle_signal_is_the_ernst_formula(body):
-    maps = disease_maps(body, Disease(), 1)
-    clean = physics.spoiled_gre(body, maps, field_t=3.0, te_ms=0.0, tr_ms=5.0, flip_deg=15.0)
+    lung = lung_of(body, 3.0)
+    clean = physics.spoiled_gre(body, lung, field_t=3.0, te_ms=0.0, tr_ms=5.0, flip_deg=15.0)
     e1, a = np.exp(-5.0 / 898.0), np.deg2rad(15.0)
     expected = 0.79 * np.sin(a) * (1 - e1) / (1 - e1 * np.cos(a))
     assert np.median(clean[body.masks["muscle"]]) == pytest.approx(expected, rel=0.08)
 
 
 def test_fat_to_muscle_of_a_spin_echo(body):
-    maps = disease_maps(body, Disease(), 1)
-    clean = physics.spin_echo(body, maps, field_t=3.0, te_ms=60.0, tr_ms=2000.0)
+    lung = lung_of(body, 3.0)
+    clean = physics.spin_echo(body, lung, field_t=3.0, te_ms=60.0, tr_ms=2000.0)
     fat = np.median(clean[body.shares["fat"] > 0.99])
     muscle = np.median(clean[body.masks["muscle"]])
     expected = 0.9 * (1 - np.exp(-2000 / 382)) * np.exp(-60 / 68), 0.79 * (1 - np.exp(-2000 / 898)) * np.exp(-60 / 29)
@@ -42,16 +46,14 @@ def test_fat_to_muscle_of_a_spin_echo(body):
 
 
 def test_echoes_decay_with_the_truths_r2star(body):
-    maps = disease_maps(body, Disease(iron=0.5), 1)
+    lung = lung_of(body, iron=0.5)
     early, late = (
-        physics.spoiled_gre(body, maps, field_t=1.5, te_ms=te, tr_ms=9.0, flip_deg=8.0)[parenchyma(body)]
+        physics.spoiled_gre(body, lung, field_t=1.5, te_ms=te, tr_ms=9.0, flip_deg=8.0)[parenchyma(body)]
         for te in (0.5, 1.5)
     )
     pure = body.shares["lung"][parenchyma(body)] > 0.9999
     decay = np.log(early / late) / 1e-3
-    assert np.median(decay[pure]) == pytest.approx(
-        np.median(physics.lung_state(physics.healthy_water(body), maps, 1.5).r2star[parenchyma(body)][pure]), rel=0.01
-    )
+    assert np.median(decay[pure]) == pytest.approx(np.median(lung.r2star[parenchyma(body)][pure]), rel=0.01)
 
 
 @pytest.mark.parametrize(("field_t", "low", "high"), [(1.5, 0.8, 2.4), (3.0, 0.6, 0.9)])
@@ -87,17 +89,17 @@ def test_iron_counts_double_for_r2star_at_3_t(body):
 
 
 def test_contrast_agent_raises_t1w_lung(body):
-    maps = disease_maps(body, Disease(), 1)
+    lung = lung_of(body)
     plain, enhanced = (
-        physics.spoiled_gre(body, maps, field_t=1.5, te_ms=0.8, tr_ms=3.6, flip_deg=12.0, contrast=contrast)
+        physics.spoiled_gre(body, lung, field_t=1.5, te_ms=0.8, tr_ms=3.6, flip_deg=12.0, contrast=contrast)
         for contrast in (False, True)
     )
     assert np.median((enhanced / np.maximum(plain, 1e-9))[parenchyma(body)]) > 1.3
 
 
 def test_noise_of_air_is_rayleigh_at_the_chosen_snr(body):
-    maps = disease_maps(body, Disease(), 1)
-    clean = physics.spoiled_gre(body, maps, field_t=1.5, te_ms=0.8, tr_ms=3.6, flip_deg=12.0)
+    lung = lung_of(body)
+    clean = physics.spoiled_gre(body, lung, field_t=1.5, te_ms=0.8, tr_ms=3.6, flip_deg=12.0)
     muscle = float(np.median(clean[body.masks["muscle"]]))
     image = physics.acquire_mr(
         clean, muscle, spacing=body.grid.spacing, snr=40, shading=0.0, motion_mm=0.0,
@@ -111,7 +113,7 @@ def test_noise_of_air_is_rayleigh_at_the_chosen_snr(body):
 
 
 def test_ct_numbers_of_air_muscle_and_fat(body):
-    hu = physics.attenuation(body, disease_maps(body, Disease(), 1))
+    hu = physics.attenuation(body, lung_of(body))
     assert np.median(hu[~body.masks["body"]]) == -1000
     assert 30 < np.median(hu[body.masks["muscle"]]) < 70
     assert -120 < np.median(hu[body.shares["fat"] > 0.99]) < -80
