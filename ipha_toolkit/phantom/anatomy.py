@@ -142,7 +142,7 @@ class Patient:
     def _cavity(self, x: Array, y: Array, z: Array) -> Array:
         a, b, middle = self._half_widths(z)
         across = _superellipse(x / a, (y - middle) / b, x, y - middle, 2.25)
-        return np.maximum(across, z - _APEX_Z)
+        return np.asarray(np.maximum(across, z - _APEX_Z))
 
     def _diaphragm(self, x: Array, y: Array) -> Array:
         """Height of the diaphragm under each point."""
