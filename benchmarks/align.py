@@ -15,8 +15,8 @@ import numpy as np
 
 ROOT = Path(__file__).parents[1]
 SPACING_MM = {"T1w": (1.6, 2.0, 1.2), "T2w": (1.6, 2.0, 1.2), "ct": (1.6, 2.0, 1.2)}  # about 256x150x256 voxels
-PAIRS = (("T1w", "T1w"), ("T1w", "T2w"), ("ct", "ct"), ("ct", "T1w"), ("T1w", "ct"))
-MOTIONS = (((6, -4, 8), (14, -9, 22)), ((-9, 7, 3), (-25, 12, -40)))
+PAIRS = (("T1w", "T2w"), ("ct", "ct"), ("ct", "T1w"))
+DEGREES, SHIFT_MM = (6, -4, 8), (14, -9, 22)
 
 
 def motion(degrees, shift_mm, center_mm):
@@ -111,17 +111,16 @@ def error_mm(found, true, lungs):
     return distance.mean(), distance.max()
 
 
-def cases(seeds=(31, 32)):
+def cases(seed=31):
     from ipha_toolkit.phantom.disease import Bleed
     from ipha_toolkit.phantom.subject import simulate_course
 
-    for seed, turn_and_shift in zip(seeds, MOTIONS, strict=True):
-        bleeds = [Bleed(day=-200.0 * n, severity=0.6) for n in range(1, 4)] if seed % 2 else []
-        first, second = simulate_course(bleeds, [0, 1], seed=seed, spacing_mm=SPACING_MM, modalities=list(SPACING_MM))
-        for moving, fixed in PAIRS:
-            lungs = first.truth[fixed].masks["lung"]
-            true = motion(*turn_and_shift, lungs.to_world(np.argwhere(lungs.array)).mean(axis=0))
-            yield f"{moving} to {fixed}", scanned_again(second.volumes[moving], true), first.volumes[fixed], true, lungs
+    bleeds = [Bleed(day=-200.0 * n, severity=0.6) for n in range(1, 4)]
+    first, second = simulate_course(bleeds, [0, 1], seed=seed, spacing_mm=SPACING_MM, modalities=list(SPACING_MM))
+    for moving, fixed in PAIRS:
+        lungs = first.truth[fixed].masks["lung"]
+        true = motion(DEGREES, SHIFT_MM, lungs.to_world(np.argwhere(lungs.array)).mean(axis=0))
+        yield f"{moving} to {fixed}", scanned_again(second.volumes[moving], true), first.volumes[fixed], true, lungs
 
 
 def main():
@@ -145,8 +144,8 @@ def main():
                 f"| {pair} | {shapes} | {name} | {mean:.2f}, {largest:.2f} | {wall:.1f} ({cpu:.1f}) | {quality:.2f} |"
             )
             print(lines[-1], flush=True)
-    text = "# Rigid alignment of a simulated patient\n\nVoxels of 1.2 to 2.1 mm.\n\n" + "\n".join(lines) + "\n"
-    (Path(__file__).parent / "results" / "align.md").write_text(text, "utf-8")
+            text = "# Rigid alignment of a simulated patient\n\nVoxels of 1.2 to 2.1 mm.\n\n" + "\n".join(lines) + "\n"
+            (Path(__file__).parent / "results" / "align.md").write_text(text, "utf-8")
 
 
 if __name__ == "__main__":

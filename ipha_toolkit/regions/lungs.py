@@ -22,6 +22,7 @@ _SMALLEST_LUNG_ML = 15.0
 
 _CT_SPACING_MM = 2.5
 _AIR_HU = -350.0
+_HAZE_HU = -200.0
 _OUTSIDE_HU = -920.0
 _AIRWAY_HU = -930.0
 _AIRWAY_HEIGHT_MM = 25.0
@@ -37,6 +38,8 @@ _ANGLES = 120
 _MR_SPACING_MM = 3.0
 _MR_CUT = 0.35
 _MR_STEP_MM = 12.0
+_MR_EDGE = 0.4
+_MR_EDGE_MM = 4.0
 
 
 def segment_lungs(volume: Volume, *, protocol: Protocol = DEFAULT) -> Mask:
@@ -62,10 +65,13 @@ def segment_lungs(volume: Volume, *, protocol: Protocol = DEFAULT) -> Mask:
 
     Notes
     -----
-    CT: air enclosed by the body, its airways removed, is closed over vessels and over consolidation on the costal side.
-    MRI: dark space enclosed by tissue, cut where the signal passes 35 % of the way from lung to muscle: chest masks
-    drawn by hand lie there rather than halfway. Consolidation as bright as muscle is not kept in MRI. Deterministic.
-    Limits were chosen on a handful of chest scans and hold margins; none has a published source.
+    CT: air enclosed by the body, its airways removed, is joined by ground glass up to −200 HU and closed over vessels
+    and over consolidation that lung surrounds or that lies on the costal side; consolidation against heart or
+    diaphragm is lost. MRI: dark space enclosed by tissue, cut where the signal passes 40 % of the way from lung to the
+    tissue beside it, and no lower than 35 % of the way to muscle: chest masks drawn by hand lie there rather than
+    halfway. **Lung as bright as muscle is not kept in MRI: in acute bleeding most of the lung can be missing**; pass a
+    mask. Deterministic. Limits were chosen on a handful of chest scans and the phantom and hold margins; none has a
+    published source.
     """
     canonical = volume.to_ras()
     if volume.modality == Modality.CT:
@@ -142,7 +148,7 @@ def _segment_ct(ct: Volume, protocol: Protocol) -> Mask:
     if not aerated.any():
         raise _no_lung(ct, f"no air above {_OUTSIDE_HU:g} HU enclosed by the body", hu)
     whole = np.zeros(hu.shape, bool)
-    left, right = split_left_right(Mask(aerated, _coarse_affine(ct, factors)))
+    left, right = split_left_right(Mask(_with_haze(aerated, hu, spacing), _coarse_affine(ct, factors)))
     for side, medial in ((left, 1), (right, -1)):
         whole |= _with_what_it_lost(side.array, hu, spacing, medial)
     lungs = _at_full_resolution(ct, aerated, whole & ~airways, airways, factors)
@@ -156,7 +162,7 @@ def _segment_ct(ct: Volume, protocol: Protocol) -> Mask:
 def _with_what_it_lost(
     lung: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float64], medial: int
 ) -> BoolArray:
-    """One lung closed over its vessels, and over consolidation between it and the chest wall."""
+    """One lung with its ground glass, closed over vessels, and over consolidation in it or at the chest wall."""
     if not lung.any():
         return lung
     reach = np.ceil(2 * _CLOSING_MM / spacing).astype(int)
@@ -165,11 +171,27 @@ def _with_what_it_lost(
         for (low, high), r, n in zip(bounding_box(lung), reach, lung.shape, strict=True)
     )
     whole = lung.copy()
-    part = lung[box]
+    part = _without_enclosed_holes(lung[box])
     added = _costal_gaps(part, spacing, medial) & (hu[box] < _BONE_HU)
     part = part | _opened(added, spacing, 3.0)
     whole[box] = _closed(part, spacing, _CLOSING_MM)
     return whole
+
+
+def _with_haze(lung: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float64]) -> BoolArray:
+    """The lung with what touches it, is denser than it, lighter than fat, and thicker than a blurred border."""
+    haze = _opened((hu >= _AIR_HU) & (hu < _HAZE_HU), spacing, max(3.0, 1.1 * float(spacing.max())))
+    return _touching(lung | haze, lung)
+
+
+def _without_enclosed_holes(lung: BoolArray) -> BoolArray:
+    """One lung with what it surrounds in axial or coronal planes: vessels, consolidation, masses."""
+    from scipy import ndimage
+
+    for axis in (2, 1):
+        planes = np.moveaxis(lung, axis, 0)
+        lung = np.stack([ndimage.binary_fill_holes(plane) for plane in planes], axis=axis)
+    return lung
 
 
 def _costal_gaps(lung: BoolArray, spacing: npt.NDArray[np.float64], medial: int) -> BoolArray:
@@ -177,7 +199,7 @@ def _costal_gaps(lung: BoolArray, spacing: npt.NDArray[np.float64], medial: int)
 
     The surface under the ribs is convex: a dent there is consolidation, mass or fluid. Heart, spine, hilum and the
     domes of the diaphragm dent the lung from the medial side (``medial``: 1 for the left lung, -1 for the right) and
-    have lung lateral to them; they stay out. So does what has no aerated lung below it, which may be diaphragm and abdomen.
+    have lung lateral to them; they stay out. So does what has no aerated lung below it: diaphragm, abdomen.
     """
     from skimage.morphology import convex_hull_image
 
@@ -457,7 +479,16 @@ def _cut_between_levels(
         dark = _opened(smooth < start + share * (cut - start), spacing, 3.0)
         dark &= ~_open_to_the_sides(dark) & _dilated(core, spacing, _MR_STEP_MM)
         core = core | _touching(_opened(dark, spacing, 3.0), core)
-    return np.asarray((cut - smooth) / (cut - lung), np.float32), core
+    edge = np.maximum(cut, lung + _MR_EDGE * (_level_beside(smooth, core, spacing) - lung))
+    core |= (smooth < edge) & _dilated(core, spacing, _MR_EDGE_MM)
+    return np.asarray((edge - smooth) / (edge - lung), np.float32), core
+
+
+def _level_beside(smooth: FloatArray, core: BoolArray, spacing: npt.NDArray[np.float64]) -> FloatArray:
+    """Level of the tissue that borders the lungs, near each voxel: a border to fat lies higher than one to muscle."""
+    step = float(spacing.min())
+    shell = _dilated(core, spacing, 3.5 * step) & ~_dilated(core, spacing, 1.5 * step)
+    return _local_mean(smooth, shell, spacing, 2.0 * step)
 
 
 def _touching(mask: BoolArray, seeds: BoolArray) -> BoolArray:

@@ -40,6 +40,26 @@ def test_ct_consolidation_against_the_pleura_stays_inside(make_chest, overlap):
     assert overlap(lungs, truth) > 0.97
 
 
+@pytest.mark.parametrize("level", [-300.0, -240.0])
+def test_ct_ground_glass_against_heart_and_chest_wall_stays_inside(make_chest, overlap, level):
+    ct, truth = make_chest("ct")
+    z = ct.to_world(np.moveaxis(np.indices(ct.shape), 0, -1))[..., 2]
+    lower = truth.array & (z < -10)
+    array = np.where(lower, ct.array + 850 + level, ct.array)
+    lungs = segment_lungs(ct.replace(array=array))
+    assert lungs.array[lower].mean() > 0.85
+    assert overlap(lungs, truth) > 0.95
+
+
+def test_mri_border_to_fat_lies_where_that_to_muscle_does(make_chest, overlap):
+    t1w, truth = make_chest("T1w", spacing=(2.5, 2.5, 2.5), noise=1)
+    from scipy import ndimage
+
+    rim = ndimage.binary_dilation(truth.array, iterations=3) & ~truth.array & (t1w.array < 120)
+    fatty = ndimage.gaussian_filter(np.where(rim, 170, t1w.array), 0.6)
+    assert overlap(segment_lungs(t1w.replace(array=fatty)), truth) > 0.95
+
+
 def test_ct_bed_and_room_air_stay_outside(make_chest, overlap):
     ct, truth = make_chest("ct", bed=True)
     assert overlap(segment_lungs(ct), truth) > 0.985
