@@ -40,6 +40,7 @@ _HOME = {
     "measure_r2star": "measure.relaxometry",
     "classify_phase": "compare.phases",
     "hemosiderin_signature": "measure.hemosiderin",
+    "measure_texture": "measure.texture",
     "detect_nodules": "measure.nodules",
     "measure_nodules": "measure.nodules",
 }

@@ -187,6 +187,47 @@ class SignatureSettings:
 
 
 @dataclass(frozen=True)
+class TextureSettings:
+    """Patterns of CT, ``measure/texture.py``."""
+
+    narrow_mm: float = _setting(
+        3.0, "bright structures narrower than this are taken out of the opacity map, mm", "chosen"
+    )
+    neighborhood_mm: float = _setting(
+        4.0,
+        "SD of the Gaussian neighborhood of the opacity map, mm",
+        "about the 15-voxel neighborhoods of Zavaletta 2007, PMC2701291",
+    )
+    opacity_hu: float = _setting(
+        -700.0,
+        "the opacity map is opaque from here on, HU",
+        "chosen on the phantom: above lung that fibrosis alone makes denser",
+    )
+    consolidation_hu: float = _setting(
+        -350.0,
+        "the opacity map is consolidation from here on, HU",
+        "chosen on the phantom: local means of -300 HU cuts",
+    )
+    normal_gradient_hu_per_cm: float = _setting(
+        8.0, "a rise of density towards the back up to this is that of a healthy supine lung, HU/cm", "chosen"
+    )
+    patch_mm: tuple[float, float] = _setting(
+        (8.0, 16.0), "sizes of the neighborhoods between which opacity may vary, mm", "chosen on the phantom"
+    )
+    clear_variation_hu: float = _setting(
+        18.0,
+        "variation between neighborhoods that clear lung has as well, from small vessels, HU",
+        "chosen on the phantom",
+    )
+    clear_hu: float = _setting(
+        -850.0, "density of clear lung, above which opacity is counted for patchiness, HU", "chosen"
+    )
+    least_excess_hu: float = _setting(
+        60.0, "lungs less than this above clear lung have no opacity to be patchy, HU", "chosen on the phantom"
+    )
+
+
+@dataclass(frozen=True)
 class NoduleSettings:
     """Small nodules in T1w and CT, ``measure/nodules.py``."""
 
@@ -243,6 +284,7 @@ class Protocol:
     alignment: AlignmentSettings = AlignmentSettings()
     signature: SignatureSettings = SignatureSettings()
     nodules: NoduleSettings = NoduleSettings()
+    texture: TextureSettings = TextureSettings()
 
     @classmethod
     def from_toml(cls, text: str, *, name: str = "protocol") -> Protocol:

@@ -105,6 +105,8 @@ FLAGS: dict[str, str] = {
     # R2*
     "mostly_censored": "most voxels of the region never rise above the noise floor: R2* is of the rest",
     "no_lung_density": "no CT in the session: R2* cannot tell iron from aeration",
+    # texture
+    "no_opacity": "too little opacity to be patchy or homogeneous",
     # nodules
     "few_nodules": "too few nodules for a size or pattern",
     "coarse_for_micronodules": "voxels too large for micronodules: only larger nodules are counted",
@@ -377,6 +379,58 @@ MEASURES: dict[str, Measure] = _catalogue(
         Worse.NEITHER,
         "Monte Carlo against complete spatial randomness",
         compared=False,
+    ),
+    # CT patterns
+    Measure(
+        "opacity_mean",
+        "mean of the opacity map: density of the lung around each voxel, vessels and the normal gradient taken out",
+        "HU",
+        Worse.HIGHER,
+        "definition; neighborhoods as in Zavaletta 2007, PMC2701291",
+    ),
+    *(
+        Measure(name, f"share of lung where the opacity map is {where}", "%", Worse.HIGHER, "definition")
+        for name, where in (
+            ("opacity_fraction", "at or above texture.opacity_hu"),
+            ("ground_glass_extent", "from texture.opacity_hu to below texture.consolidation_hu"),
+            ("consolidation_extent", "at or above texture.consolidation_hu"),
+        )
+    ),
+    *(
+        Measure(
+            f"opacity_variation_{mm}mm",
+            f"SD of the opacity map between neighborhoods of {mm} mm, coarser variation left out",
+            "HU",
+            Worse.NEITHER,
+            "definition",
+        )
+        for mm in (8, 16)
+    ),
+    Measure(
+        "patchiness",
+        "opacity's variation between neighborhoods of 8 and 16 mm, less that of clear lung, over its mean above clear "
+        "lung: 0 homogeneous",
+        "1",
+        Worse.NEITHER,
+        "definition",
+    ),
+    Measure(
+        "reticulation",
+        "mean strength of thin bright sheets (septa) in the parenchyma, less that of dark ones, which noise makes too",
+        "HU",
+        Worse.HIGHER,
+        "definition",
+    ),
+    *(
+        Measure(name, f"mean of the opacity map in {where}", "HU", Worse.NEITHER, "definition")
+        for name, where in (
+            ("opacity_central_excess", "the central less the peripheral lung"),
+            ("opacity_lower_excess", "the lower less the upper third"),
+            ("opacity_dorsal_excess", "the dorsal less the ventral half, normal gradient taken off"),
+            ("opacity_right_excess", "the right less the left lung"),
+            ("opacity_apical_sparing", "the rest of the lungs less the uppermost tenth"),
+            ("opacity_costophrenic_sparing", "the rest of the lungs less the lowest tenth of the periphery"),
+        )
     ),
 )
 """Catalogue of measures by name."""

@@ -142,7 +142,7 @@ def measure_attenuation(
     Misleads where inspiration differs: a shallow breath raises every density measure.
     Norms of adults at full inspiration do not hold for children.
     """
-    _require_hu(ct)
+    require_hu(ct)
     for mask in (lungs, *([vessels] if vessels else []), *(regions or {}).values()):
         ct.require_same_grid(mask)
     if vessels is None:
@@ -229,7 +229,8 @@ def _gradient_row(ct: Volume, lungs: Mask, flags: Sequence[str]) -> dict[str, ob
     )  # fmt: skip
 
 
-def _require_hu(ct: Volume) -> None:
+def require_hu(ct: Volume) -> None:
+    """Raise ImageError where the values cannot be Hounsfield units of a chest."""
     low, high = float(np.nanmin(ct.array)), float(np.nanmax(ct.array))
     if low > -300 or high < -300:
         raise ImageError(

@@ -108,11 +108,19 @@ def _measure_image(files: SessionFiles, modality: Modality, context: Context) ->
 def _measure_ct(files: SessionFiles, volume: Volume, context: Context) -> SessionResult:
     from ipha_toolkit.image.geometry import crop
     from ipha_toolkit.measure.attenuation import measure_attenuation
+    from ipha_toolkit.measure.texture import measure_texture
+    from ipha_toolkit.regions.vessels import segment_vessels
 
     whole, flags = find_lungs(files, volume, context)
     chest, lungs = crop(volume, whole, margin_mm=_MARGIN_MM), crop(whole, whole, margin_mm=_MARGIN_MM)
-    rows = measure_attenuation(chest, lungs, flags=flags, protocol=context.protocol)
-    return _with_nodules(SessionResult(rows, {"ct_desc-lung_mask.nii.gz": whole}), chest, lungs, flags, context)
+    options = {"vessels": segment_vessels(chest, lungs, protocol=context.protocol), "protocol": context.protocol}
+    rows = measure_attenuation(chest, lungs, flags=flags, **options)
+    texture = measure_texture(chest, lungs, flags=flags, **options)
+    images: dict[str, Volume | Mask] = {
+        "ct_desc-lung_mask.nii.gz": whole, "ct_desc-opacity_map.nii.gz": texture.opacity.replace(meta={})
+    }  # fmt: skip
+    result = SessionResult(pd.concat([rows, texture.rows], ignore_index=True), images)
+    return _with_nodules(result, chest, lungs, flags, context)
 
 
 def _measure_mr(files: SessionFiles, volume: Volume, context: Context) -> SessionResult:
