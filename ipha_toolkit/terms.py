@@ -416,7 +416,7 @@ MEASURES: dict[str, Measure] = _catalogue(
     ),
     Measure(
         "reticulation",
-        "mean strength of thin bright sheets (septa) in the parenchyma, less that of dark ones, which noise makes too",
+        "root mean square strength of thin bright sheets (septa) in the parenchyma, less that of dark ones, as of noise",
         "HU",
         Worse.HIGHER,
         "definition",

@@ -86,7 +86,9 @@ def opacity_map(
             f"{lung.shape}, {len(spacing_mm)}"
         )
     spacing = np.asarray(spacing_mm, float)
-    size = [2 * int(settings.narrow_mm / 2 / s) + 1 if n > 1 else 1 for s, n in zip(spacing, image.shape, strict=True)]
+    size = tuple(
+        2 * int(settings.narrow_mm / 2 / s) + 1 if n > 1 else 1 for s, n in zip(spacing, image.shape, strict=True)
+    )
     opened = ndimage.grey_opening(np.where(used, image, np.float32(np.nanmax(image[used]))), size=size)
     sigma = [settings.neighborhood_mm / s if n > 1 else 0 for s, n in zip(spacing, image.shape, strict=True)]
     total = ndimage.gaussian_filter(np.where(used, np.minimum(opened, image), 0).astype(np.float32), sigma, truncate=3)
@@ -169,7 +171,7 @@ def measure_texture(
 def reticulation(
     array: npt.ArrayLike, inside: npt.ArrayLike, spacing_mm: Sequence[float], *, rng: np.random.Generator
 ) -> tuple[float, int]:
-    """How much bright thin sheets stand out, on average.
+    """How much bright thin sheets stand out, root of the mean square.
 
     Parameters
     ----------
@@ -183,16 +185,17 @@ def reticulation(
 
     Returns
     -------
-    mean : float
-        HU: sheetness of bright sheets less that of dark ones, NaN where nothing is inside. Noise makes as many of
-        either and cancels; the dark gaps between small vessels leave healthy lung below 0.
+    strength : float
+        HU: mean square sheetness of bright sheets less that of dark ones, signed root; NaN where nothing is inside.
+        Noise makes as many of either and cancels; the dark gaps between small vessels leave healthy lung below 0.
     n_voxels : int
         It rests on.
 
     Notes
     -----
     Sheetness from the eigenvalues a <= b <= c of the Hessian of the image smoothed by 1.2 mm, times that squared:
-    max(0, -a - 2 max(|b|, |c|)) for a bright sheet. A tube, -a = -b, has none.
+    max(0, -a - 2 max(|b|, |c|)) for a bright sheet. A tube, -a = -b, has none. Squared, for the dark flanks of a bright
+    sheet are as much as the sheet in sum, but half as strong.
     """
     from scipy import ndimage
 
@@ -213,7 +216,8 @@ def reticulation(
     a, b, c = np.linalg.eigvalsh(hessian).T
     bright = np.maximum(0, -a - 2 * np.maximum(np.abs(b), np.abs(c)))
     dark = np.maximum(0, c - 2 * np.maximum(np.abs(a), np.abs(b)))
-    return float(np.mean(bright - dark)), int(places.size)
+    power = float(np.mean(bright**2 - dark**2))
+    return float(np.sign(power) * np.sqrt(abs(power))), int(places.size)
 
 
 @dataclass(frozen=True)

@@ -113,9 +113,9 @@ def _measure_ct(files: SessionFiles, volume: Volume, context: Context) -> Sessio
 
     whole, flags = find_lungs(files, volume, context)
     chest, lungs = crop(volume, whole, margin_mm=_MARGIN_MM), crop(whole, whole, margin_mm=_MARGIN_MM)
-    options = {"vessels": segment_vessels(chest, lungs, protocol=context.protocol), "protocol": context.protocol}
-    rows = measure_attenuation(chest, lungs, flags=flags, **options)
-    texture = measure_texture(chest, lungs, flags=flags, **options)
+    vessels = segment_vessels(chest, lungs, protocol=context.protocol)
+    rows = measure_attenuation(chest, lungs, vessels=vessels, flags=flags, protocol=context.protocol)
+    texture = measure_texture(chest, lungs, vessels=vessels, flags=flags, protocol=context.protocol)
     images: dict[str, Volume | Mask] = {
         "ct_desc-lung_mask.nii.gz": whole, "ct_desc-opacity_map.nii.gz": texture.opacity.replace(meta={})
     }  # fmt: skip
