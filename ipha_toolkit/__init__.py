@@ -35,6 +35,7 @@ _HOME = {
     "measure_t1": "measure.signal",
     "measure_t2": "measure.signal",
     "measure_attenuation": "measure.attenuation",
+    "measure_radiograph": "measure.radiograph",
     "render": "report.render",
     "fit_r2star": "measure.relaxometry",
     "measure_r2star": "measure.relaxometry",

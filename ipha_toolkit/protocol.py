@@ -264,6 +264,29 @@ class NoduleSettings:
 
 
 @dataclass(frozen=True)
+class FilmSettings:
+    """Radiographs: lung fields, ``regions/films.py``, and what is measured in them, ``measure/radiograph.py``."""
+
+    least_contrast: float = _setting(
+        0.1,
+        "no lung field where its faintest border (ribs, diaphragm, medial) is less dense outside than this, -1 to 1",
+        "chosen on the phantom: severe bleeds 0.25, a lateral view -0.36",
+    )
+    least_mediastinum: float = _setting(
+        0.65,
+        "no chest where the middle is denser than both lungs in a smaller share of the rows",
+        "chosen: radiographs and phantom 0.75 to 1, other pictures 0 to 0.57",
+    )
+    uncertain_contrast: float = _setting(0.45, "a lung field is flagged uncertain below this contrast", "chosen")
+    consolidation_opacity: float = _setting(
+        0.45, "consolidation at or above this opacity, 0 chest wall, 1 mediastinum", "chosen on the phantom"
+    )
+    ground_glass_opacity: float = _setting(
+        0.10, "ground glass from this opacity to that of consolidation", "chosen on the phantom"
+    )
+
+
+@dataclass(frozen=True)
 class Protocol:
     """All settings of an analysis, one section a room of the package.
 
@@ -285,6 +308,7 @@ class Protocol:
     signature: SignatureSettings = SignatureSettings()
     nodules: NoduleSettings = NoduleSettings()
     texture: TextureSettings = TextureSettings()
+    films: FilmSettings = FilmSettings()
 
     @classmethod
     def from_toml(cls, text: str, *, name: str = "protocol") -> Protocol:

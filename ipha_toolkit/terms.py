@@ -33,6 +33,12 @@ class Region(StrEnum):
     PERIPHERAL = "peripheral"
     DORSAL = "dorsal"
     VENTRAL = "ventral"
+    RIGHT_UPPER = "right_upper"
+    RIGHT_MIDDLE = "right_middle"
+    RIGHT_LOWER = "right_lower"
+    LEFT_UPPER = "left_upper"
+    LEFT_MIDDLE = "left_middle"
+    LEFT_LOWER = "left_lower"
 
 
 class Phase(StrEnum):
@@ -93,6 +99,9 @@ FLAGS: dict[str, str] = {
     "no_pixel_spacing": "the file gives no pixel spacing: one pixel is taken as 1 mm, lengths are in pixels",
     "detector_spacing": "pixel spacing is that of the detector: the patient is magnified on it",
     "colour_converted": "a colour picture, converted to gray levels",
+    "inverted_film": "the film was stored with dense dark and was turned round",
+    "uncertain_lung_field": "a border of a lung field hardly stands out: look at the mask",
+    "small_zone": "the zone holds under 300 pixels",
     # noise
     "noise_not_estimable": "no air outside the body with five distinct values: noise cannot be estimated",
     # controls
@@ -432,5 +441,46 @@ MEASURES: dict[str, Measure] = _catalogue(
             ("opacity_costophrenic_sparing", "the rest of the lungs less the lowest tenth of the periphery"),
         )
     ),
+    # radiographs
+    Measure(
+        "film_opacity_mean",
+        "mean opacity: 0 the chest wall beside the lungs, 1 the mediastinum, clear lung below 0",
+        "1",
+        Worse.HIGHER,
+        "definition",
+    ),
+    Measure(
+        "film_opacity_over_clear",
+        "mean opacity over that of the film's clearest 5 % of lung",
+        "1",
+        Worse.HIGHER,
+        "definition",
+    ),
+    Measure("film_opacity_sd", "standard deviation of opacity", "1", Worse.NEITHER, "definition"),
+    Measure(
+        "film_consolidation_fraction",
+        "radiograph: share of the lung field as opaque as consolidation (protocol films.consolidation_opacity)",
+        "%",
+        Worse.HIGHER,
+        "definition; cut chosen on the phantom",
+    ),
+    Measure(
+        "film_ground_glass_fraction",
+        "radiograph: share of the lung field as opaque as ground glass (protocol films.ground_glass_opacity)",
+        "%",
+        Worse.HIGHER,
+        "definition; cut chosen on the phantom",
+    ),
+    Measure("film_reticular_score", "radiograph: mean strength of dense lines, in opacity", "1", Worse.HIGHER, "definition"),
+    Measure("film_miliary_score", "radiograph: mean strength of dense dots, in opacity", "1", Worse.HIGHER, "definition"),
+    Measure(
+        "film_opacity_perihilar",
+        "opacity of the central less that of the peripheral lung",
+        "1",
+        Worse.NEITHER,
+        "definition",
+    ),
+    Measure("film_opacity_lower", "opacity of the lower less that of the upper third", "1", Worse.NEITHER, "definition"),
+    Measure("film_opacity_asymmetry", "opacity of the right less that of the left lung", "1", Worse.NEITHER, "definition"),
 )
 """Catalogue of measures by name."""

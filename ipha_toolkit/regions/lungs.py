@@ -74,13 +74,17 @@ def segment_lungs(volume: Volume, *, protocol: Protocol = DEFAULT) -> Mask:
     published source.
     """
     canonical = volume.to_ras()
+    if volume.modality == Modality.DX:
+        from ipha_toolkit.regions.films import find_lung_fields
+
+        return find_lung_fields(volume, protocol=protocol).lungs
     if volume.modality == Modality.CT:
         lungs = _segment_ct(canonical, protocol)
     elif volume.modality in _MR:
         lungs = _segment_mr(canonical)
     else:
         raise ImageError(
-            f"{volume.name or 'volume'}: lungs are found in ct, T1w, T2w and MEGRE, not in "
+            f"{volume.name or 'volume'}: lungs are found in ct, T1w, T2w, MEGRE and dx, not in "
             f"{volume.modality or 'an image without modality'}; pass a lung mask, or modality= to load"
         )
     if canonical is volume:

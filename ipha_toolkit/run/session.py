@@ -206,10 +206,31 @@ def _measure_pair(files: SessionFiles, single: SessionResult, context: Context) 
     )
 
 
+def _measure_film(files: SessionFiles, film: Volume, context: Context) -> SessionResult:
+    from ipha_toolkit.measure.radiograph import measure_radiograph
+    from ipha_toolkit.regions.films import film_flags, find_lung_fields
+
+    given = _foreign(files.lungs, film)
+    flags = list(context.flags)
+    if given is not None:
+        lungs = given
+        flags += [*film.meta.get("ReadFlags", ()), "foreign_mask"]
+    elif context.segment:
+        lungs = context.segment(film)
+        flags += film.meta.get("ReadFlags", ())
+    else:
+        fields = find_lung_fields(film, protocol=context.protocol)
+        lungs = fields.lungs
+        flags += film_flags(film, fields, protocol=context.protocol)
+    rows = measure_radiograph(film, lungs, flags=flags, protocol=context.protocol)
+    return SessionResult(rows, {"dx_desc-lung_mask.nii.gz": lungs})
+
+
 _MEASURE: dict[Modality, Callable[[SessionFiles, Volume, Context], SessionResult]] = {
     Modality.CT: _measure_ct,
     Modality.T1W: _measure_mr,
     Modality.T2W: _measure_mr,
+    Modality.DX: _measure_film,
 }
 
 

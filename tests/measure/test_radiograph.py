@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+
+from ipha_toolkit.errors import GridError, ImageError
+from ipha_toolkit.measure.radiograph import measure_radiograph, opacity, texture
+from ipha_toolkit.volume import Mask, Volume
+
+AFFINE = np.diag([2.0, 2, 2, 1])[:, [0, 2, 1, 3]]
+RNG = np.random.default_rng(8)
+
+
+def toy(lung=40.0, *, patch=0.0):
+    """Chest wall 100, mediastinum 200, two boxes of lung (right is high i); ``patch`` is added to right lower lung."""
+    film = np.full((110, 120, 1), 100.0)
+    lungs = np.zeros(film.shape, bool)
+    lungs[15:45, 20:100] = lungs[65:95, 20:100] = True
+    film[45:65] = 200
+    film[lungs] = lung
+    film[65:95, 20:45] += patch
+    film = film + RNG.normal(0, 0.2, film.shape)
+    return Volume(film, AFFINE, modality="dx", name="toy"), Mask(lungs, AFFINE)
+
+
+def values(film, lungs):
+    return measure_radiograph(film, lungs).set_index(["region", "measure"])["value"]
+
+
+def test_opacity_runs_from_chest_wall_to_mediastinum():
+    film, lungs = toy(lung=40)
+    found, wall, mediastinum = opacity(film.array[..., 0].astype(float), lungs.array[..., 0], wall=(2, 7))
+    assert (wall, mediastinum) == pytest.approx((100, 200), abs=0.1)
+    assert np.median(found[lungs.array[..., 0]]) == pytest.approx(-0.6, abs=0.01)
+
+
+@pytest.mark.parametrize("change", [lambda x: 3 * x + 50, lambda x: 4095 - 2 * x])
+def test_gain_offset_and_inversion_move_no_measure(change):
+    film, lungs = toy(patch=70)
+    plain, other = values(film, lungs), values(film.replace(array=change(film.array)), lungs)
+    np.testing.assert_allclose(other, plain, atol=2e-4)
+
+
+def test_a_denser_zone_raises_its_own_opacity_and_the_predominance_of_its_side_and_height():
+    clear, dense = values(*toy()), values(*toy(patch=120))
+    rise = (dense - clear).xs("film_opacity_mean", level="measure")
+    assert rise["right_lower"] == pytest.approx(1.2 * 25 / 27, abs=0.1)
+    assert abs(rise["left_lower"]) < 0.01
+    assert abs(rise["right_upper"]) < 0.01
+    assert dense["lung", "film_opacity_asymmetry"] > 0.2 > abs(clear["lung", "film_opacity_asymmetry"])
+    assert dense["lung", "film_opacity_lower"] > 0.3
+    assert dense["right_lower", "film_consolidation_fraction"] > 80
+    assert clear["lung", "film_consolidation_fraction"] == 0
+
+
+def test_lines_and_dots_are_told_apart():
+    i, j = np.indices((120, 120))
+    field = np.ones((120, 120), bool)
+    stripes = ((i // 3) % 8 == 0).astype(float)
+    dots = ((i % 20 < 3) & (j % 20 < 3)).astype(float)
+    lines_of, dots_of = (texture(image, field, scale=1.5) for image in (stripes, dots))
+    inner = np.s_[20:-20, 20:-20]
+    assert lines_of[0][inner].mean() > 20 * lines_of[1][inner].mean()
+    shares = [dots[inner].mean() / lines[inner].mean() for lines, dots in (lines_of, dots_of)]
+    assert shares[1] > 5 * shares[0]
+
+
+def test_a_ramp_has_no_texture():
+    ramp = np.add.outer(np.arange(80.0), 2 * np.arange(90.0))
+    lines, dots = texture(ramp, np.ones(ramp.shape, bool), scale=1.5)
+    assert max(lines[20:-20, 20:-20].max(), dots[20:-20, 20:-20].max()) < 1e-6
+
+
+def test_a_mask_on_another_grid_is_refused():
+    film, lungs = toy()
+    with pytest.raises(GridError, match="different grid"):
+        measure_radiograph(film, Mask(lungs.array[1:], AFFINE))
+
+
+def test_a_film_without_mediastinum_is_refused():
+    film, lungs = toy()
+    one = np.zeros(lungs.shape, bool)
+    one[65:95, 20:100] = True
+    with pytest.raises(ImageError, match="toy: the film does not show what lies between"):
+        measure_radiograph(film, lungs.replace(array=one))
+
+
+def test_burned_in_letters_are_left_out():
+    film, lungs = toy()
+    lettered = film.array.copy()
+    lettered[80:84, 60:64] = 4000
+    count = measure_radiograph(film.replace(array=lettered), lungs).set_index(["region", "measure"])["n_voxels"]
+    assert count["lung", "film_opacity_mean"] < lungs.n_voxels
+    assert values(film.replace(array=lettered), lungs)["lung", "film_opacity_mean"] == pytest.approx(-0.6, abs=0.01)

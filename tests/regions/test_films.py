@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+import ipha_toolkit as ipha
+from ipha_toolkit.errors import ImageError
+from ipha_toolkit.regions.films import burned_in, exposed_area, film_flags, film_zones, find_lung_fields
+from ipha_toolkit.regions.lungs import segment_lungs
+from ipha_toolkit.volume import Mask, Volume
+
+AFFINE = np.eye(4)[:, [0, 2, 1, 3]]
+
+
+@pytest.fixture(scope="module")
+def subject():
+    return ipha.simulate_subject("acute", seed=4, severity=0.3, spacing_mm=3, modalities=["dx"])
+
+
+@pytest.fixture(scope="module")
+def fields(subject):
+    return find_lung_fields(subject.volumes["dx"])
+
+
+def test_lung_fields_lie_where_the_body_has_lung_and_little_else(subject, fields):
+    projected = subject.truth["dx"].masks["lung"].array.sum(axis=1) * 3.0
+    found = fields.lungs.array[..., 0]
+    assert (projected[found] > 5).mean() > 0.95
+    clear = projected > 0.7 * np.quantile(projected[projected > 0], 0.95)
+    assert found[clear].mean() > 0.9
+
+
+def test_six_zones_share_out_the_lungs_and_left_is_the_patients(subject, fields):
+    zones = film_zones(fields.lungs)
+    assert list(zones) == [f"{s}_{t}" for s in ("right", "left") for t in ("upper", "middle", "lower")]
+    np.testing.assert_array_equal(sum(zone.array.astype(int) for zone in zones.values()), fields.lungs.array)
+    left = subject.truth["dx"].masks["left"].array.any(axis=1)
+    right = subject.truth["dx"].masks["right"].array.any(axis=1)
+    place = zones["left_upper"].array[..., 0]
+    assert left[place].mean() > 0.85 > 0.15 > right[place].mean()
+
+
+def test_an_inverted_film_gives_the_same_fields_and_says_so(subject, fields):
+    film = subject.volumes["dx"]
+    other = find_lung_fields(film.replace(array=4095 - film.array))
+    assert other.inverted
+    assert not fields.inverted
+    both = (other.lungs.array & fields.lungs.array).sum()
+    assert 2 * both / (other.lungs.n_voxels + fields.lungs.n_voxels) > 0.99
+    assert "inverted_film" in film_flags(film, other)
+
+
+def test_gain_and_offset_do_not_move_the_fields(subject, fields):
+    film = subject.volumes["dx"]
+    other = segment_lungs(film.replace(array=film.array * 3.5 - 700))
+    assert np.mean(other.array != fields.lungs.array) < 0.001
+
+
+def test_a_lateral_view_is_refused_by_its_header(subject):
+    film = subject.volumes["dx"]
+    with pytest.raises(ImageError, match="lateral view"):
+        find_lung_fields(film.replace(meta={"ViewPosition": "LL"}))
+
+
+def test_a_picture_without_a_chest_is_refused():
+    noise = np.random.default_rng(1).normal(size=(120, 130, 1))
+    with pytest.raises(ImageError, match="no two lung fields found"):
+        find_lung_fields(Volume(noise, AFFINE, modality="dx", name="noise"))
+
+
+def test_a_frame_is_left_out_and_letters_are_found():
+    picture = np.random.default_rng(2).uniform(100, 150, (80, 90)).astype(np.float32)
+    picture[:6] = picture[:, -9:] = 0
+    picture[20:24, 10:13] = 255
+    area = exposed_area(picture)
+    assert not area[:2].any()
+    assert not area[:, -5:].any()
+    assert area[8:, :-11].all()
+    letters = burned_in(picture)
+    assert letters[20:24, 10:13].all()
+    assert letters[8:, :-11].sum() < 60
+
+
+def test_zones_of_one_lung_are_those_shown():
+    mask = np.zeros((40, 60, 1), bool)
+    mask[25:35, 10:50] = True
+    assert all("right" in name or "left" in name for name in film_zones(Mask(mask, AFFINE)))
+    assert len(film_zones(Mask(mask, AFFINE))) == 3
