@@ -222,9 +222,7 @@ MEASURES: dict[str, Measure] = _catalogue(
         "definition",
         compared=False,
     ),
-    Measure(
-        "signature_upper_lower_ratio", "signature_load, upper over lower third", "1", Worse.NEITHER, "definition"
-    ),
+    Measure("signature_upper_lower_ratio", "signature_load, upper over lower third", "1", Worse.NEITHER, "definition"),
     Measure(
         "signature_central_peripheral_ratio",
         "signature_load, central over peripheral",
@@ -349,7 +347,10 @@ MEASURES: dict[str, Measure] = _catalogue(
     Measure("nodules_per_litre", "small nodules found per litre of lung", "1/L", Worse.HIGHER, "definition"),
     Measure("nodule_diameter", "median diameter of the nodules found", "mm", Worse.NEITHER, "definition"),
     Measure(
-        "micronodule_share", "share of nodules under 3 mm (nodules.micronodule_mm)", "%", Worse.NEITHER,
+        "micronodule_share",
+        "share of nodules under 3 mm (nodules.micronodule_mm)",
+        "%",
+        Worse.NEITHER,
         "Fleischner Society glossary, Hansell 2008, Radiology 246:697",
     ),
     Measure(
@@ -471,8 +472,12 @@ MEASURES: dict[str, Measure] = _catalogue(
         Worse.HIGHER,
         "definition; cut chosen on the phantom",
     ),
-    Measure("film_reticular_score", "radiograph: mean strength of dense lines, in opacity", "1", Worse.HIGHER, "definition"),
-    Measure("film_miliary_score", "radiograph: mean strength of dense dots, in opacity", "1", Worse.HIGHER, "definition"),
+    Measure(
+        "film_reticular_score", "radiograph: mean strength of dense lines, in opacity", "1", Worse.HIGHER, "definition"
+    ),
+    Measure(
+        "film_miliary_score", "radiograph: mean strength of dense dots, in opacity", "1", Worse.HIGHER, "definition"
+    ),
     Measure(
         "film_opacity_perihilar",
         "opacity of the central less that of the peripheral lung",
@@ -480,7 +485,11 @@ MEASURES: dict[str, Measure] = _catalogue(
         Worse.NEITHER,
         "definition",
     ),
-    Measure("film_opacity_lower", "opacity of the lower less that of the upper third", "1", Worse.NEITHER, "definition"),
-    Measure("film_opacity_asymmetry", "opacity of the right less that of the left lung", "1", Worse.NEITHER, "definition"),
+    Measure(
+        "film_opacity_lower", "opacity of the lower less that of the upper third", "1", Worse.NEITHER, "definition"
+    ),
+    Measure(
+        "film_opacity_asymmetry", "opacity of the right less that of the left lung", "1", Worse.NEITHER, "definition"
+    ),
 )
 """Catalogue of measures by name."""
