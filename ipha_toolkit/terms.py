@@ -426,7 +426,7 @@ MEASURES: dict[str, Measure] = _catalogue(
     ),
     Measure(
         "reticulation",
-        "root mean square strength of thin bright sheets (septa) in the parenchyma, less that of dark ones, as of noise",
+        "root mean square strength of thin bright sheets (septa) in the parenchyma, less that of dark ones",
         "HU",
         Worse.HIGHER,
         "definition",

@@ -181,6 +181,66 @@ def plot_slice(
     return describe(ax, picture.words(f"{picture.plane} slice {cut.number + 1} of {cut.count} at {where}"))
 
 
+def plot_nodules(
+    volume: Volume,
+    nodules: pd.DataFrame,
+    *,
+    slab_mm: float = 20.0,
+    z_mm: float | None = None,
+    window: tuple[float, float] | None = None,
+    protocol: Protocol = DEFAULT,
+    ax: Axes | None = None,
+) -> Axes:
+    """Nodules ringed on an axial slab, the brightest voxel of each column shown, so that vessels look long.
+
+    Parameters
+    ----------
+    volume : Volume
+        CT or T1w.
+    nodules : DataFrame
+        As of :func:`ipha_toolkit.detect_nodules`.
+    slab_mm : float
+        Thickness of the slab.
+    z_mm : float, optional
+        World z of its middle; by default that of the median nodule, or of the volume.
+    window : (level, width), optional
+        As of :func:`plot_slice`.
+    protocol : Protocol
+        ``nodules.nodule_score``: candidates below it are not drawn.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+        Millimetres of the plane; described with the number of nodules ringed.
+    """
+    sure = nodules[nodules["score"] >= protocol.nodules.nodule_score] if "score" in nodules else nodules
+    image = volume.to_ras()
+    heights = image.to_world([[(n - 1) / 2 for n in image.shape[:2]] + [k] for k in range(image.shape[2])])[:, 2]
+    middle = (float(sure["z_mm"].median()) if len(sure) else float(heights.mean())) if z_mm is None else z_mm
+    layers = np.flatnonzero(np.abs(heights - middle) <= max(slab_mm / 2, float(image.spacing_mm[2]) / 2))
+    layers = layers if layers.size else np.array([int(np.argmin(np.abs(heights - middle)))])
+    affine = image.affine.copy()
+    affine[:3, 3] = image.to_world([0, 0, float(layers.mean())])
+    flat = image.array[:, :, layers].max(axis=2, keepdims=True)
+    ax = plot_slice(image.replace(array=flat, affine=affine), plane="axial", window=window, ax=ax)
+    shown = sure[np.abs(sure["z_mm"] - middle) <= slab_mm / 2]
+    for x, y, diameter in shown[["x_mm", "y_mm", "diameter_mm"]].to_numpy(float):
+        _ring(ax, x, y, diameter / 2 + 2)
+    ax.set_title(f"{_literal(image.name or 'image')}: {len(shown)} nodules in {slab_mm:g} mm", fontsize=9)
+    return describe(
+        ax,
+        f"{image.name or 'Image'}, brightest voxels of an axial slab of {slab_mm:g} mm about z {middle:.0f} mm with "
+        f"{len(shown)} of {len(sure)} nodules ringed.",
+    )
+
+
+def _ring(ax: Axes, x: float, y: float, radius: float) -> None:
+    from matplotlib.patches import Circle
+
+    ax.add_patch(Circle((x, y), radius, fill=False, edgecolor=SERIES_COLOURS[4], linewidth=1))
+
+
 def plot_mosaic(
     volume: Volume,
     *,

@@ -228,3 +228,18 @@ def test_the_joint_histogram_names_its_quadrants_with_their_shares():
     assert np.allclose(solid[:, 0], solid[:, 1])
     with pytest.raises(ValueError, match="no voxel in the region lung"):
         plots.plot_signature(histogram.assign(lung=0), SignatureReference(1.0, 0.2, 5), name="empty")
+
+
+def test_sure_nodules_of_the_slab_are_ringed_where_they_are() -> None:
+    array = np.full((30, 30, 20), -850.0)
+    array[10, 20, 4] = array[22, 8, 12] = 100
+    volume = Volume(array, np.diag([2.0, 2, 2, 1]), modality="ct", name="scan")
+    columns = ["x_mm", "y_mm", "z_mm", "diameter_mm", "score"]
+    nodules = pd.DataFrame([[20, 40, 8, 4, 20], [44, 16, 24, 4, 20], [2, 2, 8, 4, 2.1]], columns=columns, dtype=float)
+    ax = plots.plot_nodules(volume, nodules, slab_mm=8, z_mm=8)
+    assert [patch.center for patch in ax.patches if hasattr(patch, "center")] == [(20, 40)]
+    assert "1 of 2 nodules ringed" in plots.alt_text(ax) and "8 mm" in ax.get_title()
+    shown = np.asarray(ax.images[0].get_array())
+    assert (shown != shown.flat[0]).any(axis=-1 if shown.ndim == 3 else 0).any()
+    both = plots.plot_nodules(volume, nodules, slab_mm=60)
+    assert "2 of 2" in plots.alt_text(both)
