@@ -284,6 +284,10 @@ class FilmSettings:
     ground_glass_opacity: float = _setting(
         0.10, "ground glass from this opacity to that of consolidation", "chosen on the phantom"
     )
+    cleared_share: float = _setting(
+        0.25, "an opacity has cleared when no more than this share of its rise is left", "chosen"
+    )
+    least_rise: float = _setting(0.10, "a rise of opacity smaller than this is none", "chosen on the phantom")
 
 
 @dataclass(frozen=True)
