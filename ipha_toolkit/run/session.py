@@ -19,6 +19,7 @@ from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Mask, Volume
 
 _MARGIN_MM = 20.0
+_LATEST_MS = 10.0
 _PAIRED = (Modality.T1W, Modality.T2W)
 PAIR = "T1w+T2w"
 HISTOGRAMS = {
@@ -165,7 +166,8 @@ def _measure_echoes(files: SessionFiles, context: Context) -> SessionResult:
     from ipha_toolkit.measure.relaxometry import measure_r2star
 
     echoes, te_ms = load_echoes(files.echoes)
-    lungs, flags = find_lungs(files, echoes[0], context)
+    late = max([n for n, te in enumerate(te_ms) if te <= _LATEST_MS], default=0)  # lung is gone by then, muscle is not
+    lungs, flags = find_lungs(files, echoes[late], context)
     if Modality.CT not in files.images:
         flags = (*flags, "no_lung_density")
     rows, fit = measure_r2star(echoes, te_ms, lungs, flags=flags, protocol=context.protocol)
