@@ -203,7 +203,7 @@ def _measure_pair(files: SessionFiles, single: SessionResult, context: Context) 
     against_fallback = signature_map(pair, signature_reference([], protocol=context.protocol))
     return SessionResult(
         table([floor_row(pair, flags)]),
-        {"desc-signature_map.nii.gz": against_fallback.replace(meta={})},
+        {"T1w_desc-signature_map.nii.gz": against_fallback.replace(meta={})},
         {HISTOGRAMS[PAIR]: histogram},
     )
 

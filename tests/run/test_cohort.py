@@ -332,7 +332,7 @@ def test_the_signature_is_set_against_the_controls_line(paired, tmp_path):
     assert {"signature_fraction", "signature_no_evidence", "signature_strength_vs_controls"} <= set(found["measure"])
     reference = json.loads((tmp_path / "out" / "reference.json").read_text())
     assert reference["thresholds"]["T1w+T2w"] == pytest.approx(slopes["sub-p1"])
-    signature = ipha.load(tmp_path / "out/sub-p1/ses-1/sub-p1_ses-1_desc-signature_map.nii.gz", modality="T2w")
+    signature = ipha.load(tmp_path / "out/sub-p1/ses-1/sub-p1_ses-1_T1w_desc-signature_map.nii.gz", modality="T1w")
     assert np.nanmedian(signature.array[toy_masks()[0].array]) > 3
 
 
