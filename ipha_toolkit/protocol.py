@@ -285,7 +285,9 @@ class FilmSettings:
         0.10, "ground glass from this opacity to that of consolidation", "chosen on the phantom"
     )
     cleared_share: float = _setting(
-        0.25, "an opacity has cleared when no more than this share of its rise is left", "chosen"
+        0.40,
+        "an opacity has cleared when no more than this share of its rise is left",
+        "chosen on the phantom: the film flattens what is dense, and septa thicken as blood clears",
     )
     least_rise: float = _setting(0.10, "a rise of opacity smaller than this is none", "chosen on the phantom")
 

@@ -22,8 +22,8 @@ _OPACITY, _RETICULAR = "film_opacity_mean", "film_reticular_score"
 class Clearing:
     """When an opacity cleared, in days after its peak.
 
-    ``days``: interpolated between two films; NaN where nothing was there to clear. ``low``, ``high``: it cleared between
-    these; ``high`` is infinite, and ``days`` that of the last film, where ``censored``: not cleared by then.
+    ``days``: interpolated between two films; NaN where nothing was there to clear. ``low``, ``high``: between
+    these it cleared; ``high`` is infinite, and ``days`` that of the last film, where ``censored``: not cleared by then.
     """
 
     peak_day: float
@@ -34,7 +34,7 @@ class Clearing:
 
 
 def time_to_clear(
-    days: npt.ArrayLike, opacity: npt.ArrayLike, *, clear: float | None = None, share: float = 0.25, least: float = 0.1
+    days: npt.ArrayLike, opacity: npt.ArrayLike, *, clear: float | None = None, share: float = 0.4, least: float = 0.1
 ) -> Clearing:
     """Time from the peak of an opacity until little of it is left.
 
@@ -63,8 +63,8 @@ def time_to_clear(
 
     Examples
     --------
-    >>> time_to_clear([0, 1, 2, 3], [0.8, 0.4, 0.0, 0.0], clear=0.0).days
-    1.5
+    >>> round(time_to_clear([0, 1, 2, 3], [0.8, 0.4, 0.0, 0.0], clear=0.0).days, 3)
+    1.2
     """
     t, y = np.asarray(days, float), np.asarray(opacity, float)
     if t.shape != y.shape or t.ndim != 1 or not (np.diff(t) > 0).all():

@@ -1,0 +1,155 @@
+"""Radiographs: lung fields beside masks drawn by others, opacity beside the projected blood, textures, days to clear.
+
+    python benchmarks/radiographs.py [--films 3] [--data ../shared/data]
+
+Prints a table and writes it to benchmarks/results/radiographs.md. Phantom films have noise of their own and a gain and
+offset drawn at random. Real radiographs are left out where the folder is absent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata, spearmanr
+
+import ipha_toolkit as ipha
+from ipha_toolkit.compare.clearing import time_to_clear
+from ipha_toolkit.errors import ImageError
+from ipha_toolkit.io.images import load_mask
+from ipha_toolkit.measure.radiograph import measure_radiograph
+from ipha_toolkit.phantom.disease import Bleed, Disease
+from ipha_toolkit.regions.films import film_zones, find_lung_fields
+
+RESULT = Path(__file__).parent / "results" / "radiographs.md"
+DRAWN = {
+    "cxr_jsrt_masks/1.jpg": "cxr_jsrt_masks/1-mask.png",
+    "cxr_jsrt_masks/2.jpg": "cxr_jsrt_masks/2-mask.png",
+    "cxr_misc/16747_3_1.jpg": "cxr_misc/16747_3_1_lungmask.jpg",
+}
+TEXTURES = {
+    "clear": Disease(),
+    "reticular": Disease(septal=0.8),
+    "miliary": Disease(nodules_per_litre=1500, nodule_mm=(2.0, 4.0), nodule_place="random"),
+}
+DAYS = (-2.0, 0.0, 1.0, 2.0, 3.0, 4.0, 6.0)
+
+
+def fields(data: Path) -> list[str]:
+    lines = ["| radiograph | border contrast right, left | Dice | CPU seconds |", "| --- | --- | --- | --- |"]
+    for name in sorted(path for kind in ("jpg", "png", "dcm") for path in data.glob(f"cxr_*/*.{kind}")):
+        key = str(name.relative_to(data))
+        if "mask" in name.name:
+            continue
+        film, start = ipha.load(name, modality="dx"), time.process_time()
+        try:
+            found = find_lung_fields(film)
+        except ImageError as error:
+            lines.append(f"| {key} | not found: {str(error)[-90:]} | | |")
+            continue
+        seconds, dice = time.process_time() - start, ""
+        if key in DRAWN:
+            drawn = load_mask(data / DRAWN[key], image=film)
+            dice = f"{2 * (drawn.array & found.lungs.array).sum() / (drawn.n_voxels + found.lungs.n_voxels):.3f}"
+        lines.append(
+            f"| {name.name[:24]} | {found.contrast[0]:.2f}, {found.contrast[1]:.2f} | {dice} | {seconds:.1f} |"
+        )
+    return lines
+
+
+def measured(subject: ipha.SimulatedSubject, rng: np.random.Generator) -> pd.DataFrame:
+    """One row a region: the rows of a film of random gain and offset, and the blood projected onto it, mm."""
+    film = subject.volumes["dx"]
+    film = film.replace(array=film.array * rng.uniform(0.5, 1.5) + rng.uniform(-200, 400))
+    lungs = find_lung_fields(film).lungs
+    table = measure_radiograph(film, lungs).set_index(["region", "measure"])["value"].unstack()  # noqa: PD010
+    truth = subject.truth["dx"].maps["blood"]
+    blood = np.nansum(truth.array, axis=1) * truth.spacing_mm[1]
+    zones = film_zones(lungs) | {"lung": lungs}
+    return table.loc[list(zones)].assign(blood=[float(blood[zone.array[..., 0]].mean()) for zone in zones.values()])
+
+
+def opacity_beside_blood(count: int, rng: np.random.Generator) -> list[str]:
+    found = []
+    for seed in range(count):
+        for severity in (0.0, 0.2, 0.5, 0.8):
+            phase = "acute" if severity else "none"
+            subject = ipha.simulate_subject(phase, seed=seed, severity=severity, spacing_mm=2.5, modalities=["dx"])
+            found.append(measured(subject, rng).assign(seed=seed))
+    table = pd.concat(found).reset_index()
+    whole = table[table["region"] == "lung"]
+    zones = table[table["region"] != "lung"]
+    within = [spearmanr(g["blood"], g["film_opacity_mean"])[0] for _, g in zones.groupby(["seed", "region"])]
+    return [
+        f"- opacity of the film beside projected blood, {len(whole)} films: Spearman "
+        f"{spearmanr(whole['blood'], whole['film_opacity_mean'])[0]:.3f}",
+        f"- of one patient's zone over severities: median Spearman {np.median(within):.3f}, least {np.min(within):.3f}",
+        f"- of all zones of all films together: Spearman {spearmanr(zones['blood'], zones['film_opacity_mean'])[0]:.3f} "
+        "(zones differ in thickness)",
+    ]
+
+
+def area_under_curve(positive: np.ndarray, score: np.ndarray) -> float:
+    ranks, n = rankdata(score), int(positive.sum())
+    return float((ranks[positive].sum() - n * (n + 1) / 2) / (n * (len(score) - n)))
+
+
+def textures(count: int, rng: np.random.Generator) -> list[str]:
+    found = []
+    for seed in range(count):
+        for kind, disease in TEXTURES.items():
+            subject = ipha.simulate_subject("none", seed=50 + seed, disease=disease, spacing_mm=1.5, modalities=["dx"])
+            found.append(measured(subject, rng).loc["lung"].rename(kind))
+    table = pd.DataFrame(found)
+    lines, dots = table["film_reticular_score"].to_numpy(), table["film_miliary_score"].to_numpy()
+    kinds, pairs = table.index.to_numpy(), []
+    for one, other, name, score in (
+        ("reticular", "clear", "lines", lines),
+        ("miliary", "clear", "dots", dots),
+        ("miliary", "reticular", "dots over lines", dots / lines),
+    ):
+        chosen = np.isin(kinds, [one, other])
+        pairs.append(
+            f"- {one} from {other} by {name}: area {area_under_curve(kinds[chosen] == one, score[chosen]):.2f}"
+        )
+    means = table.groupby(level=0)[["film_reticular_score", "film_miliary_score"]].mean()
+    return [
+        *pairs,
+        *(f"- {kind}: lines {a:.4f}, dots {b:.4f}" for kind, (a, b) in zip(means.index, means.to_numpy(), strict=True)),
+    ]
+
+
+def clearing(count: int, rng: np.random.Generator) -> list[str]:
+    errors = []
+    for seed in range(count):
+        course = ipha.simulate_course([Bleed(0.0, 0.8)], DAYS, seed=80 + seed, spacing_mm=2.5, modalities=["dx"])
+        series = pd.DataFrame([measured(subject, rng).loc["lung"] for subject in course])
+        ours = time_to_clear(DAYS, series["film_opacity_mean"], clear=series["film_opacity_mean"].iloc[0])
+        true = time_to_clear(DAYS, series["blood"], clear=0.0)
+        errors.append(ours.days - true.days)
+    return [f"- days to clear, {count} courses: error {', '.join(f'{e:+.2f}' for e in errors)} days"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--films", type=int, default=3)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    args = parser.parse_args()
+    rng, lines = np.random.default_rng(7), ["# Radiographs", ""]
+    parts = ([lambda: fields(args.data)] if args.data.is_dir() else []) + [
+        lambda: ["", *opacity_beside_blood(args.films, rng)],
+        lambda: textures(args.films, rng),
+        lambda: clearing(max(2, args.films - 1), rng),
+    ]
+    for part in parts:
+        for line in part():
+            print(line, flush=True)
+            lines.append(line)
+    RESULT.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
