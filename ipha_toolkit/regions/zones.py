@@ -16,6 +16,8 @@ for CT or MRI.
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import numpy as np
 import numpy.typing as npt
 
@@ -30,6 +32,10 @@ _SMALLEST_SHARE = 0.05
 _VALLEY = 0.5
 _CENTRAL_SHARE = 2 / 3
 _EROSIONS_MM = (0.0, 2.0, 4.0, 6.0, 9.0, 12.0)
+
+
+_SIDES: WeakKeyDictionary[Mask, tuple[Mask, Mask]] = WeakKeyDictionary()
+"""Left and right of masks still in use: every measure asks for them, and a Mask never changes."""
 
 
 def lung_regions(lungs: Mask) -> dict[str, Mask]:
@@ -91,14 +97,16 @@ def split_left_right(lungs: Mask) -> tuple[Mask, Mask]:
     one lung; its concavities (heart, hilum) then tell which of its sides is medial.
     """
     _require_lung(lungs)
-    canonical = lungs.to_ras()
-    right = _right_side(canonical)
-    if canonical is not lungs:
-        right = _back_to(lungs, canonical.replace(array=right))
-    return (
-        lungs.replace(array=lungs.array & ~right, name="left lung"),
-        lungs.replace(array=lungs.array & right, name="right lung"),
-    )
+    if lungs not in _SIDES:
+        canonical = lungs.to_ras()
+        right = _right_side(canonical)
+        if canonical is not lungs:
+            right = _back_to(lungs, canonical.replace(array=right))
+        _SIDES[lungs] = (
+            lungs.replace(array=lungs.array & ~right, name="left lung"),
+            lungs.replace(array=lungs.array & right, name="right lung"),
+        )
+    return _SIDES[lungs]
 
 
 def world_coordinate(mask: Mask, axis: int) -> npt.NDArray[np.float32]:

@@ -17,7 +17,7 @@ def two_boxes(shape=(40, 20, 30), spacing=(4.0, 4.0, 4.0)):
 def test_all_regions_are_there_and_complement_each_other():
     lungs = two_boxes()
     regions = lung_regions(lungs)
-    assert set(regions) == {str(region) for region in Region}
+    assert set(regions) == {str(region) for region in Region if "_" not in region}  # those are a film's
     for parts in (
         ("left", "right"),
         ("upper", "middle", "lower"),
