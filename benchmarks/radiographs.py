@@ -87,7 +87,8 @@ def opacity_beside_blood(count: int, rng: np.random.Generator) -> list[str]:
         f"- opacity of the film beside projected blood, {len(whole)} films: Spearman "
         f"{spearmanr(whole['blood'], whole['film_opacity_mean'])[0]:.3f}",
         f"- of one patient's zone over severities: median Spearman {np.median(within):.3f}, least {np.min(within):.3f}",
-        f"- of all zones of all films together: Spearman {spearmanr(zones['blood'], zones['film_opacity_mean'])[0]:.3f} "
+        "- of all zones of all films together: Spearman "
+        f"{spearmanr(zones['blood'], zones['film_opacity_mean'])[0]:.3f} "
         "(zones differ in thickness)",
     ]
 

@@ -63,7 +63,7 @@ def plot_opacity_series(
     else:
         ax.axvline(whole["peak_day"] + whole["days_to_clear"], color="#8a8a8a", ls=":")
         words = (
-            f"whole lung cleared {whole['days_to_clear']:.1f} days after the peak on day {whole['peak_day']:g} (between "
-            f"{whole['low']:g} and {whole['high']:g})"
+            f"whole lung cleared {whole['days_to_clear']:.1f} days after the peak on day {whole['peak_day']:g} "
+            f"(between {whole['low']:g} and {whole['high']:g})"
         )
     return describe(ax, f"{measure} of {len(regions)} regions on {chosen['day'].nunique()} days: {words}.")
