@@ -26,6 +26,12 @@ class LungSettings:
     vessels: bool = _setting(
         True, "keep pulmonary vessels inside the CT lung mask", "common practice of lung volume measurement"
     )
+    mr_to_mr_least: float = _setting(
+        0.7, "MRI lung volume over the largest of the session's MRI below which lung is said to be missing", "chosen"
+    )
+    mr_to_ct_least: float = _setting(
+        0.45, "MRI lung volume over that in CT below which lung is said to be missing", "chosen: breathing may halve it"
+    )
     child_age_years: float = _setting(
         16.0, "patients younger than this are flagged: adult norms do not hold", "chosen; IPH is mostly pediatric"
     )

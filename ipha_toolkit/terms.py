@@ -92,6 +92,7 @@ FLAGS: dict[str, str] = {
     "one_lung": "only one lung was found",
     "cut_field_of_view": "the lungs reach the border of the image: volumes and zones are of what is shown",
     "implausible_lung_volume": "the lung volume is outside what a child or adult can have; look at the mask",
+    "lungs_partly_missing": "MRI mask far smaller than another scan's: lung as bright as muscle is lost; pass a mask",
     "single_slice": "measured on one slice: no volume, no zones along the missing axis",
     "child": "under 16 years by participants.tsv: norms of adults at full inspiration do not hold",
     "foreign_mask": "measured in a lung mask made elsewhere",

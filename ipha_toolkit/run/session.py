@@ -64,8 +64,25 @@ def measure_session(files: SessionFiles, context: Context) -> SessionResult:
         _add(result, files, Modality.MEGRE, files.echoes[0], partial(_measure_echoes, files, context))
     if {f"{role}_desc-ratio_map.nii.gz" for role in _PAIRED} <= set(result.images):
         _add(result, files, PAIR, files.images[Modality.T2W], partial(_measure_pair, files, result, context))
+    result.rows = _with_missing_lung_flagged(result, context.protocol)
     result.rows = result.rows.assign(subject=files.subject, session=files.session)
     return result
+
+
+def _with_missing_lung_flagged(result: SessionResult, protocol: Protocol) -> pd.DataFrame:
+    """The rows, those flagged whose mask holds far less lung than another scan of the session shows there is."""
+    volume_ml = {
+        role: mask.volume_ml
+        for role in (*_PAIRED, Modality.MEGRE, Modality.CT)
+        if isinstance(mask := result.images.get(f"{role}_desc-lung_mask.nii.gz"), Mask)
+    }
+    in_ct = volume_ml.pop(Modality.CT, 0.0)
+    in_mr = max(volume_ml.values(), default=0.0)
+    least = max(protocol.lungs.mr_to_mr_least * in_mr, protocol.lungs.mr_to_ct_least * in_ct)
+    small = {str(role) for role, volume in volume_ml.items() if volume < least}
+    hit = result.rows["modality"].isin(small | ({PAIR} if small & set(_PAIRED) else set()))
+    flags = result.rows["flag"].where(~hit, result.rows["flag"].map(lambda f: f"{f};lungs_partly_missing".strip(";")))
+    return result.rows.assign(flag=flags)
 
 
 def _add(

@@ -187,6 +187,19 @@ def test_a_callable_finds_the_lungs_where_no_mask_is_given(cohort, tmp_path):
     assert not found["flag"].str.contains("foreign").any()
 
 
+def test_a_scan_that_shows_much_less_lung_than_its_session_is_flagged(tmp_path):
+    root = tmp_path / "cohort"
+    put_session(root, "sub-01", "ses-01", [toy_mr("T1w"), toy_mr("T2w"), toy_ct()])
+    lungs, _ = toy_masks()
+    top = lungs.replace(array=lungs.array & (np.arange(lungs.shape[2]) > 18))
+    ipha.save(top, next(root.rglob("*_T2w_desc-lung_mask.nii.gz")))
+
+    rows = run(root, tmp_path / "out", progress=False).rows
+    flagged = rows["flag"].str.contains("lungs_partly_missing")
+    assert set(rows.loc[flagged, "modality"]) == {"T2w", "T1w+T2w"}
+    assert flagged[rows["modality"] == "T2w"].all()
+
+
 def test_a_segmenter_that_answers_on_another_grid_is_a_failure(cohort, tmp_path):
     for path in (cohort / "derivatives").rglob("*_ct_desc-lung_mask.nii.gz"):
         path.unlink()
