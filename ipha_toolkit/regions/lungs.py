@@ -38,6 +38,10 @@ _ANGLES = 120
 _MR_SPACING_MM = 3.0
 _MR_CUT = 0.35
 _MR_STEP_MM = 12.0
+_MR_ROUNDS = 12
+_MR_FILLED = 1.10
+_MR_GAIN = 1.02
+_MR_HIGHEST_CUT = 0.62
 _MR_EDGE = 0.4
 _MR_EDGE_MM = 4.0
 
@@ -480,12 +484,33 @@ def _cut_between_levels(
     lung = float(np.median(smooth[core]))
     cut = max(start, lung + _MR_CUT * (muscle - lung))
     for share in (1 / 3, 2 / 3, 1.0):
-        dark = _opened(smooth < start + share * (cut - start), spacing, 3.0)
-        dark &= ~_open_to_the_sides(dark) & _dilated(core, spacing, _MR_STEP_MM)
-        core = core | _touching(_opened(dark, spacing, 3.0), core)
+        before = np.count_nonzero(core)
+        core = _grown(core, smooth < start + share * (cut - start), spacing)
+    if np.count_nonzero(core) > _MR_FILLED * before:  # lung dark up to the wall would be reached by now
+        core, cut = _grown_into_filled(smooth, core, cut, muscle, spacing)
     edge = np.maximum(cut, lung + _MR_EDGE * (_level_beside(smooth, core, spacing) - lung))
     core |= (smooth < edge) & _dilated(core, spacing, _MR_EDGE_MM)
     return np.asarray((edge - smooth) / (edge - lung), np.float32), core
+
+
+def _grown_into_filled(
+    smooth: FloatArray, core: BoolArray, cut: float, muscle: float, spacing: npt.NDArray[np.float64]
+) -> tuple[BoolArray, float]:
+    """Lungs filled with blood or water: the cut follows the brighter lung as it is reached. Chosen on the phantom."""
+    for _ in range(_MR_ROUNDS):
+        before, bright = np.count_nonzero(core), float(np.percentile(smooth[core], 75))
+        cut = max(cut, min(bright + _MR_CUT * (muscle - bright), _MR_HIGHEST_CUT * muscle))
+        core = _grown(core, smooth < cut, spacing)
+        if np.count_nonzero(core) < _MR_GAIN * before:
+            break
+    return core, cut
+
+
+def _grown(core: BoolArray, dark: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArray:
+    """The core with the dark space that touches it and lies within a step."""
+    dark = _opened(dark, spacing, 3.0)
+    dark &= ~_open_to_the_sides(dark) & _dilated(core, spacing, _MR_STEP_MM)
+    return np.asarray(core | _touching(_opened(dark, spacing, 3.0), core))
 
 
 def _level_beside(smooth: FloatArray, core: BoolArray, spacing: npt.NDArray[np.float64]) -> FloatArray:
