@@ -102,6 +102,9 @@ def _add(
 def find_lungs(files: SessionFiles, volume: Volume, context: Context) -> tuple[Mask, tuple[str, ...]]:
     """Lung mask of one image, a foreign one where there is one, with the flags its rows carry.
 
+    Lungs of a T2w image are found in the session's T1w where both lie on one grid: blood and water make the lung as
+    bright as muscle on T2w, while it stays darker on T1w.
+
     Raises
     ------
     GridError
@@ -114,9 +117,21 @@ def find_lungs(files: SessionFiles, volume: Volume, context: Context) -> tuple[M
     given = _foreign(files.lungs, volume)
     if given is not None:
         return given, (*context.flags, *lung_flags(given, volume), "foreign_mask")
-    lungs = context.segment(volume) if context.segment else segment_lungs(volume, protocol=context.protocol)
+    shown = _t1w_beside(files, volume) or volume
+    lungs = context.segment(volume) if context.segment else segment_lungs(shown, protocol=context.protocol)
     volume.require_same_grid(lungs)
     return lungs, (*context.flags, *lung_flags(lungs, volume))
+
+
+def _t1w_beside(files: SessionFiles, volume: Volume) -> Volume | None:
+    """The session's T1w image, for a T2w image on its grid; None where there is none that can be read."""
+    if volume.modality is not Modality.T2W or Modality.T1W not in files.images:
+        return None
+    try:
+        t1w = load(files.images[Modality.T1W], modality=Modality.T1W)
+    except IphaError:
+        return None
+    return t1w if t1w.same_grid(volume) else None
 
 
 def _measure_image(files: SessionFiles, modality: Modality, context: Context) -> SessionResult:

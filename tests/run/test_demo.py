@@ -36,3 +36,9 @@ def test_images_masks_and_maps_come_from_the_files_and_what_is_not_there_is_none
     assert small_demo.map("sub-001", "ses-01", "T1w").same_grid(image)
     assert small_demo.map("sub-001", "ses-01", "ct") is None
     assert small_demo.histogram("sub-001", "ses-01", "T2w")["lung"].sum() > 0
+
+
+def test_lungs_full_of_blood_are_found_in_mri_and_t2w_takes_those_of_t1w(small_demo):
+    found = small_demo.masks[small_demo.masks["phase"] == "acute"].set_index("modality")["dice"]
+    assert found["T1w"] > 0.75
+    assert found["T2w"] == found["T1w"]
