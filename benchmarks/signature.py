@@ -116,11 +116,9 @@ def main():
         others = [control["histogram"] for control in controls if control is not case]
         case["strength"] = strength(case, signature_reference(others))
     of = {group: [case for case in cases if case["group"] == group] for group in GROUPS}
-    lines = [
-        f"{len(cases)} patients at {spacing_mm:g} mm{', true masks' * true_masks}, {failed} failed; area under the curve of chronic against",
-        "",
-    ]
-    lines += ["| by | control | edema |", "| --- | --- | --- |"]
+    masks = ", true masks" if true_masks else ""
+    lines = [f"{len(cases)} patients at {spacing_mm:g} mm{masks}, {failed} failed; area under the curve of chronic", ""]
+    lines += ["| by | against control | against edema |", "| --- | --- | --- |"]
     level = {group: np.array([case["level"] for case in part]) for group, part in of.items()}
     scores = {
         "T1w ratio alone, higher": lambda other: (level["chronic"][:, 0], level[other][:, 0]),
