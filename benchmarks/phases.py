@@ -24,11 +24,12 @@ CASES = {"CT and MRI": ("ct", "T1w", "T2w"), "CT alone": ("ct",), "MRI alone": (
 def draw(number: int, phase: str, seed: int) -> dict:
     """Parameters of one patient."""
     rng = np.random.default_rng([seed, number, 77])
+    child = bool(rng.random() < 0.5)
     return {
         "phase": phase,
         "seed": 20_000 + 1000 * seed + number,
         "severity": float(rng.uniform(0.15, 1.0)),
-        "size": float(rng.uniform(0.6, 0.8)) if number % 2 else float(rng.uniform(0.92, 1.05)),
+        "size": float(rng.uniform(0.6, 0.8) if child else rng.uniform(0.92, 1.05)),
         "spacing_mm": float(rng.choice([2.5, 3.0, 3.5, 4.0])),
         "field_strength_t": float(rng.choice([1.5, 3.0])),
         "snr": float(rng.uniform(25, 70)),
