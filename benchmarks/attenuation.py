@@ -2,8 +2,8 @@
 
     python benchmarks/attenuation.py
 
-pyradiomics is left out where it is not installed (it builds from source: pip install setuptools numpy versioneer cython,
-then pip install --no-build-isolation pyradiomics==3.0.1).
+pyradiomics is left out where it is not installed (it builds from source: pip install setuptools numpy versioneer
+cython, then pip install --no-build-isolation pyradiomics==3.0.1).
 """
 
 import time
@@ -45,7 +45,10 @@ def main():
     values = rng.normal(-820, 110, (300, 512, 512)).astype(np.float32)
     inside = np.zeros(values.shape, bool)
     inside[50:250, 130:390, 130:378] = True
-    lines = ["| method | seconds, best | mean HU | excess kurtosis | 90th percentile HU |", "| --- | --- | --- | --- | --- |"]
+    lines = [
+        "| method | seconds, best | mean HU | excess kurtosis | 90th percentile HU |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     for method, repeats in ((ours, 6), (numpy_and_scipy, 2), (pyradiomics, 1)):
         times = []
         try:
@@ -56,7 +59,9 @@ def main():
         except ImportError:
             lines.append(f"| {method.__name__} | not installed | | | |")
             continue
-        lines.append(f"| {method.__name__} | {min(times):.3f} | " + " | ".join(f"{value:.4f}" for value in found) + " |")
+        lines.append(
+            f"| {method.__name__} | {min(times):.3f} | " + " | ".join(f"{value:.4f}" for value in found) + " |"
+        )
     text = f"{np.count_nonzero(inside) / 1e6:.1f} million voxels of {values.shape}\n\n" + "\n".join(lines) + "\n"
     RESULT.write_text(text, encoding="utf-8")
     print(text)

@@ -66,9 +66,17 @@ def match_patient(seed: int, spacing_mm: float) -> dict:
     corner = np.array([0.0, 0, 0, 1])
     error = np.linalg.norm((alignment.matrix @ corner - motion @ corner)[:3])
     summary = summarize_matches(matches, lung_volume_ml=lungs["T1w"].volume_ml)
-    return {"seed": seed, "true": len(places), "found in CT": len(on_ct), "found in MRI": len(on_mri),
-            "seen in both": len(both), "matched rightly": len(right & both), "pairs": len(stable),
-            "expected by chance": round(summary.expected_by_chance, 1), "alignment error, mm": round(float(error), 2)}  # fmt: skip
+    return {
+        "seed": seed,
+        "true": len(places),
+        "found in CT": len(on_ct),
+        "found in MRI": len(on_mri),
+        "seen in both": len(both),
+        "matched rightly": len(right & both),
+        "pairs": len(stable),
+        "expected by chance": round(summary.expected_by_chance, 1),
+        "alignment error, mm": round(float(error), 2),
+    }
 
 
 def session_rows(subject) -> pd.DataFrame:

@@ -78,7 +78,7 @@ class _Grid:
     def to_index(self, points_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Fractional voxel indices, shape (..., 3), of world coordinates in mm (RAS+), shape (..., 3)."""
         inverse = np.linalg.inv(self.affine)
-        return np.add(np.asarray(points_mm, float) @ inverse[:3, :3].T, inverse[:3, 3], dtype=np.float64)
+        return np.asarray(np.asarray(points_mm, float) @ inverse[:3, :3].T + inverse[:3, 3], np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,7 +293,9 @@ def checked_affine(affine: npt.ArrayLike, name: str) -> Affine:
         raise ValueError(f"{name}: the affine's last row needs to be 0 0 0 1, got {matrix[3]}")
     lengths = np.linalg.norm(matrix[:3, :3], axis=0)
     if lengths.min() == 0 or abs(np.linalg.det(matrix[:3, :3] / lengths)) < 1e-6:
-        raise ValueError(f"{name}: affine is singular, voxels have no volume; mend the file's header: {matrix.tolist()}")
+        raise ValueError(
+            f"{name}: affine is singular, voxels have no volume; mend the file's header: {matrix.tolist()}"
+        )
     return matrix
 
 

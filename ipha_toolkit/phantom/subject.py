@@ -265,7 +265,11 @@ def _t1w(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str,
 
 def _t2w(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, Volume]:
     clean = physics.spin_echo(scene.body, scene.lung, field_t=scene.field_t, te_ms=60.0, tr_ms=1200.0)
-    meta: dict[str, object] = {"EchoTime": 0.06, "RepetitionTime": 1.2, "MagneticFieldStrength": scanner.field_strength_t}
+    meta: dict[str, object] = {
+        "EchoTime": 0.06,
+        "RepetitionTime": 1.2,
+        "MagneticFieldStrength": scanner.field_strength_t,
+    }
     return {"T2w": _mr(scene, clean, scanner, rng, Modality.T2W, meta, 0.7 * scanner.snr)}
 
 

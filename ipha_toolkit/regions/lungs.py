@@ -122,9 +122,7 @@ def lung_flags(lungs: Mask, image: Volume) -> list[str]:
     """
     image.require_same_grid(lungs)
     if not lungs.n_voxels:
-        raise ImageError(
-            f"{lungs.name or 'lung mask'}: is empty for {image.name or 'volume'}: no lung to measure"
-        )
+        raise ImageError(f"{lungs.name or 'lung mask'}: is empty for {image.name or 'volume'}: no lung to measure")
     flags = ["single_slice"] if min(lungs.shape) == 1 else []
     left, right = split_left_right(lungs)
     if min(left.n_voxels, right.n_voxels) < _ONE_LUNG_SHARE * lungs.n_voxels:
@@ -172,9 +170,7 @@ def _segment_ct(ct: Volume, protocol: Protocol) -> Mask:
     return Mask(lungs, ct.affine, name="lungs")
 
 
-def _with_what_it_lost(
-    lung: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float64], medial: int
-) -> BoolArray:
+def _with_what_it_lost(lung: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float64], medial: int) -> BoolArray:
     """One lung with its ground glass, closed over vessels, and over consolidation in it or at the chest wall."""
     if not lung.any():
         return lung
@@ -294,9 +290,7 @@ def _enclosed_air(air: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float6
     if not count:
         return air
     body = _largest(
-        ndimage.binary_opening(np.pad(~air, 2, mode="edge"), _ball(1))[2:-2, 2:-2, 2:-2]
-        if min(air.shape) > 1
-        else ~air
+        ndimage.binary_opening(np.pad(~air, 2, mode="edge"), _ball(1))[2:-2, 2:-2, 2:-2] if min(air.shape) > 1 else ~air
     )
     walls = np.zeros(air.shape, np.uint8)
     for axis in (0, 1):
@@ -321,9 +315,7 @@ def _airways(candidates: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.floa
     for index, found in enumerate(ndimage.find_objects(lumen), 1):
         if (found[2].stop - found[2].start) * spacing[2] < _AIRWAY_HEIGHT_MM:
             continue
-        where = tuple(
-            slice(max(0, part.start - r), part.stop + r) for part, r in zip(found, reach, strict=True)
-        )
+        where = tuple(slice(max(0, part.start - r), part.stop + r) for part, r in zip(found, reach, strict=True))
         piece = lumen[where] == index
         place = (where[0].start + np.nonzero(piece)[0].mean() - columns[0]) / max(1, len(columns) - 1)
         if _is_airway(piece, hu[where], place, spacing):
@@ -402,9 +394,7 @@ def _evened(signal: FloatArray, spacing: npt.NDArray[np.float64]) -> FloatArray:
     return np.asarray(signal / np.maximum(level, 0.1 * np.median(signal[tissue])))
 
 
-def _local_mean(
-    values: FloatArray, where: BoolArray, spacing: npt.NDArray[np.float64], sigma_mm: float
-) -> FloatArray:
+def _local_mean(values: FloatArray, where: BoolArray, spacing: npt.NDArray[np.float64], sigma_mm: float) -> FloatArray:
     """Gaussian-weighted mean of the values where True; far from any, their overall mean."""
     from scipy import ndimage
 
@@ -580,9 +570,7 @@ def _opened(mask: BoolArray, spacing: npt.NDArray[np.float64], radius_mm: float)
 
 
 def _closed(mask: BoolArray, spacing: npt.NDArray[np.float64], radius_mm: float) -> BoolArray:
-    reach = [
-        int(np.ceil(radius_mm / s)) + 1 if n > 1 else 0 for s, n in zip(spacing, mask.shape, strict=True)
-    ]
+    reach = [int(np.ceil(radius_mm / s)) + 1 if n > 1 else 0 for s, n in zip(spacing, mask.shape, strict=True)]
     padded = np.pad(mask, [(r, r) for r in reach], mode="edge")
     grown = _dilated(padded, spacing, radius_mm)
     shrunk = _distance(grown, spacing) > radius_mm

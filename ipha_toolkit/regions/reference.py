@@ -138,13 +138,7 @@ def _paraspinal(lungs: Mask) -> BoolArray:
     low, high = lung_extent(lungs, 2)
     middle = _spine_x(lungs)
     box = (np.abs(x - middle) > 8.0) & (np.abs(x - middle) < _HALF_WIDTH_MM)
-    box = (
-        box
-        & (y > back - _BEHIND_MM)
-        & (y < min(back + _BEFORE_MM, (back + front) / 2))
-        & (z >= low)
-        & (z <= high)
-    )
+    box = box & (y > back - _BEHIND_MM) & (y < min(back + _BEFORE_MM, (back + front) / 2)) & (z >= low) & (z <= high)
     return np.broadcast_to(box, lungs.shape).copy()
 
 
@@ -158,10 +152,7 @@ def _spine_x(lungs: Mask) -> float:
 def _grown(mask: Mask, distance_mm: float) -> BoolArray:
     from scipy import ndimage
 
-    steps = [
-        max(1, round(distance_mm / s)) if n > 1 else 0
-        for s, n in zip(mask.spacing_mm, mask.shape, strict=True)
-    ]
+    steps = [max(1, round(distance_mm / s)) if n > 1 else 0 for s, n in zip(mask.spacing_mm, mask.shape, strict=True)]
     grown = ndimage.maximum_filter(mask.array.view(np.uint8), size=[2 * s + 1 for s in steps])
     return np.asarray(grown.astype(bool))
 

@@ -54,12 +54,9 @@ def segment_vessels(ct: Volume, lungs: Mask, *, protocol: Protocol = DEFAULT) ->
     ct.require_same_grid(lungs)
     vessels = np.zeros(ct.shape, bool)
     if lungs.n_voxels:
-        margin = [
-            int(np.ceil(_WIDEST_MM / s)) if n > 1 else 0 for s, n in zip(ct.spacing_mm, ct.shape, strict=True)
-        ]
+        margin = [int(np.ceil(_WIDEST_MM / s)) if n > 1 else 0 for s, n in zip(ct.spacing_mm, ct.shape, strict=True)]
         box = tuple(
-            slice(max(0, low - m), high + m)
-            for (low, high), m in zip(bounding_box(lungs.array), margin, strict=True)
+            slice(max(0, low - m), high + m) for (low, high), m in zip(bounding_box(lungs.array), margin, strict=True)
         )
         factors = block_factors(ct, _COARSE_MM)
         vessels[box] = _narrow_and_long(ct.array[box], lungs.array[box], factors, np.array(ct.spacing_mm))
@@ -84,8 +81,7 @@ def _crowded(
     from scipy import ndimage
 
     size = [
-        int(np.ceil(_NEIGHBORHOOD_MM / s)) if n > 1 else 1
-        for s, n in zip(spacing * factors, hu.shape, strict=True)
+        int(np.ceil(_NEIGHBORHOOD_MM / s)) if n > 1 else 1 for s, n in zip(spacing * factors, hu.shape, strict=True)
     ]
     inside = ndimage.uniform_filter(block_mean(lung, factors), size)
     airy = ndimage.uniform_filter(block_mean(lung & (hu < _AIRY_HU), factors), size)
@@ -107,10 +103,7 @@ def _opened_background(
     coarse = block_mean(hu, factors, missing=_TISSUE_HU)
     outside = block_mean(lung, factors) < 0.75
     coarse = np.where(outside, np.maximum(coarse, _TISSUE_HU), coarse)
-    size = [
-        max(1, 2 * int(_WIDEST_MM / 2 / s) + 1) if n > 1 else 1
-        for s, n in zip(spacing, hu.shape, strict=True)
-    ]
+    size = [max(1, 2 * int(_WIDEST_MM / 2 / s) + 1) if n > 1 else 1 for s, n in zip(spacing, hu.shape, strict=True)]
     opened = ndimage.grey_opening(coarse, size=tuple(size))
     rim = [2 * max(1, round(_RIM_MM / s)) + 1 if n > 1 else 1 for s, n in zip(spacing, hu.shape, strict=True)]
     return np.asarray(ndimage.grey_dilation(opened, size=tuple(rim)), np.float32)

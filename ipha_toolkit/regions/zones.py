@@ -65,9 +65,7 @@ def lung_regions(lungs: Mask) -> dict[str, Mask]:
     _require_lung(lungs)
     left, right = split_left_right(lungs)
     parts: dict[str, BoolArray] = {Region.LUNG: lungs.array}
-    parts |= {
-        name: side.array for name, side in ((Region.LEFT, left), (Region.RIGHT, right)) if side.n_voxels
-    }
+    parts |= {name: side.array for name, side in ((Region.LEFT, left), (Region.RIGHT, right)) if side.n_voxels}
     parts |= _thirds(lungs) | _halves(lungs) | _central(lungs, left, right)
     return {str(name): lungs.replace(array=part, name=str(name)) for name, part in parts.items()}
 
@@ -243,9 +241,7 @@ def _right_side(lungs: Mask) -> BoolArray:
     return _above(right.astype(np.float32), 0.5, factors, lungs.shape)
 
 
-def _above(
-    blocks: FloatArray, limit: float, factors: tuple[int, int, int], shape: tuple[int, int, int]
-) -> BoolArray:
+def _above(blocks: FloatArray, limit: float, factors: tuple[int, int, int], shape: tuple[int, int, int]) -> BoolArray:
     """Where blocks, interpolated back to the voxels, lie above a limit."""
     above = np.empty(shape, bool)
     for where, slab in enlarged_slabs(blocks, factors, shape):
@@ -297,9 +293,9 @@ def _grown_sides(inside: BoolArray, spacing: tuple[float, ...], middle: float) -
         if not count:
             break
         sizes = np.bincount(pieces.ravel(), minlength=count + 1)
-        shares = np.bincount(
-            pieces.ravel(), np.broadcast_to(on_right, inside.shape).ravel(), count + 1
-        ) / np.maximum(sizes, 1)
+        shares = np.bincount(pieces.ravel(), np.broadcast_to(on_right, inside.shape).ravel(), count + 1) / np.maximum(
+            sizes, 1
+        )
         large = sizes > 0.02 * inside.sum()
         large[0] = False
         if large.any() and (np.minimum(shares, 1 - shares)[large] < 0.1).all():

@@ -9,9 +9,7 @@ from ipha_toolkit.volume import Mask, Volume
 def slab(shape=(40, 32, 20), spacing=(6.0, 6.0, 6.0)):
     """Two tissues in blobs, two dark lungs, and a smooth field, geometric mean 1 over tissue."""
     rng = np.random.default_rng(0)
-    i, j, k = (
-        np.linspace(-1, 1, n).reshape([-1 if a == b else 1 for b in range(3)]) for a, n in enumerate(shape)
-    )
+    i, j, k = (np.linspace(-1, 1, n).reshape([-1 if a == b else 1 for b in range(3)]) for a, n in enumerate(shape))
     clean = np.where(np.sin(9 * i) * np.sin(7 * j) * np.cos(5 * k) > 0.1, 170.0, 80.0)
     lungs = ((np.abs(i) - 0.45) / 0.25) ** 2 + (j / 0.5) ** 2 + (k / 0.7) ** 2 < 1
     clean = np.where(lungs, 8.0, clean)
@@ -66,9 +64,7 @@ def test_gain_passes_through():
 def test_two_runs_agree_and_leave_the_volume_alone():
     volume, lungs, _ = slab()
     before = volume.array.copy()
-    assert np.array_equal(
-        correct_bias(volume, exclude=lungs).array, correct_bias(volume, exclude=lungs).array
-    )
+    assert np.array_equal(correct_bias(volume, exclude=lungs).array, correct_bias(volume, exclude=lungs).array)
     assert np.array_equal(volume.array, before)
 
 
@@ -77,9 +73,7 @@ def test_few_slices_are_corrected_in_their_plane(shape):
     volume, lungs, clean = slab(shape, (4.0, 4.0, 4.0))
     corrected = correct_bias(volume, exclude=lungs)
     assert corrected.shape == shape
-    assert unevenness(corrected.array, clean, ~lungs.array) < 0.7 * unevenness(
-        volume.array, clean, ~lungs.array
-    )
+    assert unevenness(corrected.array, clean, ~lungs.array) < 0.7 * unevenness(volume.array, clean, ~lungs.array)
 
 
 def test_missing_voxels_stay_missing():

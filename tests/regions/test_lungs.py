@@ -163,9 +163,7 @@ def test_implausible_volume_and_cut_field_are_flagged_for_foreign_masks():
 @pytest.mark.parametrize("kind", ["ct", "T1w", "T2w"])
 def test_no_lung_is_an_error_that_names_the_image(make_chest, kind):
     volume, truth = make_chest(kind)
-    solid = volume.replace(
-        array=np.where(truth.array | trachea(volume), 60, volume.array), name="liver.nii.gz"
-    )
+    solid = volume.replace(array=np.where(truth.array | trachea(volume), 60, volume.array), name="liver.nii.gz")
     with pytest.raises(ImageError, match=r"liver\.nii\.gz: no lung found.*pass a lung mask"):
         segment_lungs(solid)
 
