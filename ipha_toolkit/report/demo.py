@@ -378,7 +378,7 @@ def _row_of_slices(
     panels: Sequence[_Panel], *, window: tuple[float, float], limits: tuple[float, float] | None = None
 ) -> Axes:
     """Coronal slices through the middle of the lungs side by side, one window and one colour bar."""
-    axes = plots.new_figure(2.5 * len(panels) + 0.6, 2.35).subplots(1, len(panels), squeeze=False)[0]
+    axes = plots.new_figure(2.5 * len(panels) + 0.6, 2.6).subplots(1, len(panels), squeeze=False)[0]
     for ax, panel in zip(axes, panels, strict=True):
         plots.plot_slice(
             panel.image, plane="coronal", overlays=panel.overlays, window=window, limits=limits, opacity=1.0, ax=ax
@@ -444,5 +444,5 @@ figure { margin: 1.2em 0; } figcaption { font-size: 13px; color: var(--soft); } 
 .pairs { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 0 1.5rem; }
 .wide { margin: 1em 0; }
 @media print { .wide button, .wide select { display: none; } .scroll { overflow: visible; } table { font-size: 8pt; } }
-th, td { padding: 0.3em 0.55em; }
+main table { font-size: 13px; } th, td { padding: 0.3em 0.4em; } td:first-child { white-space: nowrap; }
 """
