@@ -18,7 +18,12 @@ from tqdm import tqdm
 ROOT = Path(__file__).parents[1]
 RESULT = Path(__file__).parent / "results" / "phases.md"
 PHASES = ("acute", "subacute", "chronic")
-CASES = {"CT and MRI": ("ct", "T1w", "T2w"), "CT alone": ("ct",), "MRI alone": ("T1w", "T2w"), "radiograph": ("dx",)}
+CASES = {
+    "CT and MRI": ("ct", "T1w", "T2w", "T1w+T2w"),
+    "CT alone": ("ct",),
+    "MRI alone": ("T1w", "T2w", "T1w+T2w"),
+    "radiograph": ("dx",),
+}
 
 
 def draw(number: int, phase: str, seed: int) -> dict:

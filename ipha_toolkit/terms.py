@@ -75,12 +75,12 @@ class Measure:
 FINDINGS: dict[str, str] = {
     "ground_glass_opacity": "hazy opacity through which vessels are still seen: air space partly filled",
     "consolidation": "opacity that hides the vessels: air space filled",
-    "patchy_opacity": "opacity in patches rather than homogeneous",
-    "reticulation": "net of thickened septa and interstitium",
+    "lower_zone_predominance": "more opacity in the lower than in the upper third, the normal gradient taken off",
     "micronodules": "innumerable small nodules",
     "t1w_signal_gain": "T1w: lung brighter than that of controls: more water, protein, methemoglobin or contrast agent",
     "t2w_signal_gain": "T2w: lung brighter than that of controls: water, fresh blood",
     "hemosiderin_signature": "T2w darker than the T1w signal predicts",
+    "film_opacity": "radiograph: air-space opacity of a lung field",
 }
 """What a reader would call seen, in the order of a report."""
 

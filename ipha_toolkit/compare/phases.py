@@ -34,7 +34,7 @@ from ipha_toolkit.terms import FINDINGS, MEASURES, Phase, Region
 GRADES = ("absent", "mild", "moderate", "marked")
 """Words for grades 0 to 3."""
 
-_FINDING_RULE = re.compile(r"(\w+): (\w+) (\w+) ([<>]) ([-+.\d, e]+) -- (.+)")
+_FINDING_RULE = re.compile(r"(\w+): ([\w+]+) (\w+) ([<>]) ([-+.\d, e]+) -- (.+)")
 _PHASE_RULE = re.compile(r"([+-][\d.]+) (\w+): (\w+) (>=|<) ([1-3]) -- (.+)")
 
 
@@ -174,8 +174,8 @@ def classify_phase(rows: pd.DataFrame, *, protocol: Protocol = DEFAULT) -> Phase
     support = {str(phase): _support(phase, rules, grades) for phase in _PHASES}
     missing = [name.replace("_", " ") for name in dict.fromkeys(rule.finding for rule in rules) if name not in grades]
     undecided = _cannot_decide(rows, protocol)
-    ranked = sorted((value, phase) for phase, value in support.items() if np.isfinite(value))
-    if undecided or len(ranked) < 2:
+    ranked = sorted((value if np.isfinite(value) else 0.0, phase) for phase, value in support.items())
+    if undecided or not grades:
         return PhaseReading(
             Phase.INDETERMINATE,
             (undecided or "too few findings were measured",),
