@@ -73,14 +73,16 @@ def measure(subject, names, true):
 
     frames, histograms, overlap = [], [], {}
     for modality, volume in subject.volumes.items():
-        if modality != "T2w":  # on the grid of T1w, whose lungs a session takes for both
+        if modality != "T2w":  # on the grid of T1w, whose lungs and muscle a session takes for both
             lungs = segment_lungs(volume)
         overlap[modality] = dice(lungs, true.lungs[modality])
         if modality == "ct":
             frames.append(measure_attenuation(volume, lungs))
             continue
         corrected = correct_bias(volume, exclude=lungs)
-        found = measure_signal(volume, lungs, reference_tissue(corrected, lungs), corrected=corrected)
+        if modality != "T2w":
+            reference = reference_tissue(corrected, lungs)
+        found = measure_signal(volume, lungs, reference, corrected=corrected)
         frames.append(found.rows)
         histograms.append(SessionHistogram(*names, modality, found.histogram))
     rows = pd.concat(frames, ignore_index=True).assign(subject=names[0], session=names[1])

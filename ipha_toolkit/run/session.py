@@ -102,8 +102,8 @@ def _add(
 def find_lungs(files: SessionFiles, volume: Volume, context: Context) -> tuple[Mask, tuple[str, ...]]:
     """Lung mask of one image, a foreign one where there is one, with the flags its rows carry.
 
-    Lungs of a T2w image are found in the session's T1w where both lie on one grid: blood and water make the lung as
-    bright as muscle on T2w, while it stays darker on T1w.
+    Lungs, and muscle, of a T2w image are found in the session's T1w where both lie on one grid: blood and water make
+    the lung as bright as muscle on T2w, while it stays darker on T1w.
 
     Raises
     ------
@@ -164,8 +164,9 @@ def _measure_mr(files: SessionFiles, volume: Volume, context: Context) -> Sessio
     lungs, flags = find_lungs(files, volume, context)
     corrected = correct_bias(volume, exclude=lungs)
     reference = _foreign(files.reference, volume)
-    if reference is None:
-        reference = reference_tissue(corrected, lungs)
+    if reference is None:  # muscle as well is told better from bright lung and fat in T1w
+        t1w = _t1w_beside(files, volume)
+        reference = reference_tissue(corrected if t1w is None else correct_bias(t1w, exclude=lungs), lungs)
     flags = (*flags, *reference_flags(reference, lungs))
     measured = measure_signal(volume, lungs, reference, corrected=corrected, flags=flags, protocol=context.protocol)
     role = volume.modality

@@ -1,6 +1,9 @@
 """The demo's numbers: its cohort, the real analysis, and the truth beside it."""
 
-from ipha_toolkit.run.demo import FOLLOWED, demo_population
+from dataclasses import replace
+
+from ipha_toolkit.phantom.population import participant
+from ipha_toolkit.run.demo import FOLLOWED, demo_population, run_demo
 
 
 def test_the_cohort_has_controls_all_phases_and_a_patient_over_three_years_in_ten_sessions_at_most():
@@ -42,3 +45,10 @@ def test_lungs_full_of_blood_are_found_in_mri_and_t2w_takes_those_of_t1w(small_d
     found = small_demo.masks[small_demo.masks["phase"] == "acute"].set_index("modality")["dice"]
     assert found["T1w"] > 0.75
     assert found["T2w"] == found["T1w"]
+
+
+def test_bright_lung_does_not_make_fat_the_reference_of_t2w(tmp_path):
+    person = replace(participant("sub-001", "edema", age=30, seed=901), severity=0.8)
+    found = run_demo(tmp_path, people=[person], spacing_mm=4.0, workers=1, progress=False).pairs
+    ratio = found[(found["modality"] == "T2w") & (found["measure"] == "signal_ratio_median")].iloc[0]
+    assert ratio["true"] > 0.6 and abs(ratio["measured"] / ratio["true"] - 1) < 0.15
