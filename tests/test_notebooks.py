@@ -6,8 +6,6 @@ from pathlib import Path
 import nbformat
 import pytest
 
-import ipha_toolkit as ipha
-
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
@@ -34,8 +32,6 @@ def test_its_first_code_cell_holds_the_settings(notebook):
 def test_it_runs_from_top_to_bottom_on_the_phantom(notebook, tmp_path, monkeypatch):
     from nbclient import NotebookClient
 
-    if "detect_nodules" not in ipha.__all__ and any("detect_nodules" in cell.source for cell in notebook.cells):
-        pytest.skip("ipha.detect_nodules is not there yet")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep))
     done = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     code = [cell for cell in done.cells if cell.cell_type == "code" and cell.source.strip()]

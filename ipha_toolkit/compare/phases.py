@@ -294,37 +294,40 @@ def differential(pattern: str | None = None) -> pd.DataFrame:
 
 @lru_cache(maxsize=512)
 def _finding_rule(line: str) -> FindingRule:
-    matched = _FINDING_RULE.fullmatch(line.strip())
+    form = "finding: modality measure > mild, moderate, marked -- source"
+    finding, modality, measure, sign, numbers, source = _parts(line, _FINDING_RULE, "findings.rules", form)
+    _require_name(line, "findings.rules", "finding", finding, FINDINGS)
+    _require_name(line, "findings.rules", "measure", measure, MEASURES)
     try:
-        if matched is None:
-            raise ValueError("needs the form 'finding: modality measure > mild, moderate, marked -- source'")
-        finding, modality, measure, sign, numbers, source = matched.groups()
         cuts = tuple(float(number) for number in numbers.split(","))
-        if finding not in FINDINGS:
-            raise ValueError(f"finding {finding!r} is none of {', '.join(FINDINGS)}")
-        if measure not in MEASURES:
-            raise ValueError(f"measure {measure!r} is not in the catalogue")
-        if not 1 <= len(cuts) <= 3 or list(cuts) != sorted(cuts, reverse=sign == "<"):
-            raise ValueError("needs one to three cuts, from less to more of the finding")
-    except ValueError as error:
-        raise ProtocolError(f"findings.rules: {line!r}: {error}") from None
+    except ValueError:
+        cuts = ()
+    if not 1 <= len(cuts) <= 3 or list(cuts) != sorted(cuts, reverse=sign == "<"):
+        raise ProtocolError(f"findings.rules: {line!r}: needs one to three cuts, from less to more of the finding")
     return FindingRule(finding, modality, measure, sign == ">", cuts, source)
 
 
 @lru_cache(maxsize=512)
 def _phase_rule(line: str) -> PhaseRule:
-    matched = _PHASE_RULE.fullmatch(line.strip())
-    try:
-        if matched is None:
-            raise ValueError("needs the form '+2 phase: finding >= grade -- source', grade 1 to 3")
-        weight, phase, finding, sign, grade, source = matched.groups()
-        if phase not in _PHASES:
-            raise ValueError(f"phase {phase!r} is none of {', '.join(_PHASES)}")
-        if finding not in FINDINGS:
-            raise ValueError(f"finding {finding!r} is none of {', '.join(FINDINGS)}")
-    except ValueError as error:
-        raise ProtocolError(f"phases.rules: {line!r}: {error}") from None
+    form = "+2 phase: finding >= grade -- source, grade 1 to 3"
+    weight, phase, finding, sign, grade, source = _parts(line, _PHASE_RULE, "phases.rules", form)
+    _require_name(line, "phases.rules", "phase", phase, _PHASES)
+    _require_name(line, "phases.rules", "finding", finding, FINDINGS)
     return PhaseRule(float(weight), Phase(phase), finding, sign == ">=", int(grade), source)
+
+
+def _parts(line: str, pattern: re.Pattern[str], setting: str, form: str) -> tuple[str, ...]:
+    matched = pattern.fullmatch(line.strip())
+    if matched is None:
+        raise ProtocolError(f"{setting}: {line!r}: needs the form '{form}'")
+    return matched.groups()
+
+
+def _require_name(line: str, setting: str, kind: str, name: str, known: Iterable[str]) -> None:
+    names = list(known)
+    if name not in names:
+        listed = ", ".join(names) if len(names) < 20 else "those of the catalogue, terms.MEASURES"
+        raise ProtocolError(f"{setting}: {line!r}: {kind} {name!r} is none of {listed}")
 
 
 def _whole_lung(rows: pd.DataFrame) -> dict[tuple[str, str], float]:

@@ -350,6 +350,22 @@ def _run_facts(demo: Demo) -> str:
     )
 
 
+def _readings(demo: Demo) -> str:
+    """The phase that the rules read from every session, with reasons, beside the true one."""
+    true = {(person.name, visit.session): visit.phase for person in demo.people for visit in person.visits}
+    rows = [
+        [r["subject"], r["session"], true[r["subject"], r["session"]], r["phase"], f"{r['margin']:.2f}", r["reasons"]]
+        for r in demo.analysis.readings.to_dict("records")
+    ]
+    right = sum(row[2] == row[3] for row in rows)
+    return (
+        f"<p>{right} of {len(rows)} phases are read as they truly are. A reading follows rules of the protocol, "
+        "each with its source, which a reader can change; the margin says how far the phase's support lies above the "
+        "next (0: undecided). It says which phase of a bleed the images would fit, and is no diagnosis: edema fits "
+        "as well.</p>" + _table(["participant", "session", "true phase", "read as", "margin (1)", "reasons"], rows)
+    )
+
+
 SECTIONS: tuple[tuple[str, Callable[[Demo], str]], ...] = (
     ("Who was analyzed", _people),
     ("What the images show", _looks),
@@ -358,6 +374,7 @@ SECTIONS: tuple[tuple[str, Callable[[Demo], str]], ...] = (
     ("Maps", _maps),
     ("T1w and T2w together", _signature),
     ("Where in the lung", _distributions),
+    ("Readings beside the truth", _readings),
     ("Truth against measurement", _truth),
     ("Time and files", _run_facts),
 )

@@ -59,7 +59,7 @@ def measure_session(files: SessionFiles, context: Context) -> SessionResult:
     result = SessionResult(_empty())
     for modality, path in files.images.items():
         if modality in _MEASURE:
-            _add(result, files, modality, path, partial(_measure_image, files, modality, context))
+            _add(result, files, modality, path, partial(_measure_image, files, modality, context, result))
     if files.echoes:
         _add(result, files, Modality.MEGRE, files.echoes[0], partial(_measure_echoes, files, context))
     if {f"{role}_desc-ratio_map.nii.gz" for role in _PAIRED} <= set(result.images):
@@ -99,11 +99,10 @@ def _add(
     result.tables |= part.tables
 
 
-def find_lungs(files: SessionFiles, volume: Volume, context: Context) -> tuple[Mask, tuple[str, ...]]:
-    """Lung mask of one image, a foreign one where there is one, with the flags its rows carry.
-
-    Lungs, and muscle, of a T2w image are found in the session's T1w where both lie on one grid: blood and water make
-    the lung as bright as muscle on T2w, while it stays darker on T1w.
+def find_lungs(
+    files: SessionFiles, volume: Volume, context: Context, found: Mask | None = None
+) -> tuple[Mask, tuple[str, ...]]:
+    """Lung mask of one image with the flags its rows carry: a foreign one, else the one already found, else ours.
 
     Raises
     ------
@@ -117,28 +116,25 @@ def find_lungs(files: SessionFiles, volume: Volume, context: Context) -> tuple[M
     given = _foreign(files.lungs, volume)
     if given is not None:
         return given, (*context.flags, *lung_flags(given, volume), "foreign_mask")
-    shown = _t1w_beside(files, volume) or volume
-    lungs = context.segment(volume) if context.segment else segment_lungs(shown, protocol=context.protocol)
+    ours = partial(segment_lungs, protocol=context.protocol) if found is None else lambda _: found
+    lungs = (context.segment or ours)(volume)
     volume.require_same_grid(lungs)
     return lungs, (*context.flags, *lung_flags(lungs, volume))
 
 
-def _t1w_beside(files: SessionFiles, volume: Volume) -> Volume | None:
-    """The session's T1w image, for a T2w image on its grid; None where there is none that can be read."""
-    if volume.modality is not Modality.T2W or Modality.T1W not in files.images:
-        return None
-    try:
-        t1w = load(files.images[Modality.T1W], modality=Modality.T1W)
-    except IphaError:
-        return None
-    return t1w if t1w.same_grid(volume) else None
+def _seen_in_t1w(volume: Volume, single: SessionResult, kind: str) -> Mask | None:
+    """Lung or muscle of a T2w image as found in the session's T1w on the same grid: blood and water make the lung as
+    bright as muscle, and fat brighter, on T2w, while on T1w the lung stays darker."""
+    mask = single.images.get(f"{Modality.T1W}_desc-{kind}_mask.nii.gz")
+    usable = volume.modality is Modality.T2W and isinstance(mask, Mask) and mask.same_grid(volume)
+    return cast(Mask, mask) if usable else None
 
 
-def _measure_image(files: SessionFiles, modality: Modality, context: Context) -> SessionResult:
-    return _MEASURE[modality](files, load(files.images[modality], modality=modality), context)
+def _measure_image(files: SessionFiles, modality: Modality, context: Context, single: SessionResult) -> SessionResult:
+    return _MEASURE[modality](files, load(files.images[modality], modality=modality), context, single)
 
 
-def _measure_ct(files: SessionFiles, volume: Volume, context: Context) -> SessionResult:
+def _measure_ct(files: SessionFiles, volume: Volume, context: Context, single: SessionResult) -> SessionResult:
     from ipha_toolkit.image.geometry import crop
     from ipha_toolkit.measure.attenuation import measure_attenuation
     from ipha_toolkit.measure.texture import measure_texture
@@ -156,17 +152,16 @@ def _measure_ct(files: SessionFiles, volume: Volume, context: Context) -> Sessio
     return _with_nodules(result, chest, lungs, flags, context)
 
 
-def _measure_mr(files: SessionFiles, volume: Volume, context: Context) -> SessionResult:
+def _measure_mr(files: SessionFiles, volume: Volume, context: Context, single: SessionResult) -> SessionResult:
     from ipha_toolkit.image.bias import correct_bias
     from ipha_toolkit.measure.signal import measure_signal
     from ipha_toolkit.regions.reference import reference_flags, reference_tissue
 
-    lungs, flags = find_lungs(files, volume, context)
+    lungs, flags = find_lungs(files, volume, context, _seen_in_t1w(volume, single, "lung"))
     corrected = correct_bias(volume, exclude=lungs)
-    reference = _foreign(files.reference, volume)
-    if reference is None:  # muscle as well is told better from bright lung and fat in T1w
-        t1w = _t1w_beside(files, volume)
-        reference = reference_tissue(corrected if t1w is None else correct_bias(t1w, exclude=lungs), lungs)
+    reference = _foreign(files.reference, volume) or _seen_in_t1w(volume, single, "muscle")
+    if reference is None:
+        reference = reference_tissue(corrected, lungs)
     flags = (*flags, *reference_flags(reference, lungs))
     measured = measure_signal(volume, lungs, reference, corrected=corrected, flags=flags, protocol=context.protocol)
     role = volume.modality
@@ -241,7 +236,7 @@ def _measure_pair(files: SessionFiles, single: SessionResult, context: Context) 
     )
 
 
-def _measure_film(files: SessionFiles, film: Volume, context: Context) -> SessionResult:
+def _measure_film(files: SessionFiles, film: Volume, context: Context, single: SessionResult) -> SessionResult:
     from ipha_toolkit.measure.radiograph import measure_radiograph
     from ipha_toolkit.regions.films import film_flags, find_lung_fields
 
@@ -261,7 +256,7 @@ def _measure_film(files: SessionFiles, film: Volume, context: Context) -> Sessio
     return SessionResult(rows, {"dx_desc-lung_mask.nii.gz": lungs})
 
 
-_MEASURE: dict[Modality, Callable[[SessionFiles, Volume, Context], SessionResult]] = {
+_MEASURE: dict[Modality, Callable[[SessionFiles, Volume, Context, SessionResult], SessionResult]] = {
     Modality.CT: _measure_ct,
     Modality.T1W: _measure_mr,
     Modality.T2W: _measure_mr,

@@ -129,7 +129,7 @@ def test_readings_of_a_cohort_have_a_row_a_session_and_a_row_a_finding():
     ("old", "new", "said"),
     [
         ("ground_glass_opacity: ct", "haze: ct", "finding 'haze' is none of ground_glass_opacity"),
-        ("ground_glass_fraction >", "haziness >", "measure 'haziness' is not in the catalogue"),
+        ("ground_glass_fraction >", "haziness >", "measure 'haziness' is none of those of the catalogue"),
         ("> 5, 15, 30", "> 15, 5", "one to three cuts, from less to more"),
         (" -- A 2020", "", "needs the form 'finding: modality measure"),
         ("+2 acute: consolidation", "+2 hyperacute: consolidation", "phase 'hyperacute' is none of none, acute"),
