@@ -349,7 +349,9 @@ def test_the_signature_is_set_against_the_controls_line(paired, tmp_path):
     assert np.nanmedian(signature.array[toy_masks()[0].array]) > 3
 
 
-def test_t2w_on_another_grid_is_moved_onto_t1w_or_its_failure_told(paired, tmp_path):
+@pytest.fixture
+def shifted(paired):
+    """The cohort with one T2w 3 mm off the grid of its T1w."""
     shifted = AFFINE.copy()
     shifted[:3, 3] = 3
     for path in (paired / "sub-p1/ses-1/anat").glob("*T2w.nii.gz"):
@@ -361,12 +363,23 @@ def test_t2w_on_another_grid_is_moved_onto_t1w_or_its_failure_told(paired, tmp_p
     ipha.save(moved, paired / "sub-p1/ses-1/anat/sub-p1_ses-1_T2w.nii.gz")
     for name, mask in (("lung", lungs), ("muscle", muscle)):
         ipha.save(mask, paired / f"derivatives/hand/sub-p1/ses-1/sub-p1_ses-1_T2w_desc-{name}_mask.nii.gz")
-    analysis = run(paired, tmp_path / "out", progress=False)
-    mine = analysis.rows[(analysis.rows["subject"] == "sub-p1")]
-    assert {"T1w", "T2w"} <= set(mine["modality"])
-    pair = mine[mine["measure"] == "signature_strength"]
-    told = [f for f in analysis.failures if f["modality"] == "T1w+T2w"]
-    assert pair["flag"].str.contains("realigned").all() if not told else "sub-p1_ses-1_T2w" in told[0]["error"]
+    return paired
+
+
+def test_t2w_on_another_grid_is_moved_onto_t1w(shifted, tmp_path):
+    analysis = run(shifted, tmp_path / "out", progress=False)
+    assert analysis.failures == []
+    found = analysis.rows.query("subject == 'sub-p1' and measure == 'signature_strength'")
+    assert len(found) and found["flag"].str.contains("realigned").all()
+
+
+def test_t1w_and_t2w_that_cannot_be_aligned_are_a_failure_of_the_pair_alone(shifted, tmp_path):
+    strict = Protocol.from_toml("[alignment]\nquality_least = 0.999\n")
+    analysis = run(shifted, tmp_path / "out", protocol=strict, progress=False)
+    assert [failure["modality"] for failure in analysis.failures] == ["T1w+T2w"]
+    assert "sub-p1_ses-1_T2w.nii.gz cannot be aligned to sub-p1_ses-1_T1w.nii.gz" in analysis.failures[0]["error"]
+    mine = analysis.rows[analysis.rows["subject"] == "sub-p1"]
+    assert {"T1w", "T2w"} <= set(mine["modality"]) and "T1w+T2w" not in set(mine["modality"])
 
 
 def test_echoes_give_r2star_rows_that_say_whether_density_is_known(cohort, tmp_path):
