@@ -88,7 +88,7 @@ def simulated(count, spacing_mm, true_masks):
 
 
 def invariance(spacing_mm, line):
-    """Strength of one chronic patient under other gain, shading and noise, as a share of the first."""
+    """Strength of one chronic patient under other gain, shading and noise."""
     found = {}
     for name, scanner in {
         "reference: SNR 50, shading 0.3": {}, "SNR 25": {"snr": 25}, "SNR 100": {"snr": 100},
@@ -129,7 +129,8 @@ def main():
     for name, score in scores.items():
         lines.append(f"| {name} | {auc(*score('control')):.3f} | {auc(*score('edema')):.3f} |")
     ill = [case for case in cases if case["group"] in ("chronic", "subacute")]
-    for name, part in (("chronic and subacute patients", ill), ("chronic patients alone", of["chronic"])):
+    groups = {"patients and controls": cases, "chronic and subacute patients": ill, "chronic alone": of["chronic"]}
+    for name, part in groups.items():
         rho = spearmanr([case["iron"] for case in part], [case["strength"] for case in part])[0]
         lines += ["", f"Spearman correlation of strength with mean true iron, {len(part)} {name}: {rho:.3f}"]
     found = invariance(spacing_mm, signature_reference([case["histogram"] for case in controls]))

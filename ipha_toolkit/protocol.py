@@ -216,7 +216,7 @@ class SignatureSettings:
         1.1, "T2w over T1w ratio of lung that holds water only, where there are no controls", "chosen on the phantom"
     )
     spread: float = _setting(
-        0.17, "SD about the line as a share of it, where there are no controls", "chosen on the phantom"
+        0.17, "SD of ln(T2w / what the line predicts), where there are no controls", "chosen on the phantom"
     )
 
 

@@ -203,7 +203,7 @@ MEASURES: dict[str, Measure] = _catalogue(
     ),
     Measure(
         "signature_strength",
-        "mean distance of T2w below the line, in the controls' SD, over voxels that are evidence; negative: above it",
+        "ln(T2w that T1w predicts / T2w) in the controls' SD, mean of the middle half of voxels that are evidence",
         "SD",
         Worse.HIGHER,
         "definition; not a concentration of iron",

@@ -49,6 +49,7 @@ _RAYLEIGH_MEAN, _RAYLEIGH_SD = np.sqrt(np.pi / 2), np.sqrt(2 - np.pi / 2)
 _SD_PER_MAD = 1.4826
 _PARENCHYMA = (0.1, 0.9)
 _LEAST_RATIO = 1e-3
+_LEAST_SHARE = 0.05
 _LEAST_SPREAD = 0.02
 _RATIOS = {
     "signature_upper_lower_ratio": (Region.UPPER, Region.LOWER),
@@ -63,8 +64,8 @@ ControlPair = tuple[Volume, Volume, Mask, Mask]
 class SignatureReference:
     """The line that water follows, and how far controls lie from it.
 
-    ``slope``: T2w ratio over T1w ratio. ``spread``: the controls' SD about the line, as a share of it. ``n_controls``:
-    subjects it rests on, 0 for the protocol's fallback.
+    ``slope``: T2w ratio over T1w ratio. ``spread``: the controls' SD about the line, of the natural logarithm of T2w over
+    what the line predicts. ``n_controls``: subjects it rests on, 0 for the protocol's fallback.
     """
 
     slope: float
@@ -76,8 +77,13 @@ class SignatureReference:
         return self.slope * np.maximum(np.asarray(t1w, np.float64), _LEAST_RATIO)
 
     def below(self, t1w: npt.ArrayLike, t2w: npt.ArrayLike) -> Array:
-        """Distance of a T2w ratio below the line, in the controls' SD: 1 / spread at most, negative above the line."""
-        return np.asarray((1 - np.asarray(t2w, np.float64) / self.predicted(t1w)) / self.spread)
+        """Distance of a T2w ratio below the line, in the controls' SD; negative above it.
+
+        A logarithm, since signal falls exponentially with R2: the distance grows evenly with what shortens T2. A
+        twentieth of the prediction or less counts as a twentieth, 3 / spread SD: no more is told from noise.
+        """
+        share = np.asarray(t2w, np.float64) / self.predicted(t1w)
+        return np.asarray(-np.log(np.maximum(share, _LEAST_SHARE)) / self.spread)
 
     def flags(self, protocol: Protocol = DEFAULT) -> list[str]:
         """``no_controls`` or ``few_controls``, where so."""
@@ -289,8 +295,8 @@ def signature_reference(histograms: Iterable[pd.DataFrame], *, protocol: Protoco
     share = points["weight"].cumsum() / points["weight"].sum()
     points = points[share.between(*_PARENCHYMA)]
     slope = _median(points["t2w"], points["weight"]) / _median(points["t1w"], points["weight"])
-    off = (points["t2w"] / (slope * points["t1w"].clip(lower=_LEAST_RATIO)) - 1).abs()
-    spread = _SD_PER_MAD * _median(off, points["weight"])
+    distance = SignatureReference(float(slope), 1.0, len(pooled)).below(points["t1w"], points["t2w"])
+    spread = _SD_PER_MAD * _median(pd.Series(np.abs(distance)), points["weight"])
     return SignatureReference(float(slope), max(spread, _LEAST_SPREAD), len(pooled))
 
 
@@ -316,44 +322,43 @@ def signature_rows(
     per_voxel = np.stack(
         [
             np.ones(len(below)), evidence, evidence & (below > protocol.signature.threshold_sd),
-            np.where(evidence, below, 0), np.where(evidence, np.maximum(below, 0), 0),
+            np.where(evidence, np.maximum(below, 0), 0),
         ]
     )  # fmt: skip
-    sums = {name: per_voxel @ histogram[name].to_numpy(float) for name in histogram.columns[2:]}
-    rows = [r for name in names for r in _region_rows(sums[name], name, flags)]
+    counts = {name: histogram[name].to_numpy(float) for name in histogram.columns[2:]}
+    sums = {name: per_voxel @ inside for name, inside in counts.items()}
+    order = np.flatnonzero(evidence)[np.argsort(below[evidence], kind="stable")]
+    strengths = {name: float(_midmean(below[order], counts[name][order])) for name in names}
+    rows = [r for name in names for r in _region_rows(sums[name], strengths[name], name, flags)]
     n = int(sums[Region.LUNG][0])
-    blocks = np.array([value for name, value in sums.items() if name.startswith(_BLOCK)])
-    single = {"signature_slope": line.slope} | _intervals(blocks) | _zonal_ratios(sums)
+    blocks = np.array([inside for name, inside in counts.items() if name.startswith(_BLOCK)])
+    single = {"signature_slope": line.slope} | _intervals(blocks, per_voxel, below, order) | _zonal_ratios(sums)
     return rows + [
         row(m, value, modality=MODALITY, region=Region.LUNG, n_voxels=n, flags=flags) for m, value in single.items()
     ]
 
 
-def _region_rows(sums: Array, region: str, flags: Sequence[str]) -> list[dict[str, object]]:
-    n, evidence, _, _, load = sums
-    fraction, strength = map(float, _shares(sums))
+def _region_rows(sums: Array, strength: float, region: str, flags: Sequence[str]) -> list[dict[str, object]]:
+    n, evidence, carrying, load = sums
     silent = 100 * (1 - evidence / n) if n else np.nan
     flags = [*flags, *(["no_evidence"] if silent > 50 else [])]
     values = {
-        "signature_fraction": fraction, "signature_strength": strength,
+        "signature_fraction": 100 * carrying / n if n else np.nan, "signature_strength": strength,
         "signature_load": load / n if n else np.nan, "signature_no_evidence": silent,
     }  # fmt: skip
     return [row(m, v, modality=MODALITY, region=region, n_voxels=int(n), flags=flags) for m, v in values.items()]
 
 
-def _shares(sums: Array) -> tuple[Array, Array]:
-    """Fraction in % of all voxels, and mean distance below the line over those that are evidence."""
-    n, evidence, carrying, distance, _ = sums
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return 100 * np.divide(carrying, n), np.divide(distance, evidence)
-
-
-def _intervals(blocks: Array) -> dict[str, float]:
-    """95 % limits of fraction and strength, blocks drawn with replacement."""
-    drawn = np.random.default_rng(0).integers(len(blocks), size=(_DRAWS, len(blocks))) if len(blocks) else None
-    found = _shares(np.moveaxis(blocks[drawn].sum(axis=1), -1, 0)) if drawn is not None else (np.array([np.nan]),) * 2
+def _intervals(blocks: Array, per_voxel: Array, below: Array, order: npt.NDArray[np.intp]) -> dict[str, float]:
+    """95 % limits of fraction and strength, blocks drawn with replacement. ``order``: bins of evidence by distance."""
+    found = {"fraction": np.array([np.nan]), "strength": np.array([np.nan])}
+    if len(blocks):
+        drawn = np.random.default_rng(0).integers(len(blocks), size=(_DRAWS, len(blocks)))
+        times = np.stack([np.bincount(draw, minlength=len(blocks)) for draw in drawn]).astype(np.float64)
+        n, carrying = times @ blocks.sum(axis=1), times @ (blocks @ per_voxel[2])
+        found = {"fraction": 100 * carrying / n, "strength": _midmean(below[order], times @ blocks[:, order])}
     limits: dict[str, float] = {}
-    for name, values in zip(("fraction", "strength"), found, strict=True):
+    for name, values in found.items():
         known = values[np.isfinite(values)]
         low, high = np.percentile(known, (2.5, 97.5)) if known.size else (np.nan, np.nan)
         limits |= {f"signature_{name}_lower": float(low), f"signature_{name}_upper": float(high)}
@@ -364,7 +369,7 @@ def _zonal_ratios(sums: Mapping[str, Array]) -> dict[str, float]:
     ratios = {}
     for measure, zones in _RATIOS.items():
         if all(zone in sums for zone in zones):
-            over, under = (sums[zone][4] / sums[zone][0] if sums[zone][0] else np.nan for zone in zones)
+            over, under = (sums[zone][3] / sums[zone][0] if sums[zone][0] else np.nan for zone in zones)
             ratios[measure] = float(over / under) if under > 0 else np.nan
     return ratios
 
@@ -446,3 +451,15 @@ def _median(values: pd.Series, weights: pd.Series) -> float:
     place, index = np.unique(values.to_numpy(), return_inverse=True)
     weight = np.bincount(index, weights.to_numpy())
     return float(np.interp(0.5, (np.cumsum(weight) - weight / 2) / weight.sum(), place))
+
+
+def _midmean(values: Array, weights: Array) -> Array:
+    """Mean of the middle half of ascending values by each row of weights, shape (..., values); NaN where all are 0.
+
+    Unlike the mean it is not moved by the rim of the lungs or by voxels whose signal is lost in noise.
+    """
+    total = weights.sum(axis=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.cumsum(weights, axis=-1) / total[..., None]
+    middle = np.diff(np.clip(share, 0.25, 0.75), axis=-1, prepend=0.25)
+    return np.where(total > 0, 2 * np.nan_to_num(middle) @ values, np.nan)

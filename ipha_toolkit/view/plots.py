@@ -699,7 +699,7 @@ def plot_signature(
     _colour_bars(ax, [(drawn, "lung voxels (% per bin)")])
     silent = np.nan_to_num(floor) / line.slope
     x = np.linspace(silent, right, 50)
-    limit = 1 - protocol.signature.threshold_sd * line.spread
+    limit = np.exp(-protocol.signature.threshold_sd * line.spread)
     ax.plot(x, line.slope * x, color=SERIES_COLOURS[1], lw=2)
     ax.plot(x, limit * line.slope * x, color=SERIES_COLOURS[1], lw=1.2, ls="--")
     ax.axvline(silent, color=_CONTROL_INK, lw=1.2, ls=":")

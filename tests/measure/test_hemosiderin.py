@@ -39,8 +39,14 @@ def values_of(rows, region="lung"):
 
 def test_distance_below_the_line_by_hand():
     assert LINE.predicted([0.5, 0.2]).tolist() == [0.5, 0.2]
-    assert LINE.below([0.5, 0.5, 0.5], [0.0, 0.2, 0.7]) == pytest.approx([10.0, 6.0, -4.0])
+    assert LINE.below([0.5, 0.5, 0.5], [0.25, 0.125, 1.0]) == pytest.approx([6.93, 13.86, -6.93], abs=0.01)
+    assert LINE.below([0.5, 0.5, 0.5], [0.025, 0.0, -0.1]) == pytest.approx(3 * [29.96], abs=0.01)
     assert np.isfinite(LINE.below(-0.1, 0.1))
+
+
+def test_twice_the_loss_of_r2_is_twice_the_distance():
+    once, twice = (LINE.below(0.5, 0.5 * np.exp(-0.06 * r2)) for r2 in (10, 20))
+    assert twice == pytest.approx(2 * once)
 
 
 @pytest.mark.parametrize("true", [0.0, 0.5, 1.0, 3.0, 30.0])
