@@ -34,7 +34,7 @@ class Clearing:
 
 
 def time_to_clear(
-    days: npt.ArrayLike, opacity: npt.ArrayLike, *, clear: float | None = None, share: float = 0.4, least: float = 0.1
+    days: npt.ArrayLike, opacity: npt.ArrayLike, *, clear: float | None = None, protocol: Protocol = DEFAULT
 ) -> Clearing:
     """Time from the peak of an opacity until little of it is left.
 
@@ -47,10 +47,9 @@ def time_to_clear(
     clear : float, optional
         Opacity without disease, from an earlier film or from controls; None takes the lowest of the series, which is
         right only where the series ends, or begins, clear.
-    share : float
-        Cleared when no more than this share of the rise over ``clear`` is left, 0 to 1.
-    least : float
-        A rise smaller than this is none.
+    protocol : Protocol
+        ``films.cleared_share``: cleared when no more than this share of the rise over ``clear`` is left, 0 to 1;
+        ``films.least_rise``: a rise smaller than this is none.
 
     Returns
     -------
@@ -59,7 +58,7 @@ def time_to_clear(
     Raises
     ------
     ValueError
-        Where shapes differ, days do not increase, ``share`` is not between 0 and 1, or nothing was measured.
+        Where shapes differ, days do not increase, the share is not between 0 and 1, or nothing was measured.
 
     Examples
     --------
@@ -69,8 +68,9 @@ def time_to_clear(
     t, y = np.asarray(days, float), np.asarray(opacity, float)
     if t.shape != y.shape or t.ndim != 1 or not (np.diff(t) > 0).all():
         raise ValueError(f"needs one opacity a day and increasing days, got shapes {t.shape}, {y.shape}, days {t}")
+    share, least = protocol.films.cleared_share, protocol.films.least_rise
     if not 0 < share < 1:
-        raise ValueError(f"share lies between 0 and 1, got {share}")
+        raise ValueError(f"films.cleared_share lies between 0 and 1, got {share}")
     known = np.isfinite(y)
     if not known.any():
         raise ValueError("no film of the series was measured")
@@ -122,10 +122,10 @@ def follow_radiographs(rows: pd.DataFrame, days: dict[str, float], *, protocol: 
     if missing:
         raise ValueError(f"no day given for session {', '.join(missing)}")
     films = films.assign(day=films["session"].map(days)).sort_values("day")
-    settings, found = protocol.films, []
+    found = []
     for region, group in films.groupby("region", sort=False):
         series = group.pivot_table(index="day", columns="measure", values="value", dropna=False)
-        cleared = time_to_clear(series.index, series[_OPACITY], share=settings.cleared_share, least=settings.least_rise)
+        cleared = time_to_clear(series.index, series[_OPACITY], protocol=protocol)
         found.append(
             {"region": region, "peak_day": cleared.peak_day, "days_to_clear": cleared.days, "low": cleared.low,
              "high": cleared.high, "censored": cleared.censored,

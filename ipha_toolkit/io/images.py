@@ -217,6 +217,8 @@ def _plane(path: Path, role: Modality) -> Volume:
             f"{path}: is to be {role}, but its DICOM header says it is {header_role}; check the file's name"
         )
     found = pixels.read(path, _read_sidecar(path))
+    if role is Modality.DX and (kind := found.meta.get("Modality")) in pixels.NOT_FILMS:
+        raise ReadError(f"{path}: is to be a radiograph, but its DICOM header says {kind}; check the file's name")
     volume = _volume(found.array, found.affine, path, role)
     flags = {"ReadFlags": list(found.flags)} if found.flags else {}
     return volume.replace(meta=found.meta | dict(volume.meta) | flags)

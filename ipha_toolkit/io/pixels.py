@@ -35,8 +35,18 @@ SMALLEST_SIDE = 32
 """A film with fewer pixels along a side shows no lung."""
 
 _TOWARDS = {"R": (1, 0, 0), "L": (-1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0), "H": (0, 0, 1), "F": (0, 0, -1)}
-_FACTS = ("ViewPosition", "BodyPartExamined", "PhotometricInterpretation", "BitsStored", "KVP", "Manufacturer")
+_FACTS = (
+    "Modality",
+    "ViewPosition",
+    "BodyPartExamined",
+    "PhotometricInterpretation",
+    "BitsStored",
+    "KVP",
+    "Manufacturer",
+)
 _ROLES = {"CT": Modality.CT, "CR": Modality.DX, "DX": Modality.DX, "RG": Modality.DX}
+NOT_FILMS = ("MR", "CT", "PT", "NM", "US", "XA", "MG", "IO", "PX", "OP")
+"""DICOM modalities that are no radiographs of a chest; others (OT, SC of a scanned film) may be."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +86,8 @@ def dicom_role(path: Path) -> Modality | None:
         from pydicom.errors import InvalidDicomError
 
         try:
+            if _is_deflated(path):
+                return None  # `read` refuses it
             header = dcmread(path, specific_tags=["Modality"], stop_before_pixels=True)
         except (InvalidDicomError, OSError, ValueError, AttributeError):
             return None  # `read` says what is wrong
@@ -151,7 +163,14 @@ def _read_dicom(path: Path) -> Pixels:
         from pydicom.errors import InvalidDicomError
 
         try:
+            if _is_deflated(path):
+                raise ReadError(
+                    f"{path}: is compressed as Deflated Explicit VR Little Endian, whose size cannot be known before "
+                    "it is decoded; decompress it first, for example with dcmconv +te"
+                )
             data = dcmread(path)
+        except ReadError:
+            raise
         except InvalidDicomError:
             raise ReadError(f"{path}: is not a DICOM file; export the image again") from None
         except (OSError, ValueError, AttributeError, KeyError, EOFError, NotImplementedError) as error:
@@ -162,6 +181,14 @@ def _read_dicom(path: Path) -> Pixels:
         affine = _dicom_affine(path, data, spacing)
     meta = {name: _plain(data[name].value) for name in _FACTS if name in data and data[name].value not in (None, "")}
     return Pixels(*_upright(values, affine), meta, (*flags, *spacing_flags))
+
+
+def _is_deflated(path: Path) -> bool:
+    """Whether all of the file behind its first header is one zip stream, which pydicom inflates at any size."""
+    from pydicom.filereader import read_file_meta_info
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    return bool(read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian)
 
 
 def _require_one_plane(path: Path, data: Dataset) -> None:

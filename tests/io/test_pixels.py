@@ -7,7 +7,14 @@ import pydicom
 import pytest
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, JPEGLSLossless, RLELossless, generate_uid
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    JPEGLSLossless,
+    RLELossless,
+    generate_uid,
+)
 
 import ipha_toolkit as ipha
 from ipha_toolkit.errors import ReadError
@@ -173,6 +180,23 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path, side):
 def test_a_dicom_bomb_is_refused_before_it_is_decoded(tmp_path):
     with pytest.raises(ReadError, match=r"refused before decoding.*64 million"):
         ipha.load(put_dicom(tmp_path / "sub-1_dx.dcm", Rows=30_000, Columns=30_000))
+
+
+def test_a_deflated_dicom_is_refused_before_it_is_inflated(tmp_path):
+    path = tmp_path / "sub-1_dx.dcm"
+    data = pydicom.dcmread(put_dicom(path))
+    data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    data.save_as(path)
+    head = path.read_bytes()[: 132 + 12 + data.file_meta.FileMetaInformationGroupLength]
+    path.write_bytes(head + b"no zip stream: inflating it would fail otherwise")
+    with pytest.raises(ReadError, match=r"compressed as Deflated .*decompress it first"):
+        ipha.load(path)
+
+
+def test_another_modality_is_no_radiograph(tmp_path):
+    with pytest.raises(ReadError, match="is to be a radiograph, but its DICOM header says MR"):
+        ipha.load(put_dicom(tmp_path / "sub-1_dx.dcm", Modality="MR"))
+    assert ipha.load(put_dicom(tmp_path / "sub-2_dx.dcm", Modality="OT")).modality == "dx"
 
 
 def test_a_file_that_only_calls_itself_a_picture_is_refused(tmp_path):
