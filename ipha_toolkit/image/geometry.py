@@ -5,7 +5,7 @@ Everything works on the affines, so flipped, permuted and oblique images need no
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -156,6 +156,26 @@ def bounding_box(inside: npt.NDArray[np.bool_]) -> Box:
             raise ValueError("no voxel is True: there is no box around them")
         ranges.append((int(hit[0]), int(hit[-1]) + 1))
     return ranges[0], ranges[1], ranges[2]
+
+
+def depth_mm(inside: npt.NDArray[np.bool_], spacing_mm: Sequence[float] | npt.NDArray[np.floating]) -> FloatArray:
+    """Distance in mm of every True voxel to the nearest False one, 0 at False ones; the array's border is no edge.
+
+    SimpleITK's map is exact, runs on all cores and takes a third of scipy's time or less.
+
+    Examples
+    --------
+    >>> depth_mm(np.array([[[False]], [[True]], [[True]]]), (2.0, 1.0, 1.0)).ravel()
+    array([0., 2., 4.], dtype=float32)
+    """
+    import SimpleITK as sitk
+
+    if inside.all():
+        return np.full(inside.shape, np.inf, np.float32)
+    outside = sitk.GetImageFromArray((~inside).view(np.uint8))
+    outside.SetSpacing([float(s) for s in tuple(spacing_mm)[::-1]])
+    distance = sitk.SignedMaurerDistanceMap(outside, False, False, True)
+    return np.asarray(np.maximum(sitk.GetArrayViewFromImage(distance), np.float32(0)))
 
 
 def block_mean(array: npt.NDArray[Any], factors: tuple[int, int, int], *, missing: float = 0.0) -> FloatArray:

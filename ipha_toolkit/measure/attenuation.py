@@ -23,13 +23,14 @@ import pandas as pd
 from ipha_toolkit.errors import ImageError
 from ipha_toolkit.measure.rows import row, table
 from ipha_toolkit.protocol import DEFAULT, Protocol
-from ipha_toolkit.regions.zones import lung_regions
+from ipha_toolkit.regions.zones import lung_regions, world_coordinate
 from ipha_toolkit.terms import Modality, Region
 from ipha_toolkit.volume import Mask, Volume
 
 _FIRST_BIN_HU = -2048
 _N_BINS = 8192
 _N_CHUNKS = 8
+_MOST_SLOPE_VOXELS = 2_000_000
 PERCENTILES = (5, 10, 25, 50, 75, 90, 95)
 
 
@@ -172,7 +173,8 @@ def dorsal_ventral_slope(values: npt.ArrayLike, anterior_mm: npt.ArrayLike) -> f
         Unit of the values per cm; positive: more towards the back, as in a healthy supine lung. NaN where the
         voxels span fewer than three slabs.
     """
-    signal, position = np.asarray(values, np.float64), np.asarray(anterior_mm, np.float64)
+    step = max(1, np.size(values) // _MOST_SLOPE_VOXELS)
+    signal, position = (np.asarray(given, np.float64)[::step] for given in (values, anterior_mm))
     known = np.isfinite(signal)
     if not known.any():
         return np.nan
@@ -186,7 +188,7 @@ def dorsal_ventral_slope(values: npt.ArrayLike, anterior_mm: npt.ArrayLike) -> f
 
 def anterior_mm(mask: Mask) -> npt.NDArray[np.float64]:
     """World y in mm of every voxel inside the mask, in the order of ``array[mask.array]``."""
-    return np.asarray(mask.to_world(np.argwhere(mask.array))[:, 1])
+    return np.asarray(np.broadcast_to(world_coordinate(mask, 1), mask.shape)[mask.array], np.float64)
 
 
 def _region_rows(

@@ -64,7 +64,7 @@ ControlPair = tuple[Volume, Volume, Mask, Mask]
 class SignatureReference:
     """The line that water follows, and how far controls lie from it.
 
-    ``slope``: T2w ratio over T1w ratio. ``spread``: the controls' SD about the line, of the natural logarithm of T2w over
+    ``slope``: T2w ratio over T1w ratio. ``spread``: the controls' SD about the line, of the natural log of T2w over
     what the line predicts. ``n_controls``: subjects it rests on, 0 for the protocol's fallback.
     """
 

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ipha_toolkit.image.geometry import block_factors, block_mean
+from ipha_toolkit.image.geometry import block_factors, block_mean, depth_mm
 from ipha_toolkit.measure.attenuation import anterior_mm, dorsal_ventral_slope, require_hu
 from ipha_toolkit.measure.rows import row, table
 from ipha_toolkit.protocol import DEFAULT, Protocol, TextureSettings
@@ -159,9 +159,10 @@ def measure_texture(
         scene.ct.array, scene.lungs.array, scene.ct.spacing_mm, left_out=scene.vessels.array, settings=settings
     )
     opacity = scene.ct.replace(array=_without_gradient(density, scene.lungs, settings), name="opacity")
-    rows = _opacity_rows(opacity, scene.lungs, flags, settings)
+    regions = lung_regions(scene.lungs)
+    rows = _opacity_rows(opacity, regions, flags, settings)
     rows += _patchiness_rows(opacity, scene.lungs, flags, settings)
-    rows += _distribution_rows(opacity, scene.lungs, flags)
+    rows += _distribution_rows(opacity, scene.lungs, regions, flags)
     if min(ct.shape) > 1:
         value, n = reticulation(scene.ct.array, _clear_of(scene), scene.ct.spacing_mm, rng=np.random.default_rng(0))
         rows.append(_row("reticulation", value, Region.LUNG, n, flags))
@@ -252,10 +253,10 @@ def _without_gradient(density: FloatArray, lungs: Mask, settings: TextureSetting
 
 
 def _opacity_rows(
-    opacity: Volume, lungs: Mask, flags: Sequence[str], settings: TextureSettings
+    opacity: Volume, regions: Mapping[str, Mask], flags: Sequence[str], settings: TextureSettings
 ) -> list[dict[str, object]]:
     rows = []
-    for name, region in lung_regions(lungs).items():
+    for name, region in regions.items():
         values = opacity.array[region.array]
         values = values[np.isfinite(values)]
         mean = float(values.mean(dtype=float)) if values.size else np.nan
@@ -273,8 +274,12 @@ def _opacity_rows(
 def _patchiness_rows(
     opacity: Volume, lungs: Mask, flags: Sequence[str], settings: TextureSettings
 ) -> list[dict[str, object]]:
-    inside, spacing = lungs.array & np.isfinite(opacity.array), opacity.spacing_mm
-    variation = {mm: local_variation(opacity.array, inside, spacing, mm) for mm in settings.patch_mm}
+    inside = lungs.array & np.isfinite(opacity.array)
+    apart = tuple(slice(None, None, factor) for factor in block_factors(opacity, settings.neighborhood_mm))
+    spacing = [s * (part.step or 1) for s, part in zip(opacity.spacing_mm, apart, strict=True)]
+    variation = {
+        mm: local_variation(opacity.array[apart], inside[apart], spacing, mm) for mm in settings.patch_mm
+    }  # the map is smooth: every few voxels tell as much
     rows = [
         _row(f"opacity_variation_{mm:g}mm", value, Region.LUNG, int(inside.sum()), flags)
         for mm, value in variation.items()
@@ -321,8 +326,9 @@ def local_variation(
     return float(np.std(smooth[0] - smooth[1], dtype=float))
 
 
-def _distribution_rows(opacity: Volume, lungs: Mask, flags: Sequence[str]) -> list[dict[str, object]]:
-    regions: dict[str, Mask] = lung_regions(lungs)
+def _distribution_rows(
+    opacity: Volume, lungs: Mask, regions: Mapping[str, Mask], flags: Sequence[str]
+) -> list[dict[str, object]]:
     parts: Mapping[str, BoolArray] = {name: region.array for name, region in regions.items()} | _ends(lungs, regions)
     differences = {
         "opacity_central_excess": (Region.CENTRAL, Region.PERIPHERAL),
@@ -358,12 +364,9 @@ def _ends(lungs: Mask, regions: Mapping[str, Mask]) -> dict[str, BoolArray]:
 
 def _clear_of(scene: _Scene) -> BoolArray:
     """Parenchyma away from pleura, airways and vessels."""
-    from scipy import ndimage
-
     spacing = scene.ct.spacing_mm
-    deep = ndimage.distance_transform_edt(np.pad(scene.lungs.array, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
-    off = ndimage.distance_transform_edt(~scene.vessels.array, sampling=spacing) if scene.vessels.n_voxels else np.inf
-    return np.asarray((deep > _SHEET_CLEARANCE_MM) & (off > _VESSEL_CLEARANCE_MM))
+    deep = depth_mm(np.pad(scene.lungs.array, 1), spacing)[1:-1, 1:-1, 1:-1]
+    return (deep > _SHEET_CLEARANCE_MM) & (depth_mm(~scene.vessels.array, spacing) > _VESSEL_CLEARANCE_MM)
 
 
 def _row(measure: str, value: float, region: str, n_voxels: int, flags: Sequence[str]) -> dict[str, object]:

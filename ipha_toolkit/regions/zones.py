@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipha_toolkit.errors import ImageError
-from ipha_toolkit.image.geometry import block_factors, block_mean, bounding_box, enlarged_slabs
+from ipha_toolkit.image.geometry import block_factors, block_mean, bounding_box, depth_mm, enlarged_slabs
 from ipha_toolkit.terms import Region
 from ipha_toolkit.volume import BoolArray, FloatArray, Mask
 
@@ -182,8 +182,6 @@ def _central(lungs: Mask, left: Mask, right: Mask) -> dict[str, BoolArray]:
 
 def _around_hilum(side: Mask, medial: int, original: Mask) -> BoolArray:
     """Voxels of one lung in the inner two thirds of the way from its hilum to costal and diaphragmatic pleura."""
-    from scipy import ndimage
-
     factors = block_factors(side, _COARSE_MM)
     inside = block_mean(side.array, factors) >= 0.5
     if not inside.any():
@@ -195,7 +193,7 @@ def _around_hilum(side: Mask, medial: int, original: Mask) -> BoolArray:
     filled = _fill_medially(inside, medial)
     flat = [axis for axis in range(3) if inside.shape[axis] == 1]
     walled = np.pad(filled, [(0, 0) if axis in flat or axis == 0 else (1, 1) for axis in range(3)])
-    to_pleura = ndimage.distance_transform_edt(walled, sampling=spacing)
+    to_pleura = depth_mm(walled, spacing)
     to_pleura = to_pleura[tuple(slice(None) if a in flat or a == 0 else slice(1, -1) for a in range(3))]
     margin = (_CENTRAL_SHARE * (to_pleura + to_hilum) - to_hilum).astype(np.float32)
     central = side.replace(array=_above(margin, 0.0, factors, side.shape))
@@ -285,7 +283,7 @@ def _grown_sides(inside: BoolArray, spacing: tuple[float, ...], middle: float) -
     from scipy import ndimage
     from skimage.segmentation import watershed
 
-    depth = ndimage.distance_transform_edt(np.pad(inside, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
+    depth = depth_mm(np.pad(inside, 1), spacing)[1:-1, 1:-1, 1:-1]
     on_right = np.arange(inside.shape[0])[:, None, None] > middle
     seeds = np.where(inside, np.where(on_right, 2, 1), 0)
     for erosion in _EROSIONS_MM:

@@ -139,17 +139,21 @@ def _measure_ct(files: SessionFiles, volume: Volume, context: Context, single: S
     from ipha_toolkit.measure.attenuation import measure_attenuation
     from ipha_toolkit.measure.texture import measure_texture
     from ipha_toolkit.regions.vessels import segment_vessels
+    from ipha_toolkit.regions.zones import lung_regions
 
     whole, flags = find_lungs(files, volume, context)
     chest, lungs = crop(volume, whole, margin_mm=_MARGIN_MM), crop(whole, whole, margin_mm=_MARGIN_MM)
     vessels = segment_vessels(chest, lungs, protocol=context.protocol)
-    rows = measure_attenuation(chest, lungs, vessels=vessels, flags=flags, protocol=context.protocol)
     texture = measure_texture(chest, lungs, vessels=vessels, flags=flags, protocol=context.protocol)
+    regions = lung_regions(lungs)
+    rows = measure_attenuation(
+        chest, lungs, vessels=vessels, regions=regions, flags=flags, protocol=context.protocol
+    )  # fmt: skip
     images: dict[str, Volume | Mask] = {
         "ct_desc-lung_mask.nii.gz": whole, "ct_desc-opacity_map.nii.gz": texture.opacity.replace(meta={})
     }  # fmt: skip
     result = SessionResult(pd.concat([rows, texture.rows], ignore_index=True), images)
-    return _with_nodules(result, chest, lungs, flags, context)
+    return _with_nodules(result, chest, lungs, flags, context, regions)
 
 
 def _measure_mr(files: SessionFiles, volume: Volume, context: Context, single: SessionResult) -> SessionResult:
@@ -175,7 +179,12 @@ def _measure_mr(files: SessionFiles, volume: Volume, context: Context, single: S
 
 
 def _with_nodules(
-    result: SessionResult, volume: Volume, lungs: Mask, flags: tuple[str, ...], context: Context
+    result: SessionResult,
+    volume: Volume,
+    lungs: Mask,
+    flags: tuple[str, ...],
+    context: Context,
+    regions: dict[str, Mask] | None = None,
 ) -> SessionResult:
     """The result with the image's nodule table and their rows; a few slices cannot tell nodules from vessels."""
     from ipha_toolkit.measure.nodules import FEWEST_SLICES, detect_nodules, measure_nodules
@@ -184,7 +193,7 @@ def _with_nodules(
         return result
     role = str(volume.modality)
     nodules = detect_nodules(volume, lungs, protocol=context.protocol)
-    rows = measure_nodules(nodules, lungs, modality=role, flags=flags, protocol=context.protocol)
+    rows = measure_nodules(nodules, lungs, modality=role, regions=regions, flags=flags, protocol=context.protocol)
     result.rows = pd.concat([result.rows, rows], ignore_index=True)
     result.tables[f"{role}_nodules.tsv"] = nodules
     return result
