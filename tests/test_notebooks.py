@@ -1,18 +1,71 @@
-"""Every notebook is committed without outputs, begins with its settings, and runs from top to bottom."""
+"""Every notebook is committed without outputs, runs from top to bottom, and becomes a page and slides that live offline.
 
+Each is executed once for all of these tests, and converted twice.
+"""
+
+import ast
 import os
+import re
+from html.parser import HTMLParser
 from pathlib import Path
 
 import nbformat
 import pytest
+from browsing import opened, settle
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = {path.stem: path for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
+BOTH = pytest.mark.parametrize("kind", ["html", "slides"])
+SCREEN_LINES = 40
 
 
-@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
-def notebook(request):
-    return nbformat.read(request.param, as_version=4)
+@pytest.fixture(params=NOTEBOOKS)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def notebook(name):
+    return nbformat.read(NOTEBOOKS[name], as_version=4)
+
+
+@pytest.fixture(scope="module")
+def rendered(request, tmp_path_factory):
+    """Pages of all notebooks that a test asks for, or why there are none. All kernels run before the browser starts."""
+    from ipha_toolkit.errors import IphaError
+    from ipha_toolkit.report.render import render_all
+
+    asked = {getattr(item, "callspec", None) and item.callspec.params.get("name") for item in request.session.items}
+    out, found = tmp_path_factory.mktemp("pages"), {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep))
+        for stem, path in NOTEBOOKS.items():
+            if stem in asked:
+                try:
+                    pages = render_all([path], out, to=["html", "slides"], progress=False)
+                    found[stem] = dict(zip(("html", "slides"), pages, strict=True))
+                except IphaError as error:
+                    found[stem] = error
+    return found
+
+
+@pytest.fixture
+def page_of(rendered, name):
+    """Path of the notebook's page, ``html`` or ``slides``."""
+    if isinstance(rendered[name], Exception):
+        raise rendered[name]
+    return rendered[name].__getitem__
+
+
+class _Pictures(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.alts = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "img":
+            self.alts.append(dict(attrs).get("alt") or "")
 
 
 def test_there_are_notebooks():
@@ -29,11 +82,48 @@ def test_its_first_code_cell_holds_the_settings(notebook):
     assert "parameters" in first.metadata.get("tags", [])
 
 
-def test_it_runs_from_top_to_bottom_on_the_phantom(notebook, tmp_path, monkeypatch):
-    from nbclient import NotebookClient
+def test_no_cell_is_longer_than_a_screen_and_no_function_longer_than_five_lines(notebook):
+    for cell in notebook.cells:
+        assert sum(1 + len(line) // 150 for line in cell.source.splitlines()) <= SCREEN_LINES
+        if cell.cell_type == "code":
+            for node in ast.walk(ast.parse(cell.source)):
+                if isinstance(node, ast.FunctionDef):
+                    assert node.end_lineno - node.lineno <= 5, node.name
 
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep))
-    done = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    code = [cell for cell in done.cells if cell.cell_type == "code" and cell.source.strip()]
-    assert all(cell.execution_count for cell in code)
-    assert any("image/png" in out.get("data", {}) for cell in code for out in cell.outputs)
+
+@BOTH
+def test_it_runs_and_each_figure_says_with_numbers_what_it_shows(page_of, kind):
+    text = page_of(kind).read_text("utf-8")
+    alts = _Pictures(text).alts
+    assert alts
+    for alt in alts:
+        assert len(alt) > 40 and re.search(r"\d", alt), alt
+
+
+def test_its_page_opens_without_network_and_its_viewers_live(page_of, offline_page):
+    page = offline_page
+    complaints = []
+    page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
+    page.goto(page_of("html").as_uri())
+    if page.locator(".ipha-viewer, .ipha-exported").count():
+        opened(page, page_of("html").as_uri())
+        canvas = page.locator("canvas.ipha-slice").first
+        before = canvas.get_attribute("aria-label")
+        canvas.focus()
+        page.keyboard.press("ArrowUp")
+        settle(page)
+        assert canvas.get_attribute("aria-label") != before
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 1200
+    assert (page.requests, page.errors, complaints) == ([], [], [])
+
+
+def test_its_slides_stay_within_the_screen(page_of, offline_page):
+    page = offline_page
+    page.goto(page_of("slides").as_uri())
+    page.wait_for_function("() => Reveal.isReady()")
+    for number in range(page.evaluate("() => Reveal.getTotalSlides()")):
+        page.evaluate(f"() => Reveal.slide({number})")
+        settle(page)
+        box = page.locator(".present > .slide").first.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 1200 and box["y"] + box["height"] <= 800, number
+    assert (page.requests, page.errors) == ([], [])

@@ -1,8 +1,9 @@
 """Change between two dates: what differs by more than two scans of the same lung would, and which nodules stayed.
 
 "Unchanged" is a finding with a number: the smallest change that could have been told from the scatter of repeated
-scans. The package's own table of that scatter comes from test-retest pairs on the phantom, whose breath-holds are all
-alike: real ones scatter more. Pairs of one's own scanner, given to :func:`repeatability`, are better.
+scans. The package's own table of that scatter comes from test-retest pairs on the phantom, whose breath differs by an
+SD of 4 % of lung volume (chosen) and which knows no other scanner: real pairs may scatter more. Pairs of one's own
+scanner, given to :func:`repeatability`, are better.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def compare_sessions(
     ----------
     Bland & Altman 1999, doi 10.1177/096228029900800204.
     """
-    known = phantom_repeatability() if scatter is None else scatter
+    known = _known(scatter)
     limits = known[_KEY].assign(smallest_detectable_change=_detectable(known, protocol.change.confidence))
     chosen = rows[rows["measure"].map(lambda name: MEASURES[name].compared)]
     pairs = _consecutive(chosen, sessions)
@@ -163,7 +164,7 @@ def read_change(
     -------
     ChangeReading
     """
-    known = phantom_repeatability() if scatter is None else scatter
+    known = _known(scatter)
     wanted = [tuple(name.split(" ", 1)) for name in protocol.change.deciding]
     values = [_whole_lung(frame) for frame in (before, after)]
     judged = [*values, _whole_lung(known.rename(columns={"sd_within": "value"}))]
@@ -257,6 +258,12 @@ def summarize_matches(matches: pd.DataFrame, *, lung_volume_ml: float, protocol:
     ball = 4 / 3 * np.pi * protocol.change.match_mm**3
     share = float(-np.expm1(-(stable + new) / (1000 * lung_volume_ml) * ball))
     return MatchSummary(stable, new, gone, (stable + gone) * share, float(binom.sf(stable - 1, stable + gone, share)))
+
+
+def _known(scatter: pd.DataFrame | None) -> pd.DataFrame:
+    """The scatter to judge by; a measure that never scattered was too coarse to, and is not known."""
+    table = phantom_repeatability() if scatter is None else scatter
+    return table[table["sd_within"] > 0]
 
 
 def _detectable(scatter: pd.DataFrame, confidence: float) -> npt.NDArray[np.float64]:

@@ -8,7 +8,7 @@ chest; none is a measurement of anyone.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -89,17 +89,10 @@ class Patient:
         """Where the vessels enter each lung, mm."""
         return {"right": self.scale * np.array([40.0, -6, 6]), "left": self.scale * np.array([-44.0, -12, 12])}
 
-    @cached_property
+    @property
     def vessels(self) -> Capsules:
         """Pulmonary arteries and veins inside the lungs, down to a radius of half a mm."""
-        rng = np.random.default_rng([self.seed, 2])
-        grown = []
-        for side, sign in (("right", 1), ("left", -1)):
-            for drop in (0.0, -14.0):
-                points = self._supply_points(sign, 1300, rng)
-                root = self.hila[side] + self.scale * np.array([0, 4 * (drop < 0), drop])
-                grown.append(grow_tree(root, points, 0.47 * self.scale**0.5, rng))
-        return np.concatenate(grown)
+        return _vessels(self.seed, self.scale, self.volume_loss)
 
     @cached_property
     def airways(self) -> Capsules:
@@ -160,6 +153,21 @@ class Patient:
         slab = np.abs(x + 3) - (16 - 11 * _ramp(y, 8, 60)) - 8 * _ramp(z, 10, 40) * (1 - _ramp(y, 20, 50))
         spine = np.hypot(x, (y + 74) / 1.1) - 27
         return np.asarray(_smooth_min(_smooth_min(heart, atrium, 8), _smooth_min(slab, spine, 10), 10))
+
+
+@lru_cache(maxsize=32)
+def _vessels(seed: int, scale: float, volume_loss: float) -> Capsules:
+    """Those of a patient, grown once for all scans."""
+    patient, rng = Patient(seed, scale, volume_loss), np.random.default_rng([seed, 2])
+    grown = []
+    for side, sign in (("right", 1), ("left", -1)):
+        for drop in (0.0, -14.0):
+            points = patient._supply_points(sign, 1300, rng)
+            root = patient.hila[side] + scale * np.array([0, 4 * (drop < 0), drop])
+            grown.append(grow_tree(root, points, 0.47 * scale**0.5, rng))
+    vessels = np.concatenate(grown)
+    vessels.flags.writeable = False
+    return vessels
 
 
 @dataclass(frozen=True)

@@ -272,6 +272,15 @@ def with_volume_loss(patient: Patient, disease: Disease) -> Patient:
     return replace(patient, volume_loss=float(np.clip(patient.volume_loss + 0.6 * disease.fibrosis, 0, 1)))
 
 
+def thinned(maps: DiseaseMaps, full: float) -> DiseaseMaps:
+    """The same disease in lungs ``full`` times as large: nodules keep their density, all else spreads."""
+    if full == 1:
+        return maps
+    share = np.float32(1 / full)
+    solid = maps.nodule + share * (maps.solid - maps.nodule)
+    return replace(maps, blood=maps.blood * share, water=maps.water * share, solid=np.clip(solid, 0, 1))
+
+
 def draw_nodules(grid: Grid, nodules: pd.DataFrame) -> FloatArray:
     """Share of each voxel that is nodule."""
     points = nodules[["x_mm", "y_mm", "z_mm"]].to_numpy()

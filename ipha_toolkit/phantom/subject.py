@@ -22,6 +22,7 @@ from ipha_toolkit.phantom.disease import (
     disease_of_phase,
     disease_on_day,
     phase_on_day,
+    thinned,
     with_volume_loss,
 )
 from ipha_toolkit.phantom.raster import Grid
@@ -73,7 +74,8 @@ class SimulatedSubject:
 
 @dataclass(frozen=True)
 class Scanner:
-    """How the images are taken; ``snr`` is that of muscle in T1w, ``shading`` the coil's peak change of sensitivity."""
+    """How the images are taken; ``snr`` is that of muscle in T1w, ``shading`` the coil's peak change of sensitivity,
+    ``breath`` how much fuller the lungs are than usual, as a share of their volume."""
 
     field_strength_t: float = 1.5
     snr: float = 45.0
@@ -82,6 +84,7 @@ class Scanner:
     contrast: bool = False
     kernel: str = "lung"
     ct_noise_hu: float = 25.0
+    breath: float = 0.0
 
     def __post_init__(self) -> None:
         if self.field_strength_t not in physics.FIELDS_T:
@@ -90,6 +93,8 @@ class Scanner:
             raise ValueError(f"kernel is lung or soft, got {self.kernel!r}")
         if self.snr <= 0 or self.ct_noise_hu < 0 or self.shading < 0 or self.motion_mm < 0:
             raise ValueError("snr needs to be above 0; ct_noise_hu, shading and motion_mm 0 or more")
+        if not -0.3 <= self.breath <= 0.3:
+            raise ValueError(f"breath is a share of lung volume from -0.3 to 0.3, got {self.breath}")
 
 
 def simulate_subject(
@@ -108,6 +113,7 @@ def simulate_subject(
     contrast: bool = False,
     kernel: str = "lung",
     ct_noise_hu: float = 25.0,
+    breath: float = 0.0,
     shift_mm: tuple[float, float, float] = (0.0, 0.0, 0.0),
     scan_seed: int | None = None,
 ) -> SimulatedSubject:
@@ -143,6 +149,9 @@ def simulate_subject(
         CT reconstruction.
     ct_noise_hu : float
         SD of CT noise, HU.
+    breath : float
+        How much fuller the lungs are than usual, -0.3 to 0.3 of their volume: the chest grows in height, and what fills
+        the lungs is thinned as much.
     shift_mm : (float, float, float)
         Where the patient lies on the table, mm.
     scan_seed : int, optional
@@ -165,7 +174,7 @@ def simulate_subject(
     """
     state = disease or disease_of_phase(phase, severity, np.random.default_rng([seed, 7]))
     disease_of_phase(phase, severity, np.random.default_rng(0))  # refuses a wrong name also when a disease is given
-    scanner = Scanner(field_strength_t, snr, shading, motion_mm, contrast, kernel, ct_noise_hu)
+    scanner = Scanner(field_strength_t, snr, shading, motion_mm, contrast, kernel, ct_noise_hu, breath)
     patient, noise = Patient(seed, _scale(size)), seed if scan_seed is None else scan_seed
     return _simulate(phase, state, patient, spacing_mm, tuple(modalities), scanner, noise, shift_mm)
 
@@ -221,18 +230,23 @@ def _simulate(
         raise ValueError(f"modalities are {', '.join(MODALITIES)}; got {', '.join(unknown) or 'none'}")
     patient = with_volume_loss(healthy, state)
     subject = SimulatedSubject(phase, patient, state)
+    full = 1 + scanner.breath
+    placed = np.diag([1.0, 1.0, full, 1.0])
+    placed[:3, 3] = shift_mm
     scenes: dict[Grid, _Scene] = {}
     truths: dict[Grid, Truth] = {}
     for name in modalities:
-        grid = grid_around(patient, _spacing(spacing_mm, name))
+        x, y, z = _spacing(spacing_mm, name)
+        grid = grid_around(patient, (x, y, z / full))
         scene = scenes.get(grid)
         if scene is None:
             body = build_body(patient, grid)
-            scene = scenes[grid] = _Scene(body, disease_maps(body, state, patient.seed), scanner.field_strength_t)
-            truths[grid] = _truth(phase, state, scene, shift_mm)
+            maps = thinned(disease_maps(body, state, patient.seed), full)
+            scene = scenes[grid] = _Scene(body, maps, scanner.field_strength_t, full)
+            truths[grid] = _truth(phase, state, scene, placed)
         rng = np.random.default_rng([noise_seed, MODALITIES.index(name), 11])
         for key, volume in _IMAGE[name](scene, scanner, rng).items():
-            subject.volumes[key] = _moved(volume, shift_mm)
+            subject.volumes[key] = volume.replace(affine=placed @ volume.affine)
         subject.truth[name] = truths[grid]
     return subject
 
@@ -242,11 +256,13 @@ class _Scene:
     body: Body
     maps: DiseaseMaps
     field_t: float
+    full: float = 1.0
+    """Volume of the lungs over their usual one."""
 
     @cached_property
     def lung(self) -> physics.LungState:
         """The lung's state at the scanner's field strength."""
-        return physics.lung_state(physics.healthy_water(self.body), self.maps, self.field_t)
+        return physics.lung_state(physics.healthy_water(self.body) / np.float32(self.full), self.maps, self.field_t)
 
     @cached_property
     def hu(self) -> FloatArray:
@@ -365,22 +381,13 @@ def lung_truth(
     )
 
 
-def _truth(phase: str, disease: Disease, scene: _Scene, shift_mm: tuple[float, ...]) -> Truth:
+def _truth(phase: str, disease: Disease, scene: _Scene, placed: npt.NDArray[np.float64]) -> Truth:
     body, maps = scene.body, scene.maps
     nodules = maps.nodules.copy()
-    nodules[["x_mm", "y_mm", "z_mm"]] += np.array(shift_mm)
+    places = nodules[["x_mm", "y_mm", "z_mm"]].to_numpy()
+    nodules[["x_mm", "y_mm", "z_mm"]] = places * np.diag(placed)[:3] + placed[:3, 3]
     masks = {name: array for name, array in body.masks.items() if name != "body"}
-    return lung_truth(phase, disease, masks, maps, scene.lung, _shifted(body.grid.affine, shift_mm), nodules)
-
-
-def _moved(volume: Volume, shift_mm: tuple[float, ...]) -> Volume:
-    return volume.replace(affine=_shifted(volume.affine, shift_mm)) if any(shift_mm) else volume
-
-
-def _shifted(affine: npt.NDArray[np.float64], shift_mm: tuple[float, ...]) -> npt.NDArray[np.float64]:
-    moved = affine.copy()
-    moved[:3, 3] += shift_mm
-    return moved
+    return lung_truth(phase, disease, masks, maps, scene.lung, placed @ body.grid.affine, nodules)
 
 
 def _scale(size: str | float) -> float:

@@ -83,6 +83,15 @@ def test_verdicts_follow_limit_and_direction():
     assert limit == pytest.approx(1.96 * np.sqrt(2) * 5, rel=1e-3)
 
 
+def test_a_measure_that_never_scattered_says_nothing_of_change():
+    rows = rows_of(("a", "1", "nodule_diameter", 4.0), ("a", "2", "nodule_diameter", 4.1))
+    scatter = scatter_of(nodule_diameter=0.0)
+    assert compare_sessions(rows, scatter=scatter)["verdict"].tolist() == ["unknown"]
+    one, two = (rows[rows["session"] == session] for session in "12")
+    reading = read_change(one, two, scatter=scatter, protocol=deciding("nodule_diameter"))
+    assert (reading.verdict, reading.missing) == ("indeterminate", ("ct nodule_diameter",))
+
+
 def test_days_put_sessions_in_order_and_are_counted():
     rows = rows_of(("a", "late", "lung_volume", 3000), ("a", "early", "lung_volume", 4000))
     sessions = pd.DataFrame({"subject": "a", "session": ["late", "early"], "days": [700.0, 20.0]})

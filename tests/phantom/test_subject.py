@@ -92,6 +92,25 @@ def test_a_patient_shifted_on_the_table_carries_the_truth_along():
     assert there.truth["ct"].masks["lung"].same_grid(there.volumes["ct"])
 
 
+def test_a_deeper_breath_fills_the_lungs_and_thins_what_is_in_them():
+    usual, deep = (
+        ipha.simulate_subject("subacute", seed=1, spacing_mm=5, modalities=["ct"], ct_noise_hu=0, breath=breath)
+        for breath in (0.0, 0.1)
+    )
+    litres, mass = [], []
+    for subject in (usual, deep):
+        lung = subject.truth["ct"].masks["lung"]
+        litres.append(lung.volume_ml)
+        mass.append(lung.volume_ml * (1 + lung_values(subject, "ct").mean() / 1000))
+    assert np.allclose(deep.volumes["ct"].spacing_mm, 5)
+    assert litres[1] == pytest.approx(1.1 * litres[0], rel=0.01)
+    assert mass[1] == pytest.approx(mass[0], rel=0.05)  # vessels and airway walls grow with the chest
+    places = [subject.truth["ct"].nodules[["x_mm", "y_mm", "z_mm"]].to_numpy() for subject in (usual, deep)]
+    assert np.allclose(places[1], places[0] * (1, 1, 1.1))
+    with pytest.raises(ValueError, match=r"breath is a share of lung volume from -0\.3 to 0\.3, got 0\.5"):
+        ipha.simulate_subject("none", seed=1, breath=0.5)
+
+
 def test_multi_echo_series_has_times_in_its_headers_and_loses_signal():
     subject = ipha.simulate_subject("none", seed=1, spacing_mm=8, modalities=["MEGRE"], field_strength_t=3.0)
     times = [echo.meta["EchoTime"] for echo in subject.echoes]
