@@ -1,10 +1,10 @@
 """Two dates of one simulated patient: nodules matched between MRI and CT, and change told from no change.
 
 Run ``python benchmarks/change.py``. Nodules: a chronic patient's CT, and a contrast-enhanced T1w in another breath,
-moved by a few mm and degrees; both are searched, the CT is aligned to the MRI, and each pair is right where both members
-lie on the same true nodule. Change: each patient is scanned twice, unchanged or with one kind of change, and read by
-``read_change`` with the scatter of the package. Iron does not show in CT, nor do a few more nodules in T1w of 3 mm:
-these cells are no misses. ``--keep DIR`` saves the rows, or reads saved ones anew.
+moved by a few mm and degrees; both are searched, the CT is aligned to the MRI, and each pair is right where both
+members lie on the same true nodule. Change: each patient is scanned twice, unchanged or with one kind of change, and
+read by ``read_change`` with the scatter of the package. Iron does not show in CT, nor do a few more nodules in T1w of
+3 mm: these cells are no misses. ``--keep DIR`` saves the rows, or reads saved ones anew.
 """
 
 import argparse
@@ -128,8 +128,8 @@ def write_pairs(root: Path, spacing_mm: float) -> pd.DataFrame:
         subject, rng = f"sub-{number:02d}", np.random.default_rng([number, 6])
         for session, state in zip(("ses-1", "ses-2"), states, strict=True):
             scan = ipha.simulate_subject(
-                phase, seed=5000 + number, disease=state, spacing_mm=spacing_mm, size="child" if number % 2 else "adult",
-                field_strength_t=3.0 if number % 4 > 1 else 1.5, modalities=["ct", "T1w", "T2w"],
+                phase, seed=5000 + number, disease=state, spacing_mm=spacing_mm, modalities=["ct", "T1w", "T2w"],
+                size="child" if number % 2 else "adult", field_strength_t=3.0 if number % 4 > 1 else 1.5,
                 breath=float(rng.normal(0, 0.04)), motion_mm=float(rng.uniform(0.5, 2)),
                 scan_seed=int(rng.integers(2**31)), shift_mm=tuple(rng.uniform(-5, 5, 3)),
             )  # fmt: skip

@@ -1,7 +1,7 @@
 """Every notebook executed and rendered to a page and slides: seconds, seconds of CPU, size of the pages.
 
-Run ``python benchmarks/notebooks.py [NAME...] [--out DIR]``; with names, nothing is written to ``results/``. CPU is that
-of the kernel and its workers; on two cores that are not shared, the time a reader waits lies between it and its half.
+Run ``python benchmarks/notebooks.py [NAME...] [--out DIR]``; with names, nothing is written to ``results/``. CPU is
+that of the kernel and its workers; on two cores that are not shared, the time a reader waits lies between it and half.
 """
 
 import argparse

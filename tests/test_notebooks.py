@@ -1,4 +1,4 @@
-"""Every notebook is committed without outputs, runs from top to bottom, and becomes a page and slides that live offline.
+"""Every notebook is committed without outputs, runs to its end, and becomes a page and slides that live offline.
 
 Each is executed once for all of these tests, and converted twice.
 """
