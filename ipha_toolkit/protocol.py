@@ -96,6 +96,7 @@ class FindingSettings:
             "lower_zone_predominance: ct opacity_lower_excess > 40, 90, 130 -- cuts chosen on the phantom",
             "micronodules: ct nodules_per_litre > 35, 60, 90 -- cuts chosen on the phantom",
             "micronodules: T1w nodules_per_litre > 50, 75, 100 -- cuts chosen on the phantom",
+            "reticulation: ct reticulation > 0.7, 1.5, 3 -- cuts chosen on the phantom",
             "t1w_signal_gain: T1w signal_ratio_median_vs_controls > 2, 5, 9 -- cuts chosen on the phantom",
             "t2w_signal_gain: T2w signal_ratio_median_vs_controls > 2.5, 4, 8 -- cuts chosen on the phantom",
             "hemosiderin_signature: T1w+T2w signature_fraction > 15, 35, 70 -- cuts chosen on the phantom",

@@ -77,6 +77,7 @@ FINDINGS: dict[str, str] = {
     "consolidation": "opacity that hides the vessels: air space filled",
     "lower_zone_predominance": "more opacity in the lower than in the upper third, the normal gradient taken off",
     "micronodules": "innumerable small nodules",
+    "reticulation": "a net of thin dense sheets: thickened septa, fibrosis",
     "t1w_signal_gain": "T1w: lung brighter than that of controls: more water, protein, methemoglobin or contrast agent",
     "t2w_signal_gain": "T2w: lung brighter than that of controls: water, fresh blood",
     "hemosiderin_signature": "T2w darker than the T1w signal predicts",
@@ -427,7 +428,7 @@ MEASURES: dict[str, Measure] = _catalogue(
     ),
     Measure(
         "reticulation",
-        "root mean square strength of thin bright sheets (septa) in the parenchyma, less that of dark ones",
+        "mean sheetness of the parenchyma (septa) less twice its mean tubeness (vessels, noise); below 0 in health",
         "HU",
         Worse.HIGHER,
         "definition",

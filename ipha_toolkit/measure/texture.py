@@ -33,6 +33,7 @@ from ipha_toolkit.volume import BoolArray, FloatArray, Mask, Volume
 _COARSE_MM = 1.5
 _SHEET_SIGMA_MM = 1.2
 _SHEET_CLEARANCE_MM = 4.0
+_SHEETS_PER_TUBE = 2.0
 _VESSEL_CLEARANCE_MM = 2.5
 _MOST_SAMPLES = 300_000
 _END_SHARE = 0.1
@@ -144,7 +145,7 @@ def measure_texture(
     Notes
     -----
     Misleads where inspiration differs, and in children, whose lungs are denser. Patchiness needs opacity to be patchy:
-    it is NaN, flagged ``no_opacity``, in clear lungs. Fissures are sheets as well, so no lung has a reticulation of 0.
+    it is NaN, flagged ``no_opacity``, in clear lungs. Fissures are sheets as well and raise reticulation a little.
     """
     require_hu(ct)
     ct.require_same_grid(lungs)
@@ -172,7 +173,7 @@ def measure_texture(
 def reticulation(
     array: npt.ArrayLike, inside: npt.ArrayLike, spacing_mm: Sequence[float], *, rng: np.random.Generator
 ) -> tuple[float, int]:
-    """How much bright thin sheets stand out, root of the mean square.
+    """How much bright thin sheets stand out beyond what tubes and noise bring with them.
 
     Parameters
     ----------
@@ -187,16 +188,16 @@ def reticulation(
     Returns
     -------
     strength : float
-        HU: mean square sheetness of bright sheets less that of dark ones, signed root; NaN where nothing is inside.
-        Noise makes as many of either and cancels; the dark gaps between small vessels leave healthy lung below 0.
+        HU: mean sheetness less twice the mean tubeness; NaN where nothing is inside. Healthy lung lies below 0: its
+        small vessels have 1.1 to 1.8 times as much sheetness as tubeness, noise 1.6 times.
     n_voxels : int
         It rests on.
 
     Notes
     -----
-    Sheetness from the eigenvalues a <= b <= c of the Hessian of the image smoothed by 1.2 mm, times that squared:
-    max(0, -a - 2 max(|b|, |c|)) for a bright sheet. A tube, -a = -b, has none. Squared, for the dark flanks of a bright
-    sheet are as much as the sheet in sum, but half as strong.
+    From the eigenvalues a <= b <= c of the Hessian of the image smoothed by 1.2 mm, times that squared: sheetness
+    max(0, -a - 2 max(|b|, |c|)), 0 in a tube, where a = b; tubeness max(0, -b - 2 |c|), 0 in a sheet, where b = 0.
+    Dark flanks of sheets, nodules and vessels count for neither. The factor 2 was chosen on the phantom.
     """
     from scipy import ndimage
 
@@ -215,10 +216,9 @@ def reticulation(
             bend = ndimage.gaussian_filter(image, sigma, order=order.tolist(), truncate=3)
             hessian[:, one, other] = hessian[:, other, one] = bend.ravel()[places] * sigma[one] * sigma[other]
     a, b, c = np.linalg.eigvalsh(hessian).T
-    bright = np.maximum(0, -a - 2 * np.maximum(np.abs(b), np.abs(c)))
-    dark = np.maximum(0, c - 2 * np.maximum(np.abs(a), np.abs(b)))
-    power = float(np.mean(bright**2 - dark**2))
-    return float(np.sign(power) * np.sqrt(abs(power))), int(places.size)
+    sheetness = np.maximum(0, -a - 2 * np.maximum(np.abs(b), np.abs(c)))
+    tubeness = np.maximum(0, -b - 2 * np.abs(c))
+    return float(np.mean(sheetness - _SHEETS_PER_TUBE * tubeness)), int(places.size)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from PIL import Image
 from scipy.stats import rankdata
 
 import ipha_toolkit as ipha
+from ipha_toolkit.compare.phases import read_findings
 from ipha_toolkit.measure.texture import measure_texture, opacity_map
 from ipha_toolkit.regions.lungs import segment_lungs
 
@@ -31,9 +32,13 @@ def test_opacity_map_finds_the_lesions_that_readers_drew():
     assert len(areas) == 20 and np.mean(areas) >= 0.78
 
 
-def lung_values(path, **options):
+def texture_rows(path, **options):
     ct = ipha.load(path, modality="ct")
-    rows = measure_texture(ct, segment_lungs(ct), **options).rows
+    return measure_texture(ct, segment_lungs(ct), **options).rows
+
+
+def lung_values(path, **options):
+    rows = texture_rows(path, **options)
     return rows[rows["region"] == "lung"].set_index("measure")["value"]
 
 
@@ -49,5 +54,10 @@ def test_ground_glass_scores_above_an_aerated_lung_on_axial_slices():
 
 @pytest.mark.parametrize("scan", ["ct_pyradiomics_lung1/lung1_image.nrrd", "ct_lung_pair_elastix/3DCT_lung.mha"])
 def test_lungs_without_diffuse_disease_are_clear(scan):
-    found = lung_values(DATA / scan)
-    assert found["opacity_fraction"] < 5 and np.isnan(found["patchiness"]) and found["reticulation"] < 0
+    rows = texture_rows(DATA / scan)
+    found = {finding.finding: finding.grade for finding in read_findings(rows)}
+    assert found == {
+        "ground_glass_opacity": 0, "consolidation": 0, "lower_zone_predominance": 0, "reticulation": 0
+    }  # fmt: skip
+    values = rows[rows["region"] == "lung"].set_index("measure")["value"]
+    assert values["opacity_fraction"] < 5 and np.isnan(values["patchiness"])
