@@ -81,6 +81,7 @@ FINDINGS: dict[str, str] = {
     "t1w_signal_gain": "T1w: lung brighter than that of controls: more water, protein, methemoglobin or contrast agent",
     "t2w_signal_gain": "T2w: lung brighter than that of controls: water, fresh blood",
     "hemosiderin_signature": "T2w darker than the T1w signal predicts",
+    "free_water": "T2w brighter than the T1w signal predicts: fresh blood, edema",
     "film_opacity": "radiograph: air-space opacity of a lung field",
 }
 """What a reader would call seen, in the order of a report."""
