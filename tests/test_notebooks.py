@@ -110,7 +110,7 @@ def test_its_page_opens_without_network_and_its_viewers_live(page_of, offline_pa
         canvas = page.locator("canvas.ipha-slice").first
         before = canvas.get_attribute("aria-label")
         canvas.focus()
-        page.keyboard.press("ArrowUp")
+        page.keyboard.press("]" if "slice 1 of 1 " in before else "ArrowUp")  # a film has no other slice, but a window
         settle(page)
         assert canvas.get_attribute("aria-label") != before
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 1200
