@@ -316,14 +316,33 @@ class FilmSettings:
     """Radiographs: lung fields, ``regions/films.py``, and what is measured in them, ``measure/radiograph.py``."""
 
     least_contrast: float = _setting(
-        0.1,
+        -0.1,
         "no lung field where its faintest border (ribs, diaphragm, medial) is less dense outside than this, -1 to 1",
-        "chosen on the phantom: severe bleeds 0.25, a lateral view -0.36",
+        "chosen: films cut off -0.05, others 0.2 to 0.9; from uncertain_contrast down a second look is taken",
     )
     least_mediastinum: float = _setting(
         0.65,
         "no chest where the middle is denser than both lungs in a smaller share of the rows",
         "chosen: radiographs and phantom 0.75 to 1, other pictures 0 to 0.57",
+    )
+    least_base: float = _setting(
+        0.75,
+        "no radiograph where the lower middle, spine, heart and liver, is denser than a smaller share of the picture",
+        "chosen: radiographs and phantom 0.90 to 0.96, nine in ten photographs and slices of CT and MRI below",
+    )
+    uncertain_base: float = _setting(0.88, "flagged below this share as perhaps no radiograph", "chosen")
+    tallest: float = _setting(
+        1.2,
+        "a lateral view where lungs are more times as high as wide than this, and the halves unlike",
+        "chosen: radiographs and phantom 0.6 to 1.14, lateral views of the phantom 1.16 to 1.7",
+    )
+    least_likeness: float = _setting(
+        0.65,
+        "and the correlation of the film's halves is below this",
+        "chosen: lateral views of the phantom 0.4 to 0.6",
+    )
+    uncertain_likeness: float = _setting(
+        0.55, "flagged below this correlation as perhaps not frontal", "chosen: radiographs and phantom 0.60 to 0.97"
     )
     uncertain_contrast: float = _setting(0.45, "a lung field is flagged uncertain below this contrast", "chosen")
     consolidation_opacity: float = _setting(

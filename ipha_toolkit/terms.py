@@ -104,6 +104,8 @@ FLAGS: dict[str, str] = {
     "colour_converted": "a colour picture, converted to gray levels",
     "inverted_film": "the film was stored with dense dark and was turned round",
     "uncertain_lung_field": "a border of a lung field hardly stands out: look at the mask",
+    "perhaps_not_frontal": "right and left half of the film are unlike: another view, or one lung opaque; look at it",
+    "perhaps_no_radiograph": "the lower middle is not the densest: a slice of CT or MRI, or a film cut off; look at it",
     "small_zone": "the zone holds under 300 pixels",
     # noise
     "noise_not_estimable": "no air outside the body with five distinct values: noise cannot be estimated",

@@ -5,6 +5,10 @@ hilum, mediastinum) are fitted to the film by the cross-entropy method: along th
 than the inside. Where a clavicle was taken for the apex, the apex is sought above it. Last, a shortest path near the
 fitted border follows the film's own. Lung hidden behind heart and diaphragm is outside the border and not counted.
 
+What is no frontal radiograph of a chest is told from one by three facts of projection: spine, heart and liver, low in
+the middle, are the densest of a film (polarity follows, and slices of CT or MRI fall short); between two lungs lies
+something denser than both; and the halves of a chest are alike, while a lateral view is tall and unlike.
+
 The lengths are those of textbook anatomy, none was taken from a data set; limits were chosen on the phantom and on a
 handful of radiographs. Deterministic.
 """
@@ -51,7 +55,10 @@ _STAGES = ((5.0, 6.0, 25), (2.5, 3.5, 20), (2.5, 3.5, 20))
 """Blur and half distance across the border of each stage, in pixels, and its rounds."""
 _ENOUGH = 0.5
 """Step across the border, in local standard deviations, beyond which more does not count."""
-_WIDE, _HIGH = 0.6, 0.3
+_WIDE, _HIGH = (0.6, 0.2), 0.3
+"""How much wide lungs are preferred (less where that finds little, as in lungs full of blood), and high ones."""
+_CUT = 0.7
+"""A part of a border with this share of its points or more off the film says nothing of the lung's contrast."""
 _UNLIKELY, _UNLIKE_SIDES = 0.012, 0.04
 _APEX_KEPT = 0.8
 _PULL_OUT = (0.09, 0.0, 0.06)
@@ -65,11 +72,16 @@ class LungFields:
 
     ``lungs``: both, on the film's grid. ``contrast``: right and left, how consistently the outside is denser along the
     faintest of ribs, diaphragm and medial border, -1 to 1. ``inverted``: the film was stored with dense dark.
+    ``base``: share of the film less dense than its lower middle, 0 to 1. ``likeness``: correlation of its halves, -1 to
+    1. ``narrow``: found, or found better, when wide lungs were not preferred.
     """
 
     lungs: Mask
     contrast: tuple[float, float]
     inverted: bool
+    base: float
+    likeness: float
+    narrow: bool
 
 
 def find_lung_fields(film: Volume, *, protocol: Protocol = DEFAULT) -> LungFields:
@@ -80,7 +92,7 @@ def find_lung_fields(film: Volume, *, protocol: Protocol = DEFAULT) -> LungField
     film : Volume, shape (i, j, 1)
         First axis to the patient's right, second up, either polarity, any exposure.
     protocol : Protocol
-        ``films.least_contrast``.
+        ``films.least_contrast``, ``least_mediastinum``, ``least_base``, ``least_likeness``, ``tallest``.
 
     Returns
     -------
@@ -89,33 +101,53 @@ def find_lung_fields(film: Volume, *, protocol: Protocol = DEFAULT) -> LungField
     Raises
     ------
     ImageError
-        Where the film is a lateral view by its header, or no two lung fields stand out: a lateral or other view, no
-        chest, or lungs too dense to be seen.
+        Where the film is a lateral view, by its header or by what it shows, no radiograph, or no two lung fields stand
+        out: another view, no chest, or lungs too dense to be seen. The message says which, and what to do.
     """
     _require_frontal(film)
+    name, settings = film.name or "film", protocol.films
     picture, step = _working_picture(film)
     area = exposed_area(picture)
-    settings, seen = protocol.films, []
-    for inverted in (False, True):
-        flat = _flattened(-picture if inverted else picture, area)
-        contour, contrast = _fit(flat, area)
+    base = _base(picture, area)
+    inverted, base = base < 0.5, max(base, 1 - base)
+    if base < settings.least_base:
+        raise ImageError(
+            f"{name}: does not look like a chest radiograph: its lower middle, where spine, heart and liver are the "
+            f"densest, is denser than {100 * base:.0f} % of the picture; needs {100 * settings.least_base:.0f} %. Give "
+            "the radiograph uncropped, a slice of CT or MRI as DICOM or NIfTI, or pass a lung mask"
+        )
+    flat, seen, found = _flattened(-picture if inverted else picture, area), [], []
+    for narrow, wide in enumerate(_WIDE):
+        contour, contrast = _fit(flat, area, wide)
         ridge = _ridge(flat, contour)
         seen.append(f"border contrast {min(contrast):.2f}, mediastinum {ridge:.2f}")
         if min(contrast) >= settings.least_contrast and ridge >= settings.least_mediastinum:
-            borders = [_followed(flat, contour[side], float(_OUTWARD[side, 0, 0])) for side in (0, 1)]
-            return LungFields(Mask(_drawn(film, borders, step), film.affine, name="lung fields"), contrast, inverted)
+            found.append((min(contrast), -narrow, contour, contrast))
+        if found and found[-1][0] >= settings.uncertain_contrast:
+            break
+    if found:
+        _, second, contour, contrast = max(found, key=lambda one: one[:2])
+        likeness = _likeness(flat, contour)
+        _require_two_sides(name, contour, likeness, protocol)
+        borders = [_followed(flat, contour[side], float(_OUTWARD[side, 0, 0])) for side in (0, 1)]
+        lungs = Mask(_drawn(film, borders, step), film.affine, name="lung fields")
+        return LungFields(lungs, contrast, inverted, base, likeness, narrow=bool(second))
     raise ImageError(
-        f"{film.name or 'film'}: no two lung fields found ({seen[0]}; inverted: {seen[1]}; needs "
-        f"{settings.least_contrast:g} and {settings.least_mediastinum:g}); needs a frontal chest radiograph, or pass a "
-        "lung mask"
+        f"{name}: no two lung fields found ({'; again '.join(seen)}; needs {settings.least_contrast:g} and "
+        f"{settings.least_mediastinum:g}): no frontal chest radiograph, or lungs too dense for their borders to be "
+        "seen; give a frontal one, or pass a lung mask drawn by hand"
     )
 
 
 def film_flags(film: Volume, fields: LungFields, *, protocol: Protocol = DEFAULT) -> list[str]:
     """Flags of a film and of the lung fields found on it, codes of :data:`ipha_toolkit.terms.FLAGS`."""
     flags = list(film.meta.get("ReadFlags", ()))
+    settings = protocol.films
+    uncertain = fields.narrow or min(fields.contrast) < settings.uncertain_contrast
     flags += ["inverted_film"] if fields.inverted else []
-    return flags + (["uncertain_lung_field"] if min(fields.contrast) < protocol.films.uncertain_contrast else [])
+    flags += ["uncertain_lung_field"] if uncertain else []
+    flags += ["perhaps_not_frontal"] if fields.likeness < settings.uncertain_likeness else []
+    return flags + (["perhaps_no_radiograph"] if fields.base < settings.uncertain_base else [])
 
 
 def film_zones(lungs: Mask) -> dict[str, Mask]:
@@ -199,6 +231,40 @@ def _require_frontal(film: Volume) -> None:
         raise ImageError(
             f"{film.name or 'film'}: is a lateral view ({view or 'PatientOrientation'}); lung fields are found and "
             "measured on frontal ones"
+        )
+
+
+def _base(picture: FloatArray, area: BoolArray) -> float:
+    """Share of the exposed area darker than the middle of its lower third: only order counts, no tone curve."""
+    rows, columns = np.flatnonzero(area.any(axis=1)), np.flatnonzero(area.any(axis=0))
+    fifth = len(columns) // 5
+    low = picture[rows[-1] - len(rows) // 3 : rows[-1], columns[0] + 2 * fifth : columns[0] + 3 * fifth + 1]
+    return float(np.mean(picture[area] < np.median(low)))
+
+
+def _likeness(flat: Array, contour: Array) -> float:
+    """Largest correlation of what lies right and left of a line between the lungs, shifted and tilted a little."""
+    from scipy import ndimage
+
+    image = ndimage.gaussian_filter(flat, 3.0)
+    (top, right), (bottom, left) = contour.min(axis=(0, 1)), contour.max(axis=(0, 1))
+    rows = np.arange(max(0.0, top), min(len(flat) - 1.0, bottom))[:, None]
+    away, half = np.linspace(0.02, 1, 50) * (left - right) / 2, (left - right) / 2
+    found = []
+    for tilt, shift in product(np.tan(np.deg2rad(np.arange(-12, 13, 3.0))), np.arange(-0.14, 0.15, 0.035) * half):
+        middle = (left + right) / 2 + shift + tilt * (rows - (top + bottom) / 2)
+        sides = [np.stack([rows - sign * tilt * away, middle + sign * away], axis=-1) for sign in (-1, 1)]
+        one, other = (_sample(image, side).ravel() for side in sides)
+        found.append(np.corrcoef(one, other)[0, 1])
+    return float(np.nanmax(found, initial=-1.0))
+
+
+def _require_two_sides(name: str, contour: Array, likeness: float, protocol: Protocol) -> None:
+    height, width = np.ptp(contour, axis=(0, 1))
+    if height > protocol.films.tallest * width and likeness < protocol.films.least_likeness:
+        raise ImageError(
+            f"{name}: looks like a lateral view: its lungs would be {height / width:.1f} times as high as wide and its "
+            f"halves unlike (correlation {likeness:.2f}); lung fields are found and measured on frontal ones"
         )
 
 
@@ -289,9 +355,11 @@ def _steps(image: Array, contours: Array, reach: float) -> Array:
     """How much denser it is outside than inside at each border point, -1 to 1; off the film a little unwelcome."""
     normals = _normals(contours, _OUTWARD)
     step = _sample(image, contours + reach * normals) - _sample(image, contours - reach * normals)
-    last = np.array(image.shape) - 2
-    off = ((contours < 1) | (contours > last)).any(axis=-1)
-    return np.clip(np.where(off, -0.6 * _ENOUGH, step), -_ENOUGH, _ENOUGH) / _ENOUGH
+    return np.clip(np.where(_off_film(image, contours), -0.6 * _ENOUGH, step), -_ENOUGH, _ENOUGH) / _ENOUGH
+
+
+def _off_film(image: Array, contours: Array) -> BoolArray:
+    return np.asarray(((contours < 1) | (contours > np.array(image.shape) - 2)).any(axis=-1))
 
 
 @dataclass(frozen=True)
@@ -303,6 +371,7 @@ class _Search:
     sd: Array
     unit: Array
     """Exposed height, height and width."""
+    wide: float
 
     def unlikely(self, poses: Array) -> Array:
         """Cost of lungs unlike a chest's, and unlike each other."""
@@ -314,31 +383,38 @@ class _Search:
         """Contrast along the borders; wide and high lungs are preferred, as ribs and clavicles make false borders."""
         place = _sides(poses)[:, :, :3] / self.unit
         contrast = (_steps(image, _contours(poses), reach) * _WEIGHT).sum(axis=-1).mean(axis=-1)
-        size = _WIDE * np.log(place[..., 2] / _PLACE[2]) - _HIGH * place[..., 0]
+        size = self.wide * np.log(place[..., 2] / _PLACE[2]) - _HIGH * place[..., 0]
         return np.asarray(contrast + size.mean(axis=-1) - self.unlikely(poses))
 
 
-def _search(flat: Array, area: BoolArray) -> _Search:
+def _search(flat: Array, area: BoolArray, wide: float) -> _Search:
     rows, columns = np.flatnonzero(area.any(axis=1)), np.flatnonzero(area.any(axis=0))
     height, width = float(np.ptp(rows)), float(np.ptp(columns))
     unit = np.array([height, height, width])
     place = _PLACE * unit + [rows[0], rows[0], 0]
     mean = np.concatenate([[columns[0] + width / 2, 0.0], *(np.r_[place, shape] for shape in _SHAPE)])
     sd = np.concatenate([[_MIDLINE_SD * width, _TILT_SD], *2 * [np.r_[_PLACE_SD * unit, _SHAPE_SD]]])
-    return _Search(flat, mean, sd, unit)
+    return _Search(flat, mean, sd, unit, wide)
 
 
-def _fit(flat: Array, area: BoolArray) -> tuple[Array, tuple[float, float]]:
-    """Borders of right and left lung, shape (2, points, 2), and the contrast of each at its faintest part."""
+def _fit(flat: Array, area: BoolArray, wide: float) -> tuple[Array, tuple[float, float]]:
+    """Borders of right and left lung, shape (2, points, 2), and the contrast of each at its faintest part shown."""
     from scipy import ndimage
 
-    search = _search(flat, area)
+    search = _search(flat, area, wide)
     blur, reach, _ = _STAGES[-1]
     image = ndimage.gaussian_filter(flat, blur)
     poses = np.stack([_one_fit(search, seed) for seed in range(_STARTS)])
     contour = _contours(poses[[search.worth(image, poses, reach).argmax()]])
-    steps = _steps(image, contour, reach)[0]
-    right, left = np.min([part.mean(axis=1) for part in np.split(steps, (_N, _N + _N // 2), axis=1)], axis=0)
+    steps, off = _steps(image, contour, reach)[0], _off_film(image, contour)[0]
+    parts = [_N, _N + _N // 2]
+    right, left = (
+        min(
+            (step[~out].mean() for step, out in zip(np.split(line, parts), np.split(gone, parts), strict=True)
+             if out.mean() < _CUT), default=-1.0,
+        )
+        for line, gone in zip(steps, off, strict=True)
+    )  # fmt: skip
     return contour[0], (float(right), float(left))
 
 
@@ -408,13 +484,13 @@ def _raised(image: Array, pose: Array, reach: float) -> Array:
 
 
 def _followed(flat: Array, contour: Array, outward: float) -> Array:
-    """The border moved to a closed path of largest contrast near it, shape (points, 2); twice, then nearer."""
+    """The border moved to a closed path of largest contrast near it, shape (points, 2); then nearer and nearer."""
     from scipy import ndimage
 
     image = ndimage.gaussian_filter(flat, 1.5)
     pull = np.repeat(_PULL_OUT, (_N, _N // 2, _N))
     pull[-4:] = pull[0]
-    for reach in (9, 4):
+    for reach in (12, 5, 3):
         contour, pull = _evenly(contour, pull)
         normals = ndimage.gaussian_filter1d(_normals(contour, outward), 2, axis=0, mode="wrap")
         normals /= np.linalg.norm(normals, axis=1, keepdims=True)

@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
+from scipy import ndimage
+from skimage import data
 
 import ipha_toolkit as ipha
 from ipha_toolkit.errors import ImageError
+from ipha_toolkit.phantom.physics import project_radiograph
 from ipha_toolkit.regions.films import burned_in, exposed_area, film_flags, film_zones, find_lung_fields
 from ipha_toolkit.regions.lungs import segment_lungs
 from ipha_toolkit.volume import Mask, Volume
@@ -60,10 +63,52 @@ def test_a_lateral_view_is_refused_by_its_header(subject):
         find_lung_fields(film.replace(meta={"ViewPosition": "LL"}))
 
 
-def test_a_picture_without_a_chest_is_refused():
+def test_a_lateral_view_is_refused_by_what_it_shows():
+    ct = ipha.simulate_subject("none", seed=11, spacing_mm=4, modalities=["ct"]).volumes["ct"]
+    sideways = np.swapaxes(ct.array, 0, 1)
+    film = project_radiograph(sideways, ct.spacing_mm, photons=4e4, rng=np.random.default_rng(2))
+    for view in (film, film[::-1]):
+        with pytest.raises(ImageError, match=r"lateral view|no two lung fields found.*give a frontal one"):
+            find_lung_fields(Volume(view[..., None], AFFINE, modality="dx", name="from the side"))
+
+
+def test_a_picture_without_a_chest_is_refused_and_says_what_to_do():
     noise = np.random.default_rng(1).normal(size=(120, 130, 1))
-    with pytest.raises(ImageError, match="no two lung fields found"):
-        find_lung_fields(Volume(noise, AFFINE, modality="dx", name="noise"))
+    pictures = {"noise": noise, "coins": data.coins().astype(float)[..., None], "camera": data.camera()[..., None]}
+    for name, picture in pictures.items():
+        with pytest.raises(
+            ImageError, match=rf"{name}: (does not look like a chest radiograph.*Give|no two lung.*give)"
+        ):
+            find_lung_fields(Volume(picture.astype(float), AFFINE, modality="dx", name=name))
+
+
+def test_a_slice_saved_as_a_picture_is_refused():
+    ct = ipha.simulate_subject("none", seed=11, spacing_mm=4, modalities=["ct"]).volumes["ct"]
+    window = np.clip(ct.array / 1500 + 0.9, 0, 1)
+    for cut in (window[:, :, 40], window[:, window.shape[1] // 3, :]):
+        try:
+            flags = film_flags(ct, find_lung_fields(Volume(cut[..., None], AFFINE, modality="dx", name="slice")))
+        except ImageError as error:
+            assert "does not look like" in str(error) or "no two lung fields" in str(error)
+        else:
+            assert "perhaps_no_radiograph" in flags
+
+
+def test_a_tilted_or_cut_off_film_is_not_refused(subject):
+    film = subject.volumes["dx"].array[..., 0]
+    tilted = ndimage.rotate(film, 7, reshape=False, order=1, cval=float(film.min()))
+    for one in (tilted, film[8:-8, 6:]):
+        fields = find_lung_fields(Volume(one[..., None], AFFINE, modality="dx", name="portable"))
+        assert not {"perhaps_not_frontal", "perhaps_no_radiograph"} & set(film_flags(subject.volumes["dx"], fields))
+
+
+def test_lungs_full_of_blood_are_found_or_flagged():
+    subject = ipha.simulate_subject("acute", seed=301, severity=1.0, size="child", spacing_mm=3, modalities=["dx"])
+    film, projected = subject.volumes["dx"], subject.truth["dx"].masks["lung"].array.sum(axis=1) * 3.0
+    fields = find_lung_fields(film)
+    found = fields.lungs.array[..., 0]
+    assert "uncertain_lung_field" in film_flags(film, fields)
+    assert (projected[found] > 5).mean() > 0.9
 
 
 def test_a_frame_is_left_out_and_letters_are_found():
