@@ -9,7 +9,7 @@ in 92 % of lavages after a bleed (Ha & Palacio, SWJPCC 2020). A child does not g
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,11 @@ _SEEN_SEVERITY = 0.2
 
 @dataclass(frozen=True)
 class Visit:
-    """A day on which a participant was scanned, and the clinic's findings; ``lavage`` is empty where none was done."""
+    """A day on which a participant was scanned, and the clinic's findings.
+
+    ``lavage`` is empty where none was done; ``images`` where all modalities asked for are made, else it names those
+    that are.
+    """
 
     session: str
     day: float
@@ -38,6 +42,7 @@ class Visit:
     prednisone_mg_per_day: float
     hemoptysis: bool
     lavage: str = ""
+    images: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -124,9 +129,10 @@ def participant(
     seed: int,
     bleeds: Iterable[Bleed] = (),
     days: Sequence[float] = (0.0,),
+    film_days: Sequence[float] = (),
     sex: str | None = None,
 ) -> Participant:
-    """A participant with findings drawn for every day of a visit.
+    """A participant with findings drawn for every day of a visit; on ``film_days`` only a radiograph is made.
 
     Raises
     ------
@@ -143,7 +149,10 @@ def participant(
     person = Participant(name, group, round(age, 1), sex or drawn, seed, history, float(rng.uniform(0.3, 0.7)))
     base = {"hemoglobin": rng.normal(13.2, 0.6) + 0.9 * (age > _ADULT_YEARS and person.sex == "M"),
             "ferritin": rng.lognormal(np.log(45), 0.4)}  # fmt: skip
-    visits = tuple(_visit(person, f"ses-{n:02}", day, base, rng) for n, day in enumerate(days, 1))
+    visits = tuple(
+        replace(_visit(person, f"ses-{n:02}", day, base, rng), images=() if day in days else ("dx",))
+        for n, day in enumerate(sorted({*days, *film_days}), 1)
+    )
     return Participant(name, group, person.age, person.sex, seed, history, person.severity, visits)
 
 

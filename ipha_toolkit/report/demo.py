@@ -17,7 +17,7 @@ import pandas as pd
 
 from ipha_toolkit.report.page import Heading, page
 from ipha_toolkit.run import recovery
-from ipha_toolkit.run.demo import FOLLOWED, Demo
+from ipha_toolkit.run.demo import FILMED, FOLLOWED, Demo
 from ipha_toolkit.terms import MEASURES, versus_controls
 from ipha_toolkit.view import plots
 from ipha_toolkit.volume import Mask, Volume
@@ -33,11 +33,13 @@ SHOWN = (
     ("T1w+T2w", "signature_fraction"), ("T1w+T2w", "signature_strength"), ("T1w+T2w", "signature_no_evidence"),
     ("ct", "attenuation_mean"), ("ct", "ground_glass_fraction"), ("ct", "consolidation_fraction"),
     ("ct", "high_attenuation_area"), ("ct", "lung_volume"),
+    ("dx", "film_opacity_mean"), ("dx", "film_consolidation_fraction"), ("dx", "film_reticular_score"),
 )  # fmt: skip
 """Measures of the table by phase: modality and name; those without a row are left out."""
 
 _PHASES = ("none", "acute", "subacute", "chronic")
 _MARKS = {"none": "o", "acute": "s", "subacute": "^", "chronic": "D", "edema": "v"}
+_FILM_WINDOW = (2050.0, 4100.0)
 _SEQUENCE = {"T1w": "T1w MRI", "T2w": "T2w MRI", "ct": "CT"}
 
 
@@ -72,29 +74,33 @@ def write_report(demo: Demo, path: str | Path) -> Path:
 
 
 def _introduction(demo: Demo) -> str:
-    visits = sum(len(person.visits) for person in demo.people)
+    visits = [visit for person in demo.people for visit in person.visits]
+    films = sum(bool(visit.images) for visit in visits)
     failed = len(demo.analysis.failures)
     whole = "every image was measured" if not failed else f"{failed} could not be measured and are listed at the end"
     return (
         f"<h1>{escape(TITLE)}</h1>"
         "<p>No public scans of idiopathic pulmonary hemosiderosis (IPH) exist, so this page shows the toolkit at work "
-        f"on patients who do not: {len(demo.people)} simulated children seen on {visits} days with MRI and CT. They "
-        "were analyzed as a folder of real scans would be, without a look at the truth, and then set against it; "
+        f"on patients who do not: {len(demo.people)} simulated children seen on {len(visits) - films} days with MRI, "
+        f"CT and a radiograph, and on {films} with a radiograph alone. They were analyzed as a folder of real scans "
+        "would be, without a look at the truth, and then set against it; "
         f"{whole}. For research, not for diagnosis.</p>"
     )
 
 
 def _people(demo: Demo) -> str:
     rows = [
-        [person.name, person.group, _number(person.age), person.sex, f"{visit.day:.0f}", visit.phase,
+        [person.name, person.group, _number(person.age), person.sex, f"{visit.day:.0f}",
+         "radiograph" if visit.images else "all", visit.phase,
          _number(visit.hemoglobin_g_dl), _number(visit.ferritin_ug_l), _number(visit.prednisone_mg_per_day),
          "yes" if visit.hemoptysis else "no", visit.lavage or "n/a"]
         for person in demo.people for visit in person.visits
     ]  # fmt: skip
-    head = ["participant", "group", "age (years)", "sex", "day", "phase", "hemoglobin (g/dL)", "ferritin (µg/L)",
-            "prednisone (mg/day)", "hemoptysis", "lavage"]  # fmt: skip
+    head = ["participant", "group", "age (years)", "sex", "day", "images", "phase", "hemoglobin (g/dL)",
+            "ferritin (µg/L)", "prednisone (mg/day)", "hemoptysis", "lavage"]  # fmt: skip
     return (
-        f"<p>{escape(FOLLOWED)} is followed from the first bleed over three years and ten bleeds. All are children, as "
+        f"<p>{escape(FOLLOWED)} is followed from the first bleed over three years and ten bleeds, "
+        f"{escape(FILMED)} with a radiograph from day to day. All are children, as "
         "most patients are (lavage: siderophages found or not); they are compared with children, "
         "and every row of their measures carries the flag <code>child</code>, as published norms are of adults.</p>"
         + _table(head, rows)
@@ -121,6 +127,40 @@ def _looks(demo: Demo) -> str:
         "methemoglobin (subacute), and leaves iron, septa and small nodules behind (chronic). MRI is windowed for the "
         "lung, up to the level of muscle. A healthy lung is dark on T2w as well: darkness alone proves nothing.</p>"
         + "".join(figures)
+    )
+
+
+def _films(demo: Demo) -> str:
+    """A film beside what is found on it, the same patient from day to day, and opacity over days."""
+    from ipha_toolkit.compare.clearing import time_to_clear
+    from ipha_toolkit.regions.films import film_zones
+    from ipha_toolkit.view.film_plots import plot_opacity_series
+
+    person = next((person for person in demo.people if person.name == FILMED), None)
+    seen = [] if person is None else [v for v in person.visits if demo.mask(FILMED, v.session, "dx") is not None]
+    if person is None or len(seen) < 2:
+        return ""
+    films = {visit.session: demo.image(FILMED, visit.session, "dx") for visit in seen}
+    lungs = {visit.session: cast(Mask, demo.mask(FILMED, visit.session, "dx")) for visit in seen}
+    last = seen[-1].session
+    zones = {name.replace("_", " "): zone for name, zone in film_zones(lungs[last]).items()}
+    parts = [_Panel(films[last], "as it is", {}), _Panel(films[last], "lung fields", {"lung": lungs[last]}),
+             _Panel(films[last], "six zones", dict(zones))]  # fmt: skip
+    shown = [seen[n] for n in np.unique(np.linspace(0, len(seen) - 1, 4).round().astype(int))]
+    course = [_Panel(films[v.session], f"day {v.day:.0f}, {v.phase}", {"lung": lungs[v.session]}) for v in shown]
+    days = {visit.session: visit.day for visit in seen}
+    rows = demo.rows[(demo.rows["subject"] == FILMED) & demo.rows["session"].isin(days)]
+    truly = time_to_clear(list(days.values()), [person.disease(day).blood for day in days.values()], clear=0.0,
+                          protocol=demo.protocol)  # fmt: skip
+    return (
+        "<p>Radiographs are how these patients are followed. Lung fields are found on each film without a trained "
+        "network, lung hidden behind heart and diaphragm is left out, and opacity is measured between the film's own "
+        "chest wall (0) and mediastinum (1), so that exposure does not count. The true share of air space filled with "
+        f"blood falls to {100 * demo.protocol.films.cleared_share:.0f} % of its peak within "
+        f"{_number(truly.days)} days.</p>"
+        + _figure(_row_of_slices(parts, window=_FILM_WINDOW), f"Day {seen[-1].day:.0f} of {FILMED}.")
+        + _figure(_row_of_slices(course, window=_FILM_WINDOW), "The lung fields found from day to day; one window.")
+        + _figure(plot_opacity_series(rows, days, protocol=demo.protocol), "Opacity by zone over days since the bleed.")
     )
 
 
@@ -205,7 +245,8 @@ def _by_phase(demo: Demo) -> str:
     rows = demo.rows[demo.rows["region"] == "lung"].copy()
     rows["phase"] = [phases[key] for key in zip(rows["subject"], rows["session"], strict=True)]
     columns = ["control", *(phase for phase in _PHASES if phase in set(phases.values()))]
-    counts = {phase: sum(found == phase for found in phases.values()) for phase in columns}
+    films = {(p.name, v.session) for p in demo.people for v in p.visits if v.images}
+    counts = {phase: sum(found == phase and key not in films for key, found in phases.items()) for phase in columns}
     table = []
     for modality, measure in SHOWN:
         own = rows[(rows["modality"] == modality) & (rows["measure"] == measure)]
@@ -221,7 +262,8 @@ def _by_phase(demo: Demo) -> str:
     return (
         "<p>Mean of the sessions of each phase in the whole lung; controls with their range. SD: mean distance from "
         "the controls in their standard deviations. With a handful of sessions these are examples, not statistics: "
-        "five controls make a small standard deviation, and distances of tens say no more than <em>outside</em>.</p>"
+        "five controls make a small standard deviation, and distances of tens say no more than <em>outside</em>. n "
+        f"leaves out {len(films)} sessions with a radiograph alone, which are in the rows of dx.</p>"
         + _table(head, table, numbers_from=3)
         + "<p>T1w signal rises with water, blood and methemoglobin alike: gain is not T1 shortening. Ratios to muscle "
         "depend on coil and sequence.</p>"
@@ -369,6 +411,7 @@ def _readings(demo: Demo) -> str:
 SECTIONS: tuple[tuple[str, Callable[[Demo], str]], ...] = (
     ("Who was analyzed", _people),
     ("What the images show", _looks),
+    ("Radiographs from day to day", _films),
     ("Look for yourself", _viewer),
     ("Measures by phase against controls", _by_phase),
     ("Maps", _maps),

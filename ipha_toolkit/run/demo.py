@@ -17,15 +17,17 @@ from ipha_toolkit.phantom.population import Participant, participant
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.run import recovery
 from ipha_toolkit.run.cohort import Analysis, run
-from ipha_toolkit.run.simulate import TRUTH_FOLDER, write_population
+from ipha_toolkit.run.simulate import FOLDERS, TRUTH_FOLDER, write_population
 from ipha_toolkit.volume import Mask, Volume
 
 SPACING_MM = 3.0
-MODALITIES = ("T1w", "T2w", "ct")
+MODALITIES = ("T1w", "T2w", "ct", "dx")
 SEED = 8
 
 FOLLOWED = "sub-006"
 """The participant seen over three years."""
+FILMED = "sub-007"
+"""The participant with a radiograph almost daily after the first bleed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,13 +53,15 @@ class Demo:
 
     def image(self, subject: str, session: str, modality: str) -> Volume:
         """An image of the cohort."""
-        folder = "ct" if modality == "ct" else "anat"
+        folder = FOLDERS.get(modality, "anat")
         return load(self.out / "cohort" / subject / session / folder / f"{subject}_{session}_{modality}.nii.gz")
 
     def mask(self, subject: str, session: str, modality: str, kind: str = "lung") -> Mask | None:
         """A mask the analysis made; None where it made none."""
         path = self._result(subject, session, f"{modality}_desc-{kind}_mask")
-        return load_mask(path) if path.exists() else None
+        if not path.exists():
+            return None
+        return load_mask(path, image=self.image(subject, session, modality) if modality == "dx" else None)
 
     def map(self, subject: str, session: str, modality: str, kind: str = "ratio") -> Volume | None:
         """A map the analysis made; None where it made none."""
@@ -74,13 +78,16 @@ class Demo:
 
 
 def demo_population() -> list[Participant]:
-    """Five controls, a child from the first bleed to three years later, and two children seen once."""
+    """Five controls, a child from the first bleed to three years later, one with radiographs from day to day after a
+    first bleed, and one seen once."""
     controls = [participant(f"sub-{n:03}", "control", age=7.0 + 0.5 * n, seed=SEED * 100 + n) for n in range(1, 6)]
     bleeds = tuple(Bleed(day, severity) for day, severity in zip(
         (-1.0, 110.0, 214.0, 330.0, 452.0, 561.0, 690.0, 804.0, 930.0, 1041.0),
         (0.55, 0.7, 0.5, 0.8, 0.6, 0.9, 0.7, 0.6, 0.8, 0.7), strict=True))  # fmt: skip
     followed = participant(FOLLOWED, "iph", age=7.5, seed=SEED * 100 + 6, bleeds=bleeds, days=(0, 8, 1096))
-    first = participant("sub-007", "iph", age=9.0, seed=SEED * 100 + 7, bleeds=(Bleed(-6.0, 0.9),), days=(0,))
+    first = participant(
+        FILMED, "iph", age=9.0, seed=SEED * 100 + 7, bleeds=(Bleed(0.0, 0.9),), days=(6,), film_days=(0, 1, 2, 3, 4, 10)
+    )
     years = tuple(Bleed(-1400.0 + 150 * n, 0.75) for n in range(9))
     late = participant("sub-008", "iph", age=9.5, seed=SEED * 100 + 8, bleeds=years, days=(0,))
     return [*controls, followed, first, late]

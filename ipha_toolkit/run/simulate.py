@@ -31,7 +31,8 @@ SIMULATOR = "ipha_toolkit phantom"
 TRUTH_FOLDER = "truth"
 """Holds what is really there; no part of the cohort folder that an analysis reads."""
 
-_FOLDERS = {"ct": "ct", "dx": "xray"}
+FOLDERS = {"ct": "ct", "dx": "xray"}
+"""Folder of a session in which a modality lies; others lie in ``anat``."""
 _WRITTEN = ("dataset_description.json", "README", ".bidsignore", "participants.tsv", "participants.json",
             "sessions.json", TRUTH_FOLDER)  # fmt: skip
 
@@ -192,9 +193,12 @@ def _write_visit(
     spacing_mm: Spacing | Mapping[str, Spacing],
     modalities: tuple[str, ...],
 ) -> None:
+    modalities = tuple(name for name in modalities if not visit.images or name in visit.images)
+    if not modalities:
+        return
     subject = scan(person, visit, spacing_mm=spacing_mm, modalities=modalities)
     for name, volume in subject.volumes.items():
-        folder = root / person.name / visit.session / _FOLDERS.get(name, "anat")
+        folder = root / person.name / visit.session / FOLDERS.get(name, "anat")
         folder.mkdir(parents=True, exist_ok=True)
         save(_as_stored(volume), folder / f"{person.name}_{visit.session}_{name}.nii.gz")
     clean = [name for name in modalities if name in ("T1w", "T2w", "ct")]

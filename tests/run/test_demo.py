@@ -3,14 +3,14 @@
 from dataclasses import replace
 
 from ipha_toolkit.phantom.population import participant
-from ipha_toolkit.run.demo import FOLLOWED, demo_population, run_demo
+from ipha_toolkit.run.demo import FILMED, FOLLOWED, demo_population, run_demo
 
 
-def test_the_cohort_has_controls_all_phases_and_a_patient_over_three_years_in_ten_sessions_at_most():
+def test_the_cohort_has_controls_all_phases_and_a_patient_over_three_years_in_ten_whole_sessions_at_most():
     people = demo_population()
     assert sum(person.group == "control" for person in people) == 5
     assert {visit.phase for person in people for visit in person.visits} == {"none", "acute", "subacute", "chronic"}
-    assert sum(len(person.visits) for person in people) <= 10
+    assert sum(not visit.images for person in people for visit in person.visits) <= 10
     assert next(person for person in people if person.name == FOLLOWED).visits[-1].day >= 3 * 365
 
 
@@ -39,6 +39,16 @@ def test_images_masks_and_maps_come_from_the_files_and_what_is_not_there_is_none
     assert small_demo.map("sub-001", "ses-01", "T1w").same_grid(image)
     assert small_demo.map("sub-001", "ses-01", "ct") is None
     assert small_demo.histogram("sub-001", "ses-01", "T2w")["lung"].sum() > 0
+
+
+def test_a_bleed_is_followed_on_radiographs_alone_and_its_opacity_falls(small_demo):
+    person = next(person for person in small_demo.people if person.name == FILMED)
+    films = [visit.session for visit in person.visits if visit.images == ("dx",)]
+    own = small_demo.rows[small_demo.rows["subject"] == FILMED]
+    assert set(own[own["session"].isin(films)]["modality"]) == {"dx"}
+    opacity = own[(own["measure"] == "film_opacity_mean") & (own["region"] == "lung")].set_index("session")["value"]
+    assert opacity["ses-01"] > opacity[films[-1]] + 0.3
+    assert small_demo.mask(FILMED, films[0], "dx").same_grid(small_demo.image(FILMED, films[0], "dx"))
 
 
 def test_lungs_full_of_blood_are_found_in_mri_and_t2w_takes_those_of_t1w(small_demo):
