@@ -2,7 +2,11 @@
 
 Gray levels of a film depend on exposure, detector and processing. Opacity is therefore measured between two levels of
 the film that lung disease does not change: 0 is the chest wall beside the lungs, 1 the mediastinum between them;
-clear lung is below 0. Gain, offset and inversion fall out; a bent gray scale (gamma) shifts values, not their order.
+clear lung is below 0. Exposure, gain, offset and inversion fall out.
+
+A bent gray scale (gamma) does not. On three phantom films with gamma from 0.7 to 1.4 lung fields (Dice 0.99) and the
+fractions of consolidation and ground glass (within 1.4 percentage points) held; mean opacity moved by up to 0.16 and
+texture scores by about a third. Compare these only between films of one processing.
 """
 
 from __future__ import annotations

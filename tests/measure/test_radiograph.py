@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
+import ipha_toolkit as ipha
 from ipha_toolkit.errors import GridError, ImageError
 from ipha_toolkit.measure.radiograph import measure_radiograph, opacity, texture
+from ipha_toolkit.regions.films import find_lung_fields
 from ipha_toolkit.volume import Mask, Volume
 
 AFFINE = np.diag([2.0, 2, 2, 1])[:, [0, 2, 1, 3]]
@@ -37,6 +39,19 @@ def test_gain_offset_and_inversion_move_no_measure(change):
     film, lungs = toy(patch=70)
     plain, other = values(film, lungs), values(film.replace(array=change(film.array)), lungs)
     np.testing.assert_allclose(other, plain, atol=2e-4)
+
+
+@pytest.mark.parametrize("gamma", [0.7, 1.4])
+def test_gamma_moves_areas_by_two_points_at_most_and_opacity_by_a_fifth(gamma):
+    film = ipha.simulate_subject("acute", seed=5, spacing_mm=3, modalities=["dx"]).volumes["dx"]
+    low, high = film.array.min(), film.array.max()
+    bent = film.replace(array=((film.array - low) / (high - low)) ** gamma)
+    fields = [find_lung_fields(one).lungs for one in (film, bent)]
+    assert 2 * (fields[0].array & fields[1].array).sum() / (fields[0].n_voxels + fields[1].n_voxels) > 0.97
+    plain, other = (values(one, fields[0]).xs("lung") for one in (film, bent))
+    areas = ["film_consolidation_fraction", "film_ground_glass_fraction"]
+    np.testing.assert_allclose(other[areas], plain[areas], atol=2.0)
+    assert other["film_opacity_mean"] == pytest.approx(plain["film_opacity_mean"], abs=0.2)
 
 
 def test_a_denser_zone_raises_its_own_opacity_and_the_predominance_of_its_side_and_height():
