@@ -152,12 +152,14 @@ def _films(demo: Demo) -> str:
     rows = demo.rows[(demo.rows["subject"] == FILMED) & demo.rows["session"].isin(days)]
     truly = time_to_clear(list(days.values()), [person.disease(day).blood for day in days.values()], clear=0.0,
                           protocol=demo.protocol)  # fmt: skip
+    whole = rows[(rows["region"] == "lung") & (rows["measure"] == "film_opacity_mean")].set_index("session")["value"]
+    found = time_to_clear(list(days.values()), whole.reindex(list(days)), protocol=demo.protocol)
     return (
         "<p>Radiographs are how these patients are followed. Lung fields are found on each film without a trained "
         "network, lung hidden behind heart and diaphragm is left out, and opacity is measured between the film's own "
         "chest wall (0) and mediastinum (1), so that exposure does not count. The true share of air space filled with "
         f"blood falls to {100 * demo.protocol.films.cleared_share:.0f} % of its peak within "
-        f"{_number(truly.days)} days.</p>"
+        f"{_number(truly.days)} days; the opacity of the whole lung took {_number(found.days)} (dotted).</p>"
         + _figure(_row_of_slices(parts, window=_FILM_WINDOW), f"Day {seen[-1].day:.0f} of {FILMED}.")
         + _figure(_row_of_slices(course, window=_FILM_WINDOW), "The lung fields found from day to day; one window.")
         + _figure(plot_opacity_series(rows, days, protocol=demo.protocol), "Opacity by zone over days since the bleed.")
