@@ -72,8 +72,13 @@ def measured(subject: ipha.SimulatedSubject, rng: np.random.Generator) -> pd.Dat
     table = measure_radiograph(film, lungs).set_index(["region", "measure"])["value"].unstack()  # noqa: PD010
     truth = subject.truth["dx"].maps["blood"]
     blood = np.nansum(truth.array, axis=1) * truth.spacing_mm[1]
+    depth = subject.truth["dx"].masks["lung"].array.sum(axis=1) * truth.spacing_mm[1]
     zones = film_zones(lungs) | {"lung": lungs}
-    return table.loc[list(zones)].assign(blood=[float(blood[zone.array[..., 0]].mean()) for zone in zones.values()])
+    inside = [zone.array[..., 0] for zone in zones.values()]
+    return table.loc[list(zones)].assign(
+        blood=[float(blood[zone].mean()) for zone in inside],
+        share=[float(blood[zone].sum() / max(depth[zone].sum(), 1)) for zone in inside],
+    )
 
 
 def body(rng: np.random.Generator) -> float:
@@ -91,16 +96,22 @@ def opacity_beside_blood(count: int, rng: np.random.Generator) -> list[str]:
                 modalities=["dx"],
             )  # fmt: skip
             try:
-                found.append(measured(subject, rng).assign(seed=seed))
+                found.append(measured(subject, rng).assign(seed=seed, clear=severity == 0))
             except ImageError:
                 refused += 1
     table = pd.concat(found).reset_index()
     whole = table[table["region"] == "lung"]
+    own = whole[whole["clear"]].set_index("seed")["film_opacity_mean"]
+    rise = whole["film_opacity_mean"] - whole["seed"].map(own)
     zones = table[table["region"] != "lung"]
     within = [spearmanr(g["blood"], g["film_opacity_mean"])[0] for _, g in zones.groupby(["seed", "region"])]
     return [
         f"- opacity of the film beside projected blood, {len(whole)} films of {count} bodies, {refused} refused: "
         f"Spearman {spearmanr(whole['blood'], whole['film_opacity_mean'])[0]:.3f}",
+        f"- beside the share of lung depth that is blood: Spearman "
+        f"{spearmanr(whole['share'], whole['film_opacity_mean'])[0]:.3f}; above the patient's own clear film: "
+        f"{spearmanr(whole['share'], rise, nan_policy='omit')[0]:.3f}, beside mm of blood "
+        f"{spearmanr(whole['blood'], rise, nan_policy='omit')[0]:.3f}",
         f"- of one patient's zone over severities: median Spearman {np.median(within):.3f}, least {np.min(within):.3f}",
         "- of all zones of all films together: Spearman "
         f"{spearmanr(zones['blood'], zones['film_opacity_mean'])[0]:.3f} "

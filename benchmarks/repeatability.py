@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "ipha_toolkit" / "tables" / "repeatability.tsv"
-PHASES = ("none", "acute", "none", "subacute", "none", "chronic", "none", "chronic") * 2
+PHASES = ("none", "acute", "none", "subacute", "none", "chronic", "none", "chronic") * 4
 BREATH_SD = 0.04
 
 

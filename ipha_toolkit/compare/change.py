@@ -40,6 +40,8 @@ def repeatability(test: pd.DataFrame, retest: pd.DataFrame) -> pd.DataFrame:
         ``modality, region, measure, unit, n_pairs, sd_within`` (within-subject standard deviation, in the unit of the
         measure), ``repeatability_coefficient`` (two scans of the same lung differ by less in 95 % of cases) and its
         95 % interval ``low, high``. A difference between the two rounds that all subjects share counts as scatter.
+        ``sd_at_zero`` and ``sd_share``: the same scatter where it grows with what is measured, a constant part in the
+        measure's unit and a share of its level, as squares added; a change is judged by these at its own level.
 
     Raises
     ------
@@ -48,7 +50,8 @@ def repeatability(test: pd.DataFrame, retest: pd.DataFrame) -> pd.DataFrame:
 
     References
     ----------
-    Bland & Altman 1999, doi 10.1177/096228029900800204; interval by the chi-squared distribution.
+    Bland & Altman 1999, doi 10.1177/096228029900800204, scatter that grows with the level in its section 3; interval
+    by the chi-squared distribution.
     """
     keys = ["subject", *_KEY]
     for name, frame in (("test", test), ("retest", retest)):
@@ -58,16 +61,20 @@ def repeatability(test: pd.DataFrame, retest: pd.DataFrame) -> pd.DataFrame:
     pairs = test[[*keys, "value"]].merge(retest[[*keys, "value"]], on=keys, suffixes=("_test", "_retest")).dropna()
     if pairs.empty:
         raise ValueError("no subject, modality, region and measure is in both test and retest rows")
-    half_squares = (pairs["value_test"] - pairs["value_retest"]) ** 2 / 2
-    found = half_squares.groupby([pairs[key] for key in _KEY], sort=False).agg(["mean", "size"]).reset_index()
+    pairs["half_square"] = (pairs["value_test"] - pairs["value_retest"]) ** 2 / 2
+    pairs["level"] = (pairs["value_test"].abs() + pairs["value_retest"].abs()) / 2
+    grouped = pairs.groupby(_KEY, sort=False)
+    found = grouped["half_square"].agg(["mean", "size"]).reset_index()
+    parts = [_by_level(part["half_square"].to_numpy(), part["level"].to_numpy()) for _, part in grouped]
+    found["sd_at_zero"], found["sd_share"] = np.transpose(parts)
     found["unit"] = found["measure"].map(lambda name: MEASURES[name].unit)
     found["n_pairs"] = found["size"].astype(int)
     found["sd_within"] = np.sqrt(found["mean"])
-    found["repeatability_coefficient"] = _detectable(found, 0.95)
+    found["repeatability_coefficient"] = _coefficient(found, 0.95)
     low, high = _chi_factors(found["n_pairs"].to_numpy())
     found["low"], found["high"] = (found["repeatability_coefficient"] * factor for factor in (low, high))
     columns = [*_KEY, "unit", "n_pairs", "sd_within", "repeatability_coefficient", "low", "high"]
-    return found[columns]
+    return found[[*columns, "sd_at_zero", "sd_share"]]
 
 
 def phantom_repeatability() -> pd.DataFrame:
@@ -108,14 +115,16 @@ def compare_sessions(
     Bland & Altman 1999, doi 10.1177/096228029900800204.
     """
     known = _known(scatter)
-    limits = known[_KEY].assign(smallest_detectable_change=_detectable(known, protocol.change.confidence))
     chosen = rows[rows["measure"].map(lambda name: MEASURES[name].compared)]
     pairs = _consecutive(chosen, sessions)
     columns = ["subject", "session", *_KEY, "value"]
     before = chosen[columns].rename(columns={"session": "session_from", "value": "before"})
     after = chosen[columns].rename(columns={"session": "session_to", "value": "after"})
     joined = pairs.merge(before, on=["subject", "session_from"]).merge(after, on=["subject", "session_to", *_KEY])
-    found = joined.merge(limits, on=_KEY, how="left")
+    found = joined.merge(known, on=_KEY, how="left")
+    found["smallest_detectable_change"] = _detectable(
+        found, (found["before"].abs() + found["after"].abs()) / 2, protocol.change.confidence
+    )
     found["change"] = found["after"] - found["before"]
     found["unit"] = found["measure"].map(lambda name: MEASURES[name].unit)
     found["verdict"] = [
@@ -170,7 +179,8 @@ def read_change(
     judged = [*values, _whole_lung(known.rename(columns={"sd_within": "value"}))]
     present = [key for key in wanted if all(key in value for value in judged)]
     level = protocol.change.confidence ** (1 / max(len(present), 1))
-    limits = _whole_lung(known.assign(value=_detectable(known, level)))
+    middle = [np.mean([abs(value.get(key, np.nan)) for value in values]) for key in _keys(known)]
+    limits = _whole_lung(known.assign(value=_detectable(known, pd.Series(middle, known.index), level)))
     changed, reasons = False, []
     for modality, measure in present:
         first, second = (value[modality, measure] for value in values)
@@ -266,12 +276,41 @@ def _known(scatter: pd.DataFrame | None) -> pd.DataFrame:
     return table[table["sd_within"] > 0]
 
 
-def _detectable(scatter: pd.DataFrame, confidence: float) -> npt.NDArray[np.float64]:
-    """Smallest detectable change at a confidence, from the scatter and how well it is known."""
+def _coefficient(scatter: pd.DataFrame, confidence: float) -> npt.NDArray[np.float64]:
+    """What two scans of an unchanged lung differ by less than, from the scatter and how well it is known."""
     from scipy.stats import t
 
     factor = t.ppf((1 + confidence) / 2, scatter["n_pairs"].to_numpy(float)) * np.sqrt(2)
     return np.asarray(factor * scatter["sd_within"].to_numpy(float))
+
+
+def _detectable(scatter: pd.DataFrame, level: pd.Series, confidence: float) -> npt.NDArray[np.float64]:
+    """Smallest detectable change of measures at their levels; of a scatter without parts, at any level.
+
+    Two parts share the pairs, so each is taken to rest on half of them.
+    """
+    if not {"sd_at_zero", "sd_share"} <= set(scatter):
+        return _coefficient(scatter, confidence)
+    sd = np.hypot(scatter["sd_at_zero"], scatter["sd_share"] * level)
+    return _coefficient(scatter.assign(sd_within=sd, n_pairs=scatter["n_pairs"] / 2), confidence)
+
+
+def _by_level(half_squares: npt.NDArray[np.float64], level: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Constant part and share of the level of a standard deviation, from half the squared differences of pairs.
+
+    Least squares of a^2 + (b level)^2, neither below 0, each pair weighted by the variance it is expected to have.
+    """
+    from scipy.optimize import nnls
+
+    least = max(1e-2 * float(half_squares.mean()), np.finfo(float).tiny)
+    design, expected = np.column_stack([np.ones_like(level), level**2]), np.full_like(level, half_squares.mean())
+    found = np.array([half_squares.mean(), 0.0])
+    for _ in range(20):
+        weight = 1 / np.maximum(expected, least)
+        found, _ = nnls(design * weight[:, None], half_squares * weight)
+        expected = design @ found
+    constant, share = np.sqrt(found)
+    return float(constant), float(share)
 
 
 def _chi_factors(n: npt.NDArray[np.int_]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -303,10 +342,14 @@ def _verdict(change: float, limit: float, worse: Worse) -> str:
     return "worse" if (change > 0) == (worse is Worse.HIGHER) else "better"
 
 
+def _keys(frame: pd.DataFrame) -> list[tuple[str, ...]]:
+    return list(zip(frame["modality"], frame["measure"], strict=True))
+
+
 def _whole_lung(frame: pd.DataFrame) -> Mapping[tuple[str, ...], float]:
     """Values of the whole lung by (modality, measure)."""
     lung = frame[(frame["region"] == Region.LUNG) & frame["value"].notna()]
-    return dict(zip(zip(lung["modality"], lung["measure"], strict=True), lung["value"].astype(float), strict=True))
+    return dict(zip(_keys(lung), lung["value"].astype(float), strict=True))
 
 
 def _positions(table: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:

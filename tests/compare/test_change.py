@@ -58,6 +58,28 @@ def test_two_scans_of_one_lung_differ_by_less_than_the_coefficient_in_95_of_100(
     assert np.mean(inside) == pytest.approx(0.95, abs=0.01)
 
 
+def test_scatter_that_grows_with_the_level_judges_a_change_at_its_own_level():
+    rng = np.random.default_rng(5)
+    level = np.tile([2.0, 100.0], 60)
+    test, retest = (
+        rows_of(*((f"s{n}", v, "nodules_per_litre", x * rng.normal(1, 0.05)) for n, x in enumerate(level)))
+        for v in "12"
+    )
+    scatter = repeatability(test, retest)
+    assert scatter.loc[0, "sd_share"] == pytest.approx(0.05, rel=0.2) and scatter.loc[0, "sd_at_zero"] < 0.1
+    protocol = deciding("nodules_per_litre")
+    few, many = (
+        [rows_of(("a", v, "nodules_per_litre", x)) for v, x in zip("12", pair, strict=True)]
+        for pair in ((2.0, 8.0), (100.0, 106.0))
+    )
+    verdicts = [read_change(*pair, scatter=scatter, protocol=protocol).verdict for pair in (few, many)]
+    assert verdicts == ["changed", "unchanged"]
+    limits = [
+        compare_sessions(pd.concat(pair), scatter=scatter)["smallest_detectable_change"][0] for pair in (few, many)
+    ]
+    assert limits[0] < 2 and limits[1] > 10
+
+
 def test_a_subject_twice_in_a_round_and_nothing_in_common_are_refused():
     one = rows_of(("a", "1", "attenuation_mean", -800))
     with pytest.raises(ValueError, match="test rows hold a measure of one subject more than once"):
