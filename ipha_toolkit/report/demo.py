@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pandas as pd
 
+from ipha_toolkit.phantom.population import Visit
 from ipha_toolkit.report.page import Heading, page
 from ipha_toolkit.run import recovery
 from ipha_toolkit.run.demo import FILMED, FOLLOWED, Demo
@@ -31,6 +32,7 @@ SHOWN = (
     ("T1w", "signal_ratio_median"), ("T1w", "hyperintense_fraction"),
     ("T2w", "signal_ratio_median"), ("T2w", "hypointense_fraction"), ("T2w", "noise_floor_share"),
     ("T1w+T2w", "signature_fraction"), ("T1w+T2w", "signature_strength"), ("T1w+T2w", "signature_no_evidence"),
+    ("MEGRE", "r2star_median"), ("MEGRE", "r2star_censored_share"),
     ("ct", "attenuation_mean"), ("ct", "ground_glass_fraction"), ("ct", "consolidation_fraction"),
     ("ct", "high_attenuation_area"), ("ct", "lung_volume"),
     ("dx", "film_opacity_mean"), ("dx", "film_consolidation_fraction"), ("dx", "film_reticular_score"),
@@ -203,7 +205,26 @@ def _maps(demo: Demo) -> str:
         if panels:
             drawn = _row_of_slices(panels, limits=(0.0, 0.5), window=_lung_window(demo, modality))
             figures.append(_figure(drawn, f"{modality} signal of the lung over that of muscle, 0 to 0.5."))
-    return "".join(figures)
+    return "".join(figures) + _r2star(demo, seen)
+
+
+def _r2star(demo: Demo, seen: Sequence[tuple[str, Visit, str]]) -> str:
+    panels, echoes = [], []
+    for who, visit, label in seen:
+        rate = demo.map(who, visit.session, "MEGRE", "r2star")
+        if rate is not None:
+            echoes.append(demo.image(who, visit.session, "echo-1_MEGRE"))
+            panels.append(_Panel(echoes[-1], label, {"R2*": rate.replace(unit="1/s")}))
+    if not panels:
+        return ""
+    top = float(np.median([np.percentile(echo.array, 90) for echo in echoes]))
+    drawn = _row_of_slices(panels, limits=(0.0, 1500.0), window=(top / 2, top))
+    return (
+        "<p>R2* of several gradient echoes: some 500 to 1000 1/s in healthy lung, from the borders of air and tissue. "
+        "Filled air space lowers it and iron raises it, so it is read beside density and the ratios; voxels that no "
+        "echo lifts above the noise have none. It is no iron concentration.</p>"
+        + _figure(drawn, "R2* of the lung, 0 to 1500 1/s, on the first echo.")
+    )
 
 
 def _signature(demo: Demo) -> str:

@@ -21,7 +21,7 @@ from ipha_toolkit.run.simulate import FOLDERS, TRUTH_FOLDER, write_population
 from ipha_toolkit.volume import Mask, Volume
 
 SPACING_MM = 3.0
-MODALITIES = ("T1w", "T2w", "ct", "dx")
+MODALITIES = ("T1w", "T2w", "MEGRE", "ct", "dx")
 SEED = 8
 
 FOLLOWED = "sub-006"
