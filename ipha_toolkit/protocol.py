@@ -116,7 +116,9 @@ class PhaseSettings:
         0.15, "where the best phase's support is not this far above the next, the reading is indeterminate", "chosen"
     )
     deciding: tuple[str, ...] = _setting(
-        ("ct", "T1w T2w", "dx"), "modalities of which one (or one set) is needed for a reading", "chosen"
+        ("ct", "T1w T2w", "dx"),
+        "modalities of which one (or one set) is needed, best first: a film is read only without those before it",
+        "chosen",
     )
     rules: tuple[str, ...] = _setting(
         (
@@ -127,7 +129,9 @@ class PhaseSettings:
             "+2 none: hemosiderin_signature < 1 -- definition",
             "-1 none: ground_glass_opacity >= 1 -- definition",
             "-1 none: reticulation >= 1 -- definition",
-            "-2 none: hemosiderin_signature >= 2 -- definition",
+            "-1 none: t1w_signal_gain >= 1 -- definition",
+            "-1 none: hemosiderin_signature >= 1 -- definition",
+            "-1 none: hemosiderin_signature >= 2 -- definition",
             "-2 none: free_water >= 1 -- definition",
             "+2 acute: consolidation >= 1 -- Ha & Palacio 2020, SWJPCC",
             "+1 acute: ground_glass_opacity >= 1 -- Ha & Palacio 2020, SWJPCC",
@@ -146,7 +150,7 @@ class PhaseSettings:
             "-1 subacute: lower_zone_predominance < 1 -- chosen on the phantom",
             "-2 subacute: lower_zone_predominance >= 2 -- chosen on the phantom: the bleed is still dense",
             "-3 subacute: consolidation >= 2 -- Ha & Palacio 2020, SWJPCC: clears within days",
-            "-2 subacute: free_water >= 1 -- Ha & Palacio 2020, SWJPCC: T2w is low",
+            "-4 subacute: free_water >= 1 -- Ha & Palacio 2020, SWJPCC: T2w is low",
             "-4 subacute: hemosiderin_signature >= 3 -- chosen on the phantom",
             "-2 subacute: micronodules >= 1 -- chosen on the phantom",
             "-1 subacute: micronodules >= 2 -- chosen on the phantom",

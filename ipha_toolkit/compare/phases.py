@@ -29,7 +29,7 @@ import pandas as pd
 from ipha_toolkit.errors import ProtocolError
 from ipha_toolkit.io.packaged import read_packaged
 from ipha_toolkit.protocol import DEFAULT, Protocol
-from ipha_toolkit.terms import FINDINGS, MEASURES, Phase, Region
+from ipha_toolkit.terms import FINDINGS, MEASURES, Modality, Phase, Region
 
 GRADES = ("absent", "mild", "moderate", "marked")
 """Words for grades 0 to 3."""
@@ -166,14 +166,15 @@ def classify_phase(rows: pd.DataFrame, *, protocol: Protocol = DEFAULT) -> Phase
     Notes
     -----
     Edema and other causes of filled air space fulfil the rules of a bleed: the reading says which phase of a bleed the
-    images would fit, not that there was one.
+    images would fit, not that there was one. What a radiograph shows counts only where neither CT nor MRI can decide.
     """
     findings = read_findings(rows, protocol=protocol)
-    grades = {found.finding: found.grade for found in findings}
+    undecided, alone = _cannot_decide(rows, protocol), _film_alone(rows, protocol)
+    grades = {found.finding: found.grade for found in findings if alone or not found.carrier.startswith(Modality.DX)}
     rules = phase_rules(protocol)
     support = {str(phase): _support(phase, rules, grades) for phase in _PHASES}
-    missing = [name.replace("_", " ") for name in dict.fromkeys(rule.finding for rule in rules) if name not in grades]
-    undecided = _cannot_decide(rows, protocol)
+    seen = {found.finding for found in findings}
+    missing = [name.replace("_", " ") for name in dict.fromkeys(rule.finding for rule in rules) if name not in seen]
     ranked = sorted((value if np.isfinite(value) else 0.0, phase) for phase, value in support.items())
     if undecided or not grades:
         return PhaseReading(
@@ -354,12 +355,26 @@ def _support(phase: Phase, rules: Iterable[PhaseRule], grades: Mapping[str, int]
     return held / possible if possible > 0 else np.nan
 
 
+def _deciding(rows: pd.DataFrame, protocol: Protocol) -> list[str]:
+    """Those of the deciding sets of modalities that were measured, best first."""
+    present = _present(rows)
+    return [group for group in protocol.phases.deciding if set(group.split()) <= present]
+
+
+def _present(rows: pd.DataFrame) -> set[str]:
+    return set(rows.loc[rows["value"].notna(), "modality"].astype(str))
+
+
+def _film_alone(rows: pd.DataFrame, protocol: Protocol) -> bool:
+    """Whether nothing better than a radiograph is there: a film that shows nothing says little beside CT or MRI."""
+    return _deciding(rows, protocol)[:1] == [str(Modality.DX)]
+
+
 def _cannot_decide(rows: pd.DataFrame, protocol: Protocol) -> str:
     """Why no phase can be read, or nothing."""
-    present = set(rows.loc[rows["value"].notna(), "modality"].astype(str))
-    for group in protocol.phases.deciding:
-        if set(group.split()) <= present:
-            return ""
+    if _deciding(rows, protocol):
+        return ""
+    present = _present(rows)
     needed = " or ".join(group.replace(" ", " with ") for group in protocol.phases.deciding)
     return (
         f"no modality that can decide was measured: needs {needed}, there is {', '.join(sorted(present)) or 'nothing'}"

@@ -101,6 +101,22 @@ def test_without_a_deciding_modality_nothing_is_guessed():
     assert "consolidation" in reading.missing
 
 
+def test_a_film_counts_only_where_nothing_better_can_decide():
+    film = Protocol.from_toml(
+        RULES.replace(
+            '"t1w_signal_gain: T1w', '"film_opacity: dx film_opacity_mean > 0.2 -- F",\n"t1w_signal_gain: T1w'
+        )
+        .replace('"T1w T2w"]', '"T1w T2w", "dx"]')
+        .replace('"+2 none: ground', '"+3 acute: film_opacity >= 1 -- F",\n"+2 none: ground')
+    )
+    alone = classify_phase(session(dx__film_opacity_mean=0.5), protocol=film)
+    assert alone.phase is Phase.ACUTE
+    both = {"ct__ground_glass_fraction": 1, "ct__consolidation_fraction": 0}
+    reading = classify_phase(session(dx__film_opacity_mean=0.5, **both), protocol=film)
+    assert reading.phase is Phase.NONE and reading.support["acute"] == 0
+    assert "film opacity" not in reading.missing
+
+
 def test_a_reader_can_disagree_with_one_rule_and_see_what_changes():
     other = Protocol.from_toml(
         RULES.replace("consolidation_fraction > 2, 10, 20", "consolidation_fraction > 16, 30, 40")
