@@ -185,8 +185,8 @@ class ChangeSettings:
     )
     deciding: tuple[str, ...] = _setting(
         (
-            "ct attenuation_mean", "ct attenuation_p90", "ct ground_glass_fraction", "ct consolidation_fraction",
-            "T1w signal_ratio_median", "T2w signal_ratio_median",
+            "ct lung_density", "ct nodules_per_litre", "T1w signal_ratio_median", "T2w signal_ratio_median",
+            "T1w+T2w signature_strength",
         ),
         "modality and measure of the whole lung that decide whether a patient changed",
         "chosen",

@@ -41,7 +41,7 @@ def repeatability(test: pd.DataFrame, retest: pd.DataFrame) -> pd.DataFrame:
         measure), ``repeatability_coefficient`` (two scans of the same lung differ by less in 95 % of cases) and its
         95 % interval ``low, high``. A difference between the two rounds that all subjects share counts as scatter.
         ``sd_at_zero`` and ``sd_share``: the same scatter where it grows with what is measured, a constant part in the
-        measure's unit and a share of its level, as squares added; a change is judged by these at its own level.
+        measure's unit and a share of its level, as squares added; a change is judged by the larger of both scatters.
 
     Raises
     ------
@@ -287,12 +287,14 @@ def _coefficient(scatter: pd.DataFrame, confidence: float) -> npt.NDArray[np.flo
 def _detectable(scatter: pd.DataFrame, level: pd.Series, confidence: float) -> npt.NDArray[np.float64]:
     """Smallest detectable change of measures at their levels; of a scatter without parts, at any level.
 
-    Two parts share the pairs, so each is taken to rest on half of them.
+    Not below that of all levels together, for a scatter near zero rests on few pairs. Two parts share the pairs, so
+    each is taken to rest on half of them.
     """
+    pooled = _coefficient(scatter, confidence)
     if not {"sd_at_zero", "sd_share"} <= set(scatter):
-        return _coefficient(scatter, confidence)
+        return pooled
     sd = np.hypot(scatter["sd_at_zero"], scatter["sd_share"] * level)
-    return _coefficient(scatter.assign(sd_within=sd, n_pairs=scatter["n_pairs"] / 2), confidence)
+    return np.fmax(pooled, _coefficient(scatter.assign(sd_within=sd, n_pairs=scatter["n_pairs"] / 2), confidence))
 
 
 def _by_level(half_squares: npt.NDArray[np.float64], level: npt.NDArray[np.float64]) -> tuple[float, float]:

@@ -70,14 +70,14 @@ def test_scatter_that_grows_with_the_level_judges_a_change_at_its_own_level():
     protocol = deciding("nodules_per_litre")
     few, many = (
         [rows_of(("a", v, "nodules_per_litre", x)) for v, x in zip("12", pair, strict=True)]
-        for pair in ((2.0, 8.0), (100.0, 106.0))
+        for pair in ((2.0, 13.0), (100.0, 111.0))
     )
     verdicts = [read_change(*pair, scatter=scatter, protocol=protocol).verdict for pair in (few, many)]
     assert verdicts == ["changed", "unchanged"]
     limits = [
         compare_sessions(pd.concat(pair), scatter=scatter)["smallest_detectable_change"][0] for pair in (few, many)
     ]
-    assert limits[0] < 2 and limits[1] > 10
+    assert limits[0] == pytest.approx(scatter.loc[0, "repeatability_coefficient"]) and limits[1] > 1.2 * limits[0]
 
 
 def test_a_subject_twice_in_a_round_and_nothing_in_common_are_refused():
