@@ -18,7 +18,8 @@ FINDINGS = {
     "ground glass": ("ground_glass_extent", lambda truth: truth["ground_glass"] > 0.1),
     "consolidation": ("consolidation_extent", lambda truth: truth["consolidation"] > 0.02),
     "reticulation": ("reticulation", lambda truth: truth["septal"] > 0.1),
-    "nodules": ("nodules_per_litre", lambda truth: truth["nodules"] > 10),
+    "nodules of any size": ("nodules_per_litre", lambda truth: truth["nodules"] > 10),
+    "nodules of 3 mm and more": ("nodules_per_litre", lambda truth: truth["large_nodules"] > 10),
     "patchy opacity (of those with opacity)": ("patchiness", lambda truth: truth["patchiness"] > 0.6),
 }
 
@@ -45,6 +46,7 @@ def patient(number):
     real = {name: truth.masks[name].n_voxels / inside.n_voxels for name in ("ground_glass", "consolidation")}
     real |= {"septal": state.septal, "patchiness": state.patchiness, "phase": subject.phase}
     real["nodules"] = len(truth.nodules) / inside.volume_ml * 1000
+    real["large_nodules"] = int((truth.nodules["diameter_mm"] >= 3).sum()) / inside.volume_ml * 1000
     return real, found
 
 
