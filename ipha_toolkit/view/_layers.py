@@ -182,7 +182,7 @@ def map_look(layer: Layer, *, order: int = 0, limits: tuple[float, float] | None
         low, high = -max(-low, high), max(-low, high)
     name = SIGNED_COLOURS if signed else MAP_COLOURS[order % len(MAP_COLOURS)]
     colours = np.rint(255 * colormaps[name](np.linspace(0, 1, 256))[:, :3])
-    return {"colours": colours, "limits": (low, high), "cut": None, "name": name}
+    return {"colours": colours, "limits": (low, high), "name": name}
 
 
 def image_layer(volume: Volume, number: int) -> Layer:

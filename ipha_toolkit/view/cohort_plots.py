@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ipha_toolkit.terms import MEASURES, Phase, Region
-from ipha_toolkit.view._still import number
+from ipha_toolkit.view.marks import number
 from ipha_toolkit.view.plots import SERIES_COLOURS, _literal, _plain, describe, new_figure
 
 if TYPE_CHECKING:

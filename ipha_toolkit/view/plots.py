@@ -14,7 +14,7 @@ figure goes: :func:`show` displays it in a notebook (as the output's ``image/png
 >>> import numpy as np
 >>> ax = plot_slice(Volume(np.zeros((8, 8, 4)), np.eye(4), modality="ct", unit="HU", name="empty"))
 >>> alt_text(ax)
-"empty, axial slice 3 of 4 at z 2.0 mm, patient's R on the left; window level −600, width 1500 HU."
+"empty, axial slice 3 of 4 at z 2.0 mm, patient's R on the left of the picture; window level −600, width 1500 HU."
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ from ipha_toolkit.measure.signal import BIN_EDGES
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.terms import MEASURES, Region
 from ipha_toolkit.view import _layers as pixels
+from ipha_toolkit.view import marks
 from ipha_toolkit.view._layers import PLANES, Layer, Overlays
-from ipha_toolkit.view._still import letters, number
+from ipha_toolkit.view.marks import number
 from ipha_toolkit.volume import Volume
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def plot_slice(
     _colour_bars(ax, bars)
     where = f"{picture.axis(2)} {at[picture.across]:.1f} mm"
     ax.set_title(_signed(f"{picture.image.name}, {picture.plane}, {where}"), fontsize=9, parse_math=False)
-    return describe(ax, picture.words(f"{picture.plane} slice {cut.number + 1} of {cut.count} at {where}"))
+    return describe(ax, picture.words(at))
 
 
 def plot_nodules(
@@ -280,7 +281,9 @@ def plot_mosaic(
         fontsize=9,
         parse_math=False,
     )
-    return describe(ax, picture.words(f"{len(points)} {picture.plane} slices from {picture.axis(2)} {ends} mm"))
+    return describe(
+        ax, picture.words(points[0], f"{len(points)} {picture.plane} slices from {picture.axis(2)} {ends} mm")
+    )
 
 
 def plot_comparison(
@@ -342,8 +345,6 @@ class _Cut:
     x: npt.NDArray[np.float64]
     y: npt.NDArray[np.float64]
     pixel_mm: tuple[float, float]
-    number: int
-    count: int
     reached: bool
     """Whether the layer extends to this slice."""
 
@@ -351,11 +352,10 @@ class _Cut:
     def through(cls, layer: Layer, plane: str, at: npt.ArrayLike) -> _Cut:
         *in_plane, across = PLANES[plane]
         index, shape, step, position = layer.index_of(at), layer.array.shape, layer.spacing_mm, np.asarray(at, float)
-        number = int(np.clip(np.floor(index[across] + 0.5), 0, shape[across] - 1))
         x, y = (position[a] + (np.arange(shape[a]) - index[a]) * step[a] for a in in_plane)
         reached = bool(-0.5 <= index[across] <= shape[across] - 0.5)
         pixel = step[in_plane[0]], step[in_plane[1]]
-        return cls(layer.slice(plane, number), x, y, pixel, number, shape[across], reached)
+        return cls(layer.slice(plane, marks.place(layer, plane, position).number - 1), x, y, pixel, reached)
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
@@ -458,7 +458,7 @@ class _Picture:
     def annotate(self, ax: Axes, *, rows: int = 1) -> None:
         """Letters of the patient's sides and a scale bar; of a mosaic only the letter left of its first row."""
         ax.set(facecolor="black", aspect="equal")
-        (left, right), (top, bottom) = (letters(self.image, a) for a in PLANES[self.plane][:2])
+        left, right, top, bottom = marks.letters(self.image, self.plane)
         _write(ax, left, 0.01, 1 - 0.5 / rows, "left", "center")
         if rows == 1:
             _write(ax, right, 0.99, 0.5, "right", "center")
@@ -466,12 +466,9 @@ class _Picture:
             _write(ax, bottom, 0.5, 0.02, "center", "bottom")
         _scale_bar(ax)
 
-    def words(self, shown: str) -> str:
-        """Description: what is shown, the window, the overlays with their limits."""
-        level, width = self.window
-        side = letters(self.image, PLANES[self.plane][0])[0]
-        parts = [f"{self.image.name}, {shown}, patient's {side} on the left; "
-                 f"window level {number(level)}, width {number(width, self.image.unit)}"]  # fmt: skip
+    def words(self, at: npt.ArrayLike, shown: str = "") -> str:
+        """Description: the slice at a place, or what is ``shown`` in its stead, the window, the overlays."""
+        parts = [marks.describe_slice(self.image, self.plane, at, window=self.window, shown=shown)]
         masks = [layer.name for layer in self.overlays if layer.kind == "mask"]
         if masks:
             parts.append(f"{'filled' if self.fill else 'outlined'}: {', '.join(masks)}")
@@ -540,9 +537,9 @@ def _write(ax: Axes, text: str, x: float, y: float, ha: str, va: str, *, size: f
 
 def _scale_bar(ax: Axes) -> None:
     width = abs(np.ptp(ax.get_xlim()))
-    mm = max((step for step in (1, 2, 5, 10, 20, 50, 100) if step < width / 4), default=1)
+    mm, label = marks.scale_bar(width)
     ax.plot([0.97 - mm / width, 0.97], [0.03, 0.03], transform=ax.transAxes, color="white", lw=2, solid_capstyle="butt")
-    _write(ax, f"{mm // 10} cm" if mm >= 10 else f"{mm} mm", 0.97, 0.045, "right", "bottom", size=8)
+    _write(ax, label, 0.97, 0.045, "right", "bottom", size=8)
 
 
 def _row_of_axes(volumes: Sequence[Volume], plane: str | None) -> list[Axes]:

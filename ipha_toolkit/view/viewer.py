@@ -14,7 +14,7 @@ state, in the trait ``_export``, as text, because JupyterLab loses binary buffer
   Automatically" (``embed_live=False`` spares it);
 - whenever :meth:`SliceViewer.embed` is called.
 
-Beside itself the widget puts a small script into the cell's output (``export.js``). It acts only in a page that
+Beside itself the widget puts a small script into the cell's output (``js/export.js``). It acts only in a page that
 holds saved widget state: there it builds the widget from that state, without the network. In JupyterLab such
 state is not part of the page, and the script does nothing. JupyterLab's "Save and Export Notebook As HTML" offers to
 sanitize the page, which takes out every script: untick it for a page that lives.
@@ -25,6 +25,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -38,6 +39,8 @@ from ipha_toolkit.terms import Modality
 from ipha_toolkit.view import _layers as pixels
 from ipha_toolkit.view import _payload, _still
 from ipha_toolkit.view._layers import PLANES, Layer, Overlays
+from ipha_toolkit.view.bundle import JS, bundle
+from ipha_toolkit.view.display import Display, Scene
 from ipha_toolkit.volume import Mask, Volume
 
 if TYPE_CHECKING:
@@ -46,6 +49,9 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).parent
 _CT_BYTES, _MRI_BYTES, _SHARED_BYTES = 16e6, 8e6, 11e6
 _MAP_SHARE = 0.25
+_COORDINATES = ("x_mm", "y_mm", "z_mm")
+_TRAIT_OF = {field.name: field.name for field in fields(Display)} | {"regions": "_rois"}
+"""Traits that hold the fields of a viewer's Display."""
 
 
 def view(
@@ -162,7 +168,11 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
         Thick slab: maximum (MIP) or minimum (minIP) over ``slab_mm`` mm.
     zoom : float
         1 fits the images to the panel.
+    pan_mm : tuple of 3 float
+        Millimetres from the middle of the images to the middle of the panels.
     crosshair, interpolate : bool
+    tool : {"crosshair", "window", "pan", "roi"}
+        What dragging with the left button does.
     height_px : int
         Height of one panel.
     description : str, read only
@@ -178,7 +188,7 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
     (4.0, 4.0, 2.0)
     """
 
-    _esm = (_HERE / "viewer.js").read_text(encoding="utf-8")
+    _esm = bundle()
     _css = (_HERE / "viewer.css").read_text(encoding="utf-8")
 
     plane = t.Enum([*PLANES, "all"], "axial").tag(sync=True)
@@ -197,8 +207,10 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
     slab = t.Enum(["off", "max", "min"], "off").tag(sync=True)
     slab_mm = t.Float(10.0, min=0).tag(sync=True)
     zoom = t.Float(1.0, min=0.1, max=50).tag(sync=True)
+    pan_mm = t.Tuple(t.Float(), t.Float(), t.Float(), default_value=(0.0, 0.0, 0.0)).tag(sync=True)
     crosshair = t.Bool(True).tag(sync=True)
     interpolate = t.Bool(True).tag(sync=True)
+    tool = t.Enum(["crosshair", "window", "pan", "roi"], "crosshair").tag(sync=True)
     height_px = t.Int(480, min=120).tag(sync=True)
     embed_live = t.Bool(True).tag(sync=True)
     description = t.Unicode().tag(sync=True)
@@ -233,8 +245,8 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
         state["window"] = _windows(state.get("window"), self._presets)
         super().__init__(_layers=self._describe_layers(), _nodules=_nodule_list(nodules), **self._with_scalars(state))
         self.on_msg(self._answer)
-        self.observe(self._picture_changed, names=list(_SHOWN_TRAITS))
-        self.description = self._words()
+        self.observe(self._describe, names=[*_TRAIT_OF.values(), "_nodules"])
+        self._describe()
         _show_export_script()
         if _unattended():
             self.embed()
@@ -273,6 +285,11 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
             raise ValueError(f"radius_mm needs to be positive, got {radius_mm}")
         roi = {"image": image, "plane": plane, "center_mm": [float(v) for v in center_mm], "radii_mm": radii}
         self._rois = [*self._rois, roi]
+
+    @property
+    def display(self) -> Display:
+        """What is shown now; a copy that later changes leave as it is."""
+        return Display(**{name: getattr(self, trait) for name, trait in _TRAIT_OF.items()})
 
     def snapshot(self, path: str | Path, *, panel_px: int = 720) -> Path:
         """Write what is shown as PNG, without a browser; ``panel_px`` pixels a panel. Returns the path."""
@@ -328,41 +345,29 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
             )
         return int(proposal["value"])
 
-    @t.observe("position_mm")
-    def _position_changed(self, change: Any) -> None:
-        self.x_mm, self.y_mm, self.z_mm = change["new"]
+    @t.observe("position_mm", *_COORDINATES, "window", "active", "level", "width")
+    def _keep_alike(self, change: Any) -> None:
+        """The position, and the window of the active image, have second names for sliders: both always agree."""
+        name, new = change["name"], change["new"]
+        if name == "position_mm":
+            self.x_mm, self.y_mm, self.z_mm = new
+        elif name in _COORDINATES:
+            x, y, z = (new if name == other else old for other, old in zip(_COORDINATES, self.position_mm, strict=True))
+            self.position_mm = (x, y, z)
+        elif self.active < len(self.window):
+            level, width = self.window[self.active]
+            if name in ("window", "active"):
+                self.level, self.width = level, width
+            else:
+                pair = (new, width) if name == "level" else (level, new)
+                self.window = [pair if order == self.active else old for order, old in enumerate(self.window)]
 
-    @t.observe("x_mm", "y_mm", "z_mm")
-    def _coordinate_changed(self, change: Any) -> None:
-        position = list(self.position_mm)
-        position["xyz".index(change["name"][0])] = change["new"]
-        self.position_mm = tuple(position)
+    def _describe(self, change: Any = None) -> None:
+        self.description = self._scene().describe()
 
-    @t.observe("window", "active")
-    def _window_changed(self, change: Any) -> None:
-        if self.active < len(self.window):
-            self.level, self.width = self.window[self.active]
-
-    @t.observe("level", "width")
-    def _level_changed(self, change: Any) -> None:
-        if self.active < len(self.window):
-            windows = list(self.window)
-            index = ("level", "width").index(change["name"])
-            windows[self.active] = tuple(change["new"] if n == index else v for n, v in enumerate(windows[self.active]))
-            self.window = windows
-
-    def _picture_changed(self, change: Any) -> None:
-        self.description = self._words()
-
-    def _words(self) -> str:
-        """What is shown, with the share of the lung above the threshold."""
-        words = _still.describe(self._scene())
-        if not self._shares:
-            return words
-        number, share = next(iter(self._shares.items()))
-        level = share.edges[0] if self.threshold is None else self.threshold
-        unit = self._shown[number].unit
-        return f"{words} {100 * self.fraction_above:.1f} % of {share.region} at or above {_still.number(level, unit)}."
+    def _scene(self) -> Scene:
+        nodules = [(tuple(nodule["at"]), nodule["diameter"]) for nodule in self._nodules]
+        return Scene(self._shown, self.display, self._looks, nodules, self._shares)
 
     def _describe_layers(self) -> list[dict[str, Any]]:
         looks = iter(self._looks)
@@ -384,17 +389,6 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
                 entry["share"] = {"edges": list(found.edges), "above": list(found.above), "region": found.region}
             described.append(entry)
         return described
-
-    def _scene(self) -> _still.Scene:
-        first_map = next((layer.name for layer in self._overlays if layer.kind == "map"), None)
-        cut = {"cut": self.threshold}
-        pairs = zip(self._overlays, self._looks, strict=True)
-        looks = [look | cut if (layer.kind, layer.name) == ("map", first_map) else look for layer, look in pairs]
-        nodules = [(tuple(nodule["at"]), nodule["diameter"]) for nodule in self._nodules]
-        return _still.Scene(
-            self._shown, self.plane, self.position_mm, self.window, self.visible, looks, self.opacity,
-            self.mask_style, self.slab, self.slab_mm, self.zoom, self.crosshair, nodules, self._rois,
-        )  # fmt: skip
 
     # -- pixels --
 
@@ -434,7 +428,7 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
         return min(_MRI_BYTES, _SHARED_BYTES / max(1, others))
 
     def _refresh_still(self) -> None:
-        self.description = self._words()
+        self._describe()
         self._picture = f"data:image/png;base64,{self._png()}"
 
     def _png(self) -> str:
@@ -455,9 +449,6 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
         data["text/html"] = f'<img src="data:image/png;base64,{picture}" alt="{escape(self.description)}">'
         data["image/png"] = picture
         return data, {"image/png": {"alt": self.description}}
-
-
-_SHOWN_TRAITS = ("plane", "position_mm", "window", "visible", "threshold", "slab", "_nodules", "_rois")
 
 
 def _lungs_of(image: int | None, shown: Sequence[Layer], lungs: Mask | None) -> Mask | Layer | None:
@@ -512,7 +503,7 @@ def _unattended() -> bool:
 
 @cache
 def _export_script() -> str:
-    return (_HERE / "export.js").read_text(encoding="utf-8")
+    return (JS / "export.js").read_text(encoding="utf-8")
 
 
 def _show_export_script() -> None:

@@ -208,7 +208,8 @@ def test_a_place_beyond_an_image_is_said_to_be_so() -> None:
 def test_one_threshold_cuts_maps_of_one_name() -> None:
     volume = ramp(name="ratio")
     viewer = ipha.view(volume, volume, overlays=[{"ratio": volume}, {"ratio": volume, "other": volume}], threshold=50)
-    assert [look["cut"] for look in viewer._scene().looks] == [50, 50, None]
+    scene = viewer._scene()
+    assert [scene.cut(overlay) for overlay in scene.overlays] == [50, 50, None]
     assert viewer.description.endswith("58.3 % of the map at or above 50.")
 
 

@@ -9,7 +9,8 @@
   const el = (tag, props = {}, ...children) => { const node = Object.assign(document.createElement(tag), props); node.append(...children); return node; };
 
   class Model {
-    constructor(entry) { this.state = {...entry.state}; this.name = this.state._model_name ?? entry.model_name; this.listeners = []; this.pending = []; }
+    constructor(entry) { this.state = {...entry.state}; this.name = this.state._model_name ?? entry.model_name; this.listeners = []; }
+    get exported() { return true; } // no notebook around it that keys have to be kept from
     get(key) { return this.state[key]; }
     set(key, value) {
       if (JSON.stringify(this.state[key]) === JSON.stringify(value)) return;
