@@ -41,6 +41,7 @@ from ipha_toolkit.view import _payload, _still
 from ipha_toolkit.view._layers import PLANES, Layer, Overlays
 from ipha_toolkit.view.bundle import JS, bundle
 from ipha_toolkit.view.display import Display, Scene
+from ipha_toolkit.view.saved import show_saved
 from ipha_toolkit.volume import Mask, Volume
 
 if TYPE_CHECKING:
@@ -445,6 +446,8 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
         data = dict(bundle[0] if isinstance(bundle, tuple) else bundle or {})
         self._refresh_still()
         picture = self._picture.partition(",")[2]
+        if _kernel() is not None and not _unattended():
+            show_saved(_still.draw(self._scene()), self.description)
         data["text/plain"] = f"SliceViewer: {self.description}"
         data["text/html"] = f'<img src="data:image/png;base64,{picture}" alt="{escape(self.description)}">'
         data["image/png"] = picture
