@@ -1,0 +1,52 @@
+"""Numbers as a reader sees them in figures, pages and the viewer."""
+
+from __future__ import annotations
+
+import math
+import re
+from decimal import ROUND_HALF_UP, Decimal
+
+
+def number(value: float, unit: str = "") -> str:
+    """A value for a reader: three figures or so with a true minus sign, and its unit.
+
+    Examples
+    --------
+    >>> number(0.12345), number(1234.5, "mL"), number(float("nan"))
+    ('0.123', '1235 mL', 'no value')
+    """
+    if not math.isfinite(value):
+        return "no value"
+    size = abs(value)
+    digits = 0 if size >= 100 or float(value).is_integer() else 1 if size >= 10 else 2 if size >= 1 else 3
+    return fixed(value, digits) + (f" {unit}" if unit not in ("", "1") else "")
+
+
+def fixed(value: float, digits: int) -> str:
+    """A finite number with so many decimals, rounded as browsers do: halves away from zero, and no minus before a zero.
+
+    Examples
+    --------
+    >>> fixed(-12.25, 1), fixed(2.5, 0), fixed(-0.04, 1)
+    ('\u221212.3', '3', '0.0')
+    """
+    rounded = Decimal(float(value)).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
+    return minus(f"{abs(rounded) if rounded == 0 else rounded:f}")
+
+
+def signed(value: float) -> str:
+    """A difference for a reader: two figures, with its sign.
+
+    Examples
+    --------
+    >>> signed(0.0123), signed(-250.4)
+    ('+0.012', '\u2212250')
+    """
+    if not math.isfinite(value):
+        return "no value"
+    return minus(f"{value:+.0f}" if abs(value) >= 100 else f"{value:+.2g}")
+
+
+def minus(text: str) -> str:
+    """Minus signs in place of hyphens before digits."""
+    return re.sub(r"(?<![\w])-(?=\d)", "\u2212", text)
