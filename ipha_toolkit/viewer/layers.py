@@ -33,6 +33,8 @@ _BLOCK = 16
 
 _SAMPLE = 400_000
 
+_TIE = 1e-6
+
 
 @dataclass(frozen=True, eq=False)
 class Layer:
@@ -260,6 +262,11 @@ def _directions(affine: Affine) -> Affine:
     return np.asarray(affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0))
 
 
+def nearest_slice(index: float, count: int) -> int:
+    """Number, from 0, of the slice nearest to a fractional index; half way, the next, however inverses are rounded."""
+    return min(max(int(np.floor(index + 0.5 + _TIE)), 0), count - 1)
+
+
 def thick_slab(layer: Layer, plane: str, index: float, *, mode: str, slab_mm: float) -> npt.NDArray[Any]:
     """Slice at a fractional index, or the maximum or minimum over ``slab_mm`` around it, shape (rows, columns).
 
@@ -281,7 +288,7 @@ def slab_range(layer: Layer, plane: str, index: float, *, mode: str, slab_mm: fl
     """First and last (excluded) slice of a slab; the same rule as the browser's."""
     across = PLANES[plane][2]
     n = layer.array.shape[across]
-    middle = min(max(int(np.floor(index + 0.5)), 0), n - 1)
+    middle = nearest_slice(index, n)
     half = 0 if mode == "off" else int(np.floor(slab_mm / layer.spacing_mm[across] / 2))
     return max(middle - half, 0), min(middle + half + 1, n)
 
@@ -314,7 +321,7 @@ def measure_roi(layer: Layer, roi: Mapping[str, Any]) -> dict[str, Any]:
     """One row of :func:`measure_rois`."""
     columns, rows, across = PLANES[roi["plane"]]
     center = layer.index_of(roi["center_mm"])
-    index = min(max(int(np.floor(center[across] + 0.5)), 0), layer.array.shape[across] - 1)
+    index = nearest_slice(center[across], layer.array.shape[across])
     values = layer.slice(roi["plane"], index)
     spacing = layer.spacing_mm
     u = (np.arange(values.shape[1]) - center[columns]) * spacing[columns] / roi["radii_mm"][0]

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ipha_toolkit.viewer.layers import PLANES, Layer, Share
+from ipha_toolkit.viewer.layers import PLANES, Layer, Share, nearest_slice
 from ipha_toolkit.wording import fixed, number
 
 SCALE_BAR_MM = (1, 2, 5, 10, 20, 50, 100)
@@ -84,7 +84,7 @@ def place(layer: Layer, plane: str, position_mm: npt.ArrayLike) -> Place:
     """Which slice of a layer is shown at a world position (x, y, z in mm): the nearest."""
     across = PLANES[plane][2]
     count = layer.array.shape[across]
-    index = int(np.clip(np.floor(layer.index_of(position_mm)[across] + 0.5), 0, count - 1))
+    index = nearest_slice(layer.index_of(position_mm)[across], count)
     at = float(np.asarray(position_mm, float)[across])
     return Place(index + 1, count, "xyz"[across], at, layer.beyond_mm(position_mm, across))
 

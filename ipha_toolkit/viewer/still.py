@@ -122,10 +122,12 @@ class _Panel:
             self._roi(roi)
 
     def _roi(self, roi: Mapping[str, Any]) -> None:
-        here = round(self.image.index_of(self.display.position_mm)[self.across])
         if (roi["image"], roi["plane"]) != (self.order, self.plane):
             return
-        if round(self.image.index_of(roi["center_mm"])[self.across]) != here:
+        numbers = {
+            marks.place(self.image, self.plane, at).number for at in (self.display.position_mm, roi["center_mm"])
+        }
+        if len(numbers) > 1:  # it lies on another slice
             return
         x, y = self._px(roi["center_mm"], self.columns), self._px(roi["center_mm"], self.rows)
         ru, rv = (mm * self.scale for mm in roi["radii_mm"])

@@ -1,62 +1,228 @@
-"""The viewer in a live JupyterLab, and in the page that its saved notebook becomes."""
+"""The viewer in a real JupyterLab: what it does to the notebook around it, and what the saved notebook shows."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlparse
+from urllib.request import Request, urlopen
 
 import nbformat
 import pytest
 
-_spec = importlib.util.spec_from_file_location("view_conftest", Path(__file__).with_name("conftest.py"))
+_spec = importlib.util.spec_from_file_location("viewer_conftest", Path(__file__).with_name("conftest.py"))
 assert _spec is not None and _spec.loader is not None
 lab = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(lab)
 
-CELLS = [
-    "import numpy as np, ipha_toolkit as ipha",
-    "ramp = np.broadcast_to(np.arange(40.0), (64, 48, 40)) * 20\n"
-    "viewer = ipha.view(ipha.Volume(ramp, np.diag([4, 4, 5, 1]), name='ramp'), position_mm=(0, 0, 50))\n"
-    "viewer",
-    "print('z is', viewer.z_mm, 'n is', len(viewer.rois))",
-]
+VIEW = (
+    "ramp = np.broadcast_to(np.arange(200.0), (64, 48, 200)) * 20\n"
+    "image = ipha.Volume(ramp, np.diag([4, 4, 2, 1]), name='ramp')\n"
+    "viewer = ipha.view(image, overlays={'lung': ipha.Mask(ramp > 2000, image.affine)}, position_mm=(126, 94, 20))\n"
+    "viewer"
+)
+CELLS = ["import numpy as np, ipha_toolkit as ipha", VIEW, "print('z is', viewer.z_mm, 'n is', len(viewer.rois))"]
+READY = ".ipha-viewer[data-ready]"
+IMAGE = "canvas.ipha-slice"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """Address of a JupyterLab, with %s for a file, and its folder."""
+    folder = tmp_path_factory.mktemp("lab")
+    with lab.jupyter_lab(folder) as (url, _):
+        yield url, folder
 
 
 @pytest.fixture
-def notebook(tmp_path: Path) -> Path:
-    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
-    made.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
-    path = tmp_path / "live.ipynb"
-    nbformat.write(made, path)
-    return path
+def live(browser: Any, server: tuple[str, Path]) -> Iterator[Callable[[str], Any]]:
+    """Open a notebook of :data:`CELLS` by a name of its own, with its viewer running."""
+    url, folder = server
+    pages = []
 
-
-def test_viewer_lives_in_jupyterlab_and_in_what_it_saves(browser: Any, notebook: Path) -> None:
-    with lab.jupyter_lab(notebook.parent) as (url, _):
-        page = browser.new_page(viewport={"width": 1200, "height": 900})
-        lab.open_notebook(page, url % notebook.name)
+    def start(name: str) -> Any:
+        made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
+        made.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
+        nbformat.write(made, folder / name)
+        page = browser.new_page(viewport={"width": 1200, "height": 1000})
+        pages.append(page)
+        lab.open_notebook(page, url % name)
         lab.run_cell(page, 0)
         lab.run_cell(page, 1)
-        page.wait_for_selector(".ipha-viewer[data-ready]")
-        canvas = page.locator("canvas.ipha-slice")
-        assert canvas.count() == 1  # the export script beside it stays inert
-        assert canvas.get_attribute("data-value") == "200"
-        canvas.focus()
-        page.keyboard.press("ArrowUp")
-        page.keyboard.press("ArrowUp")
-        page.keyboard.press("r")
-        page.wait_for_function("() => document.querySelector('canvas.ipha-slice').dataset.value === '240'")
-        assert page.locator(".jp-CodeCell").count() == 3  # JupyterLab's own one-key commands did not act
-        page.wait_for_timeout(300)
-        lab.run_cell(page, 2)
-        assert "z is 60.0 n is 1" in page.locator(".jp-OutputArea-output").last.inner_text()
-        filled = "() => [...document.querySelectorAll('*')].some((e) => e.iphaViewer?.model.get('_export').length)"
-        page.wait_for_function(filled, timeout=60_000)
-        html = notebook.with_suffix(".html")
-        html.write_bytes(lab.save_and_export(page, url))
+        page.wait_for_selector(READY)
+        return page
+
+    yield start
+    for page in pages:
         page.close()
+
+
+def end_kernels(url: str) -> None:
+    address, token = urlparse(url), parse_qs(urlparse(url).query)["token"][0]
+    kernels = f"{address.scheme}://{address.netloc}/api/kernels"
+    head = {"Authorization": f"token {token}"}
+    with urlopen(Request(kernels, headers=head)) as answer:
+        found = json.loads(answer.read())
+    for kernel in found:
+        urlopen(Request(f"{kernels}/{kernel['id']}", headers=head, method="DELETE")).close()
+
+
+def cells(page: Any) -> list[str]:
+    found: list[str] = page.locator(".jp-CodeCell .cm-content").all_inner_texts()
+    return found
+
+
+def save(page: Any) -> None:
+    page.locator(".lm-MenuBar-item", has_text="File").click()
+    page.locator(".lm-Menu-item", has_text="Save Notebook").first.click()
+    page.wait_for_function("() => !document.querySelector('.lm-TabBar-tab.jp-mod-dirty')")
+
+
+def test_viewer_lives_in_jupyterlab_and_in_what_it_saves(browser: Any, live: Any, server: tuple[str, Path]) -> None:
+    page = live("live.ipynb")
+    canvas = page.locator(IMAGE)
+    assert canvas.count() == 1  # the export script beside it stays inert
+    assert page.locator(".jp-OutputArea img").count() == 0  # and so does the still picture
+    assert canvas.get_attribute("data-value") == "200"
+    canvas.focus()
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("r")
+    page.wait_for_function("() => document.querySelector('canvas.ipha-slice').dataset.value === '240'")
+    page.wait_for_timeout(300)
+    lab.run_cell(page, 2)
+    assert "z is 24.0 n is 1" in page.locator(".jp-OutputArea-output").last.inner_text()
+    filled = "() => [...document.querySelectorAll('*')].some((e) => e.iphaViewer?.model.get('_export').length)"
+    page.wait_for_function(filled, timeout=60_000)
+    html = server[1] / "live.html"
+    html.write_bytes(lab.save_and_export(page, server[0]))
     page = browser.new_context(offline=True).new_page()
     page.goto(html.as_uri())
-    page.wait_for_selector(".ipha-viewer[data-ready]")
-    assert page.locator("canvas.ipha-slice").get_attribute("data-value") == "240"
+    page.wait_for_selector(READY)
+    assert page.locator(IMAGE).get_attribute("data-value") == "240"
+    assert page.locator("img").count() == 0
+    page.close()
+
+
+# Of JupyterLab 4: delete, insert, cut, copy, paste, undo, merge, type of cell, run, restart, edit, line numbers, palette.
+KEYS = "d d b a x c v z y m r 1 h l o p Enter Escape 0 0 i i j k ArrowUp ArrowDown Space Shift+M Shift+L Shift+Enter"
+CHORDS = "Control+Enter Alt+Enter Control+Shift+Minus Control+b Control+Shift+c Control+a Control+c"
+
+
+def test_no_key_pressed_in_the_viewer_reaches_the_notebook(live: Any) -> None:
+    page = live("keys.ipynb")
+    page.evaluate("""() => {
+        window.reached = [];
+        for (const name of ["keydown", "keypress", "keyup"])
+            for (const early of [true, false]) document.addEventListener(name, (e) => window.reached.push(name + e.key), early);
+    }""")
+    before = cells(page)
+    controls = [page.locator(IMAGE), page.locator(".ipha-help summary")]
+    controls += page.locator(".ipha-bar :is(select, input)").all()
+    assert len(controls) >= 9
+    for control in controls:
+        for key in (KEYS + " " + CHORDS).split():
+            if control.is_visible():
+                control.focus()
+                page.keyboard.press(key)
+    page.wait_for_timeout(500)
+    assert cells(page) == before
+    assert page.evaluate("window.reached") == []
+    assert page.locator(".jp-Dialog, .lm-CommandPalette:visible").count() == 0
+    assert page.locator(READY).count() == 1
+    page.locator(".jp-InputPrompt").nth(1).click()  # the same keys do act where they are meant to
+    page.keyboard.press("b")
+    page.wait_for_function("() => document.querySelectorAll('.jp-CodeCell').length === 4")
+
+
+def test_the_right_button_over_the_image_opens_no_menu(live: Any) -> None:
+    page = live("menu.ipynb")
+    box = page.locator(IMAGE).bounding_box()
+    width = "() => [...document.querySelectorAll('*')].find((e) => e.iphaViewer).iphaViewer.get('width')"
+    before = page.evaluate(width)
+    page.mouse.move(box["x"] + 200, box["y"] + 200)
+    page.mouse.down(button="right")
+    page.mouse.move(box["x"] + 260, box["y"] + 150, steps=3)
+    page.mouse.up(button="right")
+    page.wait_for_timeout(300)
+    assert page.evaluate(width) > before
+    assert page.locator(".lm-Menu").count() == 0
+    # Windows sends the event when the button is let go, which may be outside the image.
+    outside = "document.querySelectorAll('.jp-CodeCell')[0].dispatchEvent(new MouseEvent('contextmenu', {bubbles: true, cancelable: true}))"  # noqa: E501
+    page.mouse.move(box["x"] + 200, box["y"] + 200)
+    page.mouse.down(button="right")
+    page.mouse.move(box["x"] + 200, box["y"] - 100, steps=3)
+    page.mouse.up(button="right")
+    assert page.evaluate(outside) is False
+    assert page.locator(".lm-Menu").count() == 0
+    page.wait_for_timeout(700)
+    page.locator(".jp-CodeCell .cm-content").first.click(button="right")
+    page.wait_for_selector(".lm-Menu")
+
+
+def test_every_notch_of_the_wheel_arrives_in_the_kernel(live: Any) -> None:
+    page = live("wheel.ipynb")
+    box = page.locator(IMAGE).bounding_box()
+    page.mouse.move(box["x"] + 100, box["y"] + 100)
+    for _ in range(60):
+        page.mouse.wheel(0, -100)
+    page.wait_for_function("() => document.querySelector('canvas.ipha-slice').dataset.index === '70'")
+    page.wait_for_timeout(500)
+    lab.run_cell(page, 2)
+    assert "z is 140.0" in page.locator(".jp-OutputArea-output").last.inner_text()
+
+
+def test_a_saved_notebook_shows_its_picture_with_words_until_it_is_run_again(
+    browser: Any, live: Any, server: tuple[str, Path]
+) -> None:
+    url, folder = server
+    settings = next((folder / ".jupyter").rglob("plugin.jupyterlab-settings"))
+    kept = settings.read_text()
+    settings.write_text('{"saveState": false}')  # as JupyterLab comes
+    try:
+        page = live("saved.ipynb")
+        save(page)
+        page.close()
+        end_kernels(url)
+        assert "widgets" not in nbformat.read(folder / "saved.ipynb", 4).metadata
+        page = browser.new_page(viewport={"width": 1200, "height": 1000})
+        lab.open_notebook(page, url % "saved.ipynb")
+        page.wait_for_selector(".ipha-saved img")
+        words = "ramp, axial slice 11 of 200 at z 20.0 mm, patient's R on the left of the picture"
+        assert page.locator(".ipha-saved img").get_attribute("alt").startswith(words)
+        assert page.locator(".ipha-saved p").inner_text().startswith(words)
+        assert page.evaluate("document.querySelector('.ipha-saved img').naturalWidth") == 420
+        assert not page.get_by_text("Error displaying widget").is_visible()
+        lab.run_cell(page, 0)
+        lab.run_cell(page, 1)
+        page.wait_for_selector(READY)
+        assert page.locator(".ipha-saved").count() == 0
+        page.close()
+    finally:
+        settings.write_text(kept)
+
+
+SIGNALLED = """
+    window.held = 0;
+    const add = window.addEventListener.bind(window);
+    window.addEventListener = (name, call, options) => {
+        if (options?.signal) { window.held += 1; options.signal.addEventListener("abort", () => { window.held -= 1; }); }
+        add(name, call, options);
+    };
+"""
+
+
+def test_a_cell_run_again_leaves_no_listener_of_the_view_before(live: Any) -> None:
+    page = live("again.ipynb")
+    page.evaluate(f"() => {{ {SIGNALLED} }}")
+    held = []
+    for _ in range(3):
+        page.evaluate("() => document.querySelector('.ipha-viewer').removeAttribute('data-ready')")
+        lab.run_cell(page, 1)
+        page.wait_for_selector(READY)
+        held.append(page.evaluate("window.held"))
+    assert held[0] > 0
+    assert held == [held[0]] * 3

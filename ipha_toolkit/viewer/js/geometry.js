@@ -14,6 +14,9 @@ export function invert(m) {
   return [...r, 0, 0, 0, 1];
 }
 
+// Half way between two slices it is the next one, whatever the rounding of inverses.
+export const nearestSlice = (index) => Math.floor(index + 0.5 + 1e-6);
+
 export class Grid {
   constructor(shape, affine) {
     this.shape = shape;
@@ -24,7 +27,7 @@ export class Grid {
   index(world) { return apply(this.inverse, world); }
   world(index) { return apply(this.affine, index); }
   nearest(world, axis) {
-    return Math.min(Math.max(Math.floor(this.index(world)[axis] + 0.5), 0), this.shape[axis] - 1);
+    return Math.min(Math.max(nearestSlice(this.index(world)[axis]), 0), this.shape[axis] - 1);
   }
   // Millimetres from the nearest slice to a place outside the grid, 0 inside.
   beyond(world, axis) {

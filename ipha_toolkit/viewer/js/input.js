@@ -1,5 +1,5 @@
 // Wheel, pointer and keys over the panels.
-import {PLANES} from "./geometry.js";
+import {PLANES, nearestSlice} from "./geometry.js";
 
 const NOTCH_PX = 100, TOUCH_PX = 40, LINE_PX = 33;
 const ZOOM = [0.2, 20];
@@ -34,7 +34,7 @@ export class Input {
     index[c] = panel.place.column((event.clientX - box.left) * panel.canvas.clientWidth / box.width);
     index[r] = panel.place.row((event.clientY - box.top) * panel.canvas.clientHeight / box.height);
     const world = grid.world(index);
-    world[n] = grid.world(index.map((v, a) => (a === n ? Math.floor(v + 0.5) : v)))[n];
+    world[n] = grid.world(index.map((v, a) => (a === n ? nearestSlice(v) : v)))[n];
     return world;
   }
   go(position) {
@@ -43,7 +43,7 @@ export class Input {
   }
   step(panel, count, axis = PLANES[panel.plane][2]) {
     const {grid} = panel.image, index = grid.index(this.state.get("position_mm"));
-    index[axis] = Math.min(Math.max(Math.floor(index[axis] + 0.5) + count, 0), grid.shape[axis] - 1);
+    index[axis] = Math.min(Math.max(nearestSlice(index[axis]) + count, 0), grid.shape[axis] - 1);
     this.go(grid.world(index));
   }
   zoom(factor, late = false) {
