@@ -23,10 +23,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from ipha_toolkit.figures.core import SERIES_COLOURS, colour_bars, describe, literal, new_figure
+from ipha_toolkit.grid import PLANES
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.viewer import layers as pixels
 from ipha_toolkit.viewer import marks
-from ipha_toolkit.viewer.layers import PLANES, Layer, Overlays, face, image_layer, layers_of
+from ipha_toolkit.viewer.layers import Layer, Overlays, face, image_layer, layers_of
 from ipha_toolkit.viewer.windows import looks_of, map_limits, presets
 from ipha_toolkit.volume import Volume
 from ipha_toolkit.wording import minus, number
@@ -263,7 +264,7 @@ class _Cut:
     @classmethod
     def through(cls, layer: Layer, plane: str, at: npt.ArrayLike) -> _Cut:
         *in_plane, across = PLANES[plane]
-        index, shape, step, position = layer.index_of(at), layer.array.shape, layer.spacing_mm, np.asarray(at, float)
+        index, shape, step, position = layer.to_index(at), layer.array.shape, layer.spacing_mm, np.asarray(at, float)
         x, y = (position[a] + (np.arange(shape[a]) - index[a]) * step[a] for a in in_plane)
         reached = bool(-0.5 <= index[across] <= shape[across] - 0.5)
         pixel = step[in_plane[0]], step[in_plane[1]]
@@ -329,20 +330,20 @@ class _Picture:
 
     def centre(self) -> npt.NDArray[np.float64]:
         layer, inside = self._of_interest()
-        middle = layer.world_of(inside.mean(axis=0))
-        index = np.floor(self.image.index_of(middle) + 0.5)
-        return self.image.world_of(np.clip(index, 0, np.subtract(self.image.array.shape, 1)))
+        middle = layer.to_world(inside.mean(axis=0))
+        index = np.floor(self.image.to_index(middle) + 0.5)
+        return self.image.to_world(np.clip(index, 0, np.subtract(self.image.array.shape, 1)))
 
     def spread(self, n: int) -> list[npt.NDArray[np.float64]]:
         """At most ``n`` points, each in another slice of the image, evenly spread over what is of interest."""
         layer, inside = self._of_interest()
-        ends = self.image.index_of(layer.world_of(np.array([inside.min(axis=0), inside.max(axis=0)])))[:, self.across]
+        ends = self.image.to_index(layer.to_world(np.array([inside.min(axis=0), inside.max(axis=0)])))[:, self.across]
         low, high = float(ends.min()), float(ends.max())
         wanted = low + (np.arange(n) + 0.5) * (high - low) / n
         slices = np.unique(np.clip(np.floor(wanted + 0.5), 0, self.image.array.shape[self.across] - 1))
-        index = np.repeat(self.image.index_of(self.centre())[None], len(slices), axis=0)
+        index = np.repeat(self.image.to_index(self.centre())[None], len(slices), axis=0)
         index[:, self.across] = slices
-        return list(self.image.world_of(index))
+        return list(self.image.to_world(index))
 
     def draw(self, ax: Axes, at: npt.ArrayLike, shift: tuple[float, float] = (0.0, 0.0)) -> list[tuple[Any, str]]:
         """Draw the slice, moved by ``shift`` mm; returns what needs a colour bar, with its quantity and unit."""

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ipha_toolkit.grid import PLANES
 from ipha_toolkit.viewer import marks
-from ipha_toolkit.viewer.layers import PLANES, Layer, Share
+from ipha_toolkit.viewer.layers import Layer, Share
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,15 +21,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ipha_toolkit.viewer.layers import PLANES, Layer, Share, nearest_slice
+from ipha_toolkit.grid import PLANES
+from ipha_toolkit.viewer.layers import Layer, Share, nearest_slice
 from ipha_toolkit.wording import fixed, number
 
 SCALE_BAR_MM = (1, 2, 5, 10, 20, 50, 100)
 """Lengths that a scale bar may have."""
-
-_ENDS = ("RL", "AP", "SI")
-_TILTED = 0.2
-"""Share of an axis's direction from which on a letter names it; chosen: 12 degrees of tilt stay unsaid."""
 
 
 class Letters(NamedTuple):
@@ -60,15 +57,7 @@ class Place:
 def letters(layer: Layer, plane: str) -> Letters:
     """Letters of the patient's sides around a slice, in radiological convention."""
     columns, rows, _ = PLANES[plane]
-    return Letters(*_ends(layer, columns), *_ends(layer, rows))
-
-
-def _ends(layer: Layer, axis: int) -> tuple[str, str]:
-    """Of the grid's far end, drawn left or on top, and of its near end."""
-    direction = layer.affine[:3, axis] / layer.spacing_mm[axis]
-    order = [w for w in np.argsort(-abs(direction), kind="stable") if abs(direction[w]) > _TILTED]
-    far, near = ("".join(_ENDS[w][end if direction[w] > 0 else 1 - end] for w in order) for end in (0, 1))
-    return far, near
+    return Letters(*layer.grid.letters(columns), *layer.grid.letters(rows))
 
 
 def scale_bar(width_mm: float) -> tuple[int, str]:
@@ -83,10 +72,10 @@ def scale_bar(width_mm: float) -> tuple[int, str]:
 def place(layer: Layer, plane: str, position_mm: npt.ArrayLike) -> Place:
     """Which slice of a layer is shown at a world position (x, y, z in mm): the nearest."""
     across = PLANES[plane][2]
-    count = layer.array.shape[across]
-    index = nearest_slice(layer.index_of(position_mm)[across], count)
+    count = layer.shape[across]
+    index = nearest_slice(layer.to_index(position_mm)[across], count)
     at = float(np.asarray(position_mm, float)[across])
-    return Place(index + 1, count, "xyz"[across], at, layer.beyond_mm(position_mm, across))
+    return Place(index + 1, count, "xyz"[across], at, layer.grid.beyond_mm(position_mm, across))
 
 
 def away_text(away_mm: float) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ipha_toolkit.grid import PLANES
 from ipha_toolkit.viewer import marks
 from ipha_toolkit.viewer.display import Scene
-from ipha_toolkit.viewer.layers import PLANES, Layer, bounds_mm, measure_roi, slab_range, thick_slab
+from ipha_toolkit.viewer.layers import Layer, bounds_mm, measure_roi, slab_range, thick_slab
 from ipha_toolkit.wording import number
 
 _INK, _LETTER, _MARK, _WARNING = (242, 242, 242), (255, 210, 127), (240, 228, 66), (255, 179, 167)
@@ -71,7 +72,7 @@ class _Panel:
 
     def _placed(self, layer: Layer, look: Any = lambda v: v, *, nearest: bool = False) -> npt.NDArray[np.float32]:
         """A layer's slice where it falls on the panel, NaN outside."""
-        display, at = self.display, layer.index_of(self.display.position_mm)
+        display, at = self.display, layer.to_index(self.display.position_mm)
         values = thick_slab(layer, self.plane, at[self.across], mode=display.slab, slab_mm=display.slab_mm)
         pixels = np.arange(self.size) + 0.5
         axes = []
@@ -86,7 +87,7 @@ class _Panel:
         return np.where(axes[0][1][:, None] & axes[1][1][None, :], shown, np.nan).astype(np.float32)
 
     def _reaches(self, layer: Layer) -> bool:
-        at = layer.index_of(self.display.position_mm)[self.across]
+        at = layer.to_index(self.display.position_mm)[self.across]
         return bool(-0.5 <= at <= layer.array.shape[self.across] - 0.5)
 
     def _blend(self, rgb: Any, layer: Layer, look: Mapping[str, Any]) -> Any:
@@ -162,7 +163,7 @@ class _Panel:
 
     def _slab_mm(self) -> float:
         display, image = self.display, self.image
-        at = image.index_of(display.position_mm)[self.across]
+        at = image.to_index(display.position_mm)[self.across]
         first, last = slab_range(image, self.plane, at, mode=display.slab, slab_mm=display.slab_mm)
         return (last - first) * image.spacing_mm[self.across]
 

@@ -33,12 +33,13 @@ import anywidget
 import numpy as np
 import traitlets as t
 
+from ipha_toolkit.grid import PLANES
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.viewer import layers as pixels
 from ipha_toolkit.viewer import payload, still
 from ipha_toolkit.viewer.bundle import bundle
 from ipha_toolkit.viewer.display import Display, Scene
-from ipha_toolkit.viewer.layers import PLANES, Layer, Overlays, face, layers_of, measure_rois, middle_mm
+from ipha_toolkit.viewer.layers import Layer, Overlays, face, layers_of, measure_rois, middle_mm
 from ipha_toolkit.viewer.page import HERE, attended, page_fragment, show_export_script, unattended
 from ipha_toolkit.viewer.saved import show_saved
 from ipha_toolkit.viewer.windows import looks_of, presets

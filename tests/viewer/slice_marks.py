@@ -49,7 +49,7 @@ def table() -> dict[str, Any]:
         product(grids().items(), ("axial", "coronal", "sagittal"), POSITIONS)
     ):
         window, unit = looks[n % len(looks)]
-        layer = Layer("image", name, np.zeros(shape, bool), affine, unit)
+        layer = Layer(np.zeros(shape, bool), affine, "image", name, unit)
         here = marks.place(layer, plane, position)
         slices.append({
             "name": name, "plane": plane, "position_mm": list(position), "window": list(window), "unit": unit,

@@ -77,7 +77,7 @@ def test_letters_name_a_tilt_of_more_than_twelve_degrees(table: dict[str, Any]) 
 
 @pytest.mark.parametrize("shown", ["", "3 axial slices from z 0 to 9 mm"])
 def test_a_slice_is_described_by_its_place_or_by_what_is_shown_instead(shown: str) -> None:
-    layer = Layer("image", "CT", np.zeros((4, 4, 4), bool), np.eye(4), "HU")
+    layer = Layer(np.zeros((4, 4, 4), bool), np.eye(4), "image", "CT", "HU")
     words = marks.describe_slice(layer, "axial", (0, 0, 9), window=(40, 400), shown=shown)
     assert words == (
         f"CT, {shown or 'axial slice 4 of 4 at z 9.0 mm'}, patient's R on the left of the picture; "

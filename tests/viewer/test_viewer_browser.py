@@ -205,7 +205,7 @@ def test_slices_and_slabs_are_those_of_python(
     page = opened(offline_page, page_of(viewer))
     codes = page.evaluate(f"() => Array.from({VIEWER}[0].panels[0].data)")
     layer = viewer._images[0]
-    index = layer.index_of(viewer.position_mm)[layers.PLANES[plane][2]]
+    index = layer.to_index(viewer.position_mm)[layers.PLANES[plane][2]]
     expected = layers.thick_slab(layer, plane, index, mode=slab, slab_mm=27)
     assert np.array_equal(np.array(codes) - 1 + layer.offset, expected.ravel())
 
