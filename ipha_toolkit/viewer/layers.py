@@ -204,6 +204,18 @@ def share_above(layer: Layer, lungs: Mask | Layer | None, *, bins: int = 400) ->
     return Share(tuple(edges.tolist()), tuple(above.tolist()), region)
 
 
+def lungs_of(image: int | None, shown: Sequence[Layer], lungs: Mask | None) -> Mask | Layer | None:
+    """The lungs given, or else the first mask named like "lung" that lies on an image (None: on all)."""
+    masks = (layer for layer in shown if layer.kind == "mask" and "lung" in layer.name.lower())
+    return lungs or next((mask for mask in masks if mask.image in (None, image)), None)
+
+
+def shares_of(shown: Sequence[Layer], lungs: Mask | None) -> dict[int, Share]:
+    """Of each map, by its number: how much of the lung lies above any threshold."""
+    maps = ((number, layer) for number, layer in enumerate(shown) if layer.kind == "map")
+    return {number: share_above(layer, lungs_of(layer.image, shown, lungs)) for number, layer in maps}
+
+
 def mask_on(layer: Layer, mask: Mask | Layer) -> npt.NDArray[np.bool_]:
     """The mask at the layer's voxels, nearest neighbour."""
     from scipy.ndimage import affine_transform
@@ -324,3 +336,14 @@ def bounds_mm(layers: Sequence[Layer]) -> tuple[npt.NDArray[np.float64], npt.NDA
     corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)], float)
     points = np.concatenate([layer.to_world(corners * layer.array.shape - 0.5) for layer in layers])
     return points.min(axis=0), points.max(axis=0)
+
+
+def nodule_list(nodules: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """Centre and diameter in mm of each nodule of a table; ValueError where it lacks a column."""
+    if nodules is None:
+        return []
+    missing = sorted({"x_mm", "y_mm", "z_mm", "diameter_mm"} - set(nodules.columns))
+    if missing:
+        raise ValueError(f"nodules lack the columns {', '.join(missing)}")
+    columns = nodules[["x_mm", "y_mm", "z_mm", "diameter_mm"]].to_numpy(float)
+    return [{"at": row[:3].tolist(), "diameter": float(row[3])} for row in columns if np.isfinite(row).all()]

@@ -23,7 +23,7 @@ sanitize the page, which takes out every script: untick it for a page that lives
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from html import escape
 from pathlib import Path
@@ -35,14 +35,23 @@ import traitlets as t
 
 from ipha_toolkit.grid import PLANES
 from ipha_toolkit.terms import Modality
-from ipha_toolkit.viewer import layers as pixels
 from ipha_toolkit.viewer import payload, still
 from ipha_toolkit.viewer.bundle import bundle
 from ipha_toolkit.viewer.display import Display, Scene
-from ipha_toolkit.viewer.layers import Layer, Overlays, face, layers_of, measure_rois, middle_mm
+from ipha_toolkit.viewer.layers import (
+    Layer,
+    Overlays,
+    face,
+    layers_of,
+    lungs_of,
+    measure_rois,
+    middle_mm,
+    nodule_list,
+    shares_of,
+)  # fmt: skip
 from ipha_toolkit.viewer.page import HERE, attended, page_fragment, show_export_script, unattended
 from ipha_toolkit.viewer.saved import show_saved
-from ipha_toolkit.viewer.windows import looks_of, presets
+from ipha_toolkit.viewer.windows import looks_of, presets, windows_of
 from ipha_toolkit.volume import Mask, Volume
 
 if TYPE_CHECKING:
@@ -185,13 +194,13 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
         self._export_mb = export_mb
         self._packing: threading.Thread | None = None
         self._looks = looks_of(self._overlays)
-        self._presets = [presets(layer, _lungs_of(layer.image, self._shown, lungs)) for layer in self._images]
-        self._shares = _shares(self._shown, lungs)
+        self._presets = [presets(layer, lungs_of(layer.image, self._shown, lungs)) for layer in self._images]
+        self._shares = shares_of(self._shown, lungs)
         first = self._images[0]
         shown = {"position_mm": middle_mm(first), "plane": face(first)}
         state = shown | {"visible": [True] * len(self._overlays)} | state
-        state["window"] = _windows(state.get("window"), self._presets)
-        super().__init__(_layers=self._describe_layers(), _nodules=_nodule_list(nodules), **self._with_scalars(state))
+        state["window"] = windows_of(state.get("window"), self._presets)
+        super().__init__(_layers=self._describe_layers(), _nodules=nodule_list(nodules), **self._with_scalars(state))
         self.on_msg(self._answer)
         self.observe(self._describe, names=[*_TRAIT_OF.values(), "_nodules"])
         self._describe()
@@ -271,7 +280,7 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
 
     @t.validate("window")
     def _valid_window(self, proposal: Any) -> list[tuple[float, float]]:
-        return _windows(proposal["value"], self._presets)
+        return windows_of(proposal["value"], self._presets)
 
     @t.validate("position_mm")
     def _valid_position(self, proposal: Any) -> tuple[float, float, float]:
@@ -399,38 +408,3 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
         data["text/html"] = f'<img src="data:image/png;base64,{picture}" alt="{escape(self.description)}">'
         data["image/png"] = picture
         return data, {"image/png": {"alt": self.description}}
-
-
-def _lungs_of(image: int | None, shown: Sequence[Layer], lungs: Mask | None) -> Mask | Layer | None:
-    """The lungs given, or else the first mask named like "lung" that lies on an image (None: on all)."""
-    masks = (layer for layer in shown if layer.kind == "mask" and "lung" in layer.name.lower())
-    return lungs or next((mask for mask in masks if mask.image in (None, image)), None)
-
-
-def _shares(shown: Sequence[Layer], lungs: Mask | None) -> dict[int, pixels.Share]:
-    """Of each map, by its number: how much of the lung lies above any threshold."""
-    maps = ((number, layer) for number, layer in enumerate(shown) if layer.kind == "map")
-    return {number: pixels.share_above(layer, _lungs_of(layer.image, shown, lungs)) for number, layer in maps}
-
-
-def _windows(given: Any, presets: Sequence[Mapping[str, tuple[float, float]]]) -> list[tuple[float, float]]:
-    """One (level, width) an image from one pair, one an image, or nothing (the first presets)."""
-    if given is None:
-        return [next(iter(found.values())) for found in presets]
-    try:
-        pairs = np.array(given, float).reshape(-1, 2)
-    except (TypeError, ValueError):
-        pairs = np.empty((0, 2))
-    if len(pairs) not in (1, len(presets)) or not np.isfinite(pairs).all() or (pairs[:, 1] <= 0).any():
-        raise ValueError(f"window needs (level, width) with width > 0, one pair or {len(presets)}, got {given!r}")
-    return [(float(level), float(width)) for level, width in np.broadcast_to(pairs, (len(presets), 2))]
-
-
-def _nodule_list(nodules: pd.DataFrame | None) -> list[dict[str, Any]]:
-    if nodules is None:
-        return []
-    missing = sorted({"x_mm", "y_mm", "z_mm", "diameter_mm"} - set(nodules.columns))
-    if missing:
-        raise ValueError(f"nodules lack the columns {', '.join(missing)}")
-    columns = nodules[["x_mm", "y_mm", "z_mm", "diameter_mm"]].to_numpy(float)
-    return [{"at": row[:3].tolist(), "diameter": float(row[3])} for row in columns if np.isfinite(row).all()]

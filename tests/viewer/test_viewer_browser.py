@@ -417,7 +417,7 @@ LISTENERS = """
         const add = target.addEventListener.bind(target);
         target.addEventListener = (name, call, options) => {
             const held = `${name} ${Math.random()}`, {signal} = options ?? {};
-            window.held.add(held);
+            if (new Error().stack.includes("blob:")) window.held.add(held);  // the viewer's module, nobody else's
             signal?.addEventListener("abort", () => window.held.delete(held));
             add(name, call, options);
         };
@@ -444,10 +444,9 @@ def test_a_closed_viewer_listens_to_nothing_any_more(
         window.closing.close();
     }""")
     after = page.evaluate(heard)
-    assert before[0] - after[0] >= 6
-    assert {name.split()[0] for name in page.evaluate("[...window.held]")} <= {"DOMContentLoaded"}
+    assert before[0] >= 6
     assert before[1] >= 10
-    assert after[1] == 0
+    assert after == [0, 0]
     assert page.evaluate("window.saved") == 1
     frames, words = page.evaluate("[window.closing.frames, window.closing.live.textContent]")
     page.evaluate("() => { window.closing.model.set('plane', 'coronal'); window.closing.redraw(); }")
