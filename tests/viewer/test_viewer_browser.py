@@ -497,6 +497,20 @@ def test_where_the_picture_was_panned_to_is_part_of_the_state(
     assert page.evaluate(f"() => {VIEWER}[0].get('pan_mm')") == [0, 0, 0]
 
 
+def test_a_viewer_without_kernel_or_copy_shows_its_picture_with_words(
+    offline_page: Any, page_of: Callable[..., str], pair: Any
+) -> None:
+    viewer = ipha.view(pair[0], position_mm=(2.5, 2.5, 5))
+    viewer._repr_mimebundle_()
+    offline_page.goto(page_of(viewer))
+    assert not offline_page.locator(".ipha-saved").is_visible()  # a kernel might still answer
+    offline_page.wait_for_selector(".ipha-saved img")
+    assert offline_page.locator(".ipha-saved img").get_attribute("alt") == viewer.description
+    assert offline_page.locator(".ipha-saved p").inner_text().startswith(viewer.description)
+    assert not offline_page.locator("canvas").is_visible()
+    assert offline_page.errors == []
+
+
 POLICY = "default-src 'none'; script-src 'unsafe-inline' blob:; style-src 'unsafe-inline'; img-src data:"
 
 

@@ -3,6 +3,9 @@ import {make} from "./dom.js";
 import {Grid, PLANES} from "./geometry.js";
 import {ExportSource, KernelSource} from "./sources.js";
 
+const PATIENCE_MS = 2500, EXPORT_AFTER_MS = 8000;
+const HINT = "Still picture, until a kernel answers. Run the cell again for the live viewer.";
+
 export class Scene {
   constructor(state, disposer, {redraw, root}) {
     this.state = state;
@@ -18,23 +21,38 @@ export class Scene {
   open(disposer) {
     const {model} = this.state, packed = model.get("_export");
     const kernel = new KernelSource(model, () => {
-      if (this.source !== kernel) { this.source.close(); this.source = kernel; this.onNewSource(); this.still?.remove(); }
+      if (this.source !== kernel) { this.source.close(); this.source = kernel; this.onNewSource(); }
+      this.standIn(false);
       this.redraw();
     });
     this.source = kernel;
     disposer.add(() => { this.source.close(); kernel.close(); });
-    if (packed.length) {
-      this.source = new ExportSource(packed, this.redraw);
-      try { kernel.ask(0, "axial", 0, 1); } catch { /* no kernel */ }
-      return;
-    }
-    if (model.get("_picture")) {
-      this.still = make("img", {className: "ipha-still", src: model.get("_picture"), alt: model.get("description")});
+    const wait = (call, milliseconds) => {
+      const timer = setTimeout(call, milliseconds);
+      disposer.add(() => clearTimeout(timer));
+    };
+    if (packed.length) this.source = new ExportSource(packed, this.redraw);
+    this.callKernel(kernel);
+    if (packed.length) return;
+    wait(() => this.standIn(!kernel.heard), PATIENCE_MS);
+    if (model.get("embed_live")) wait(() => kernel.heard && model.send({type: "export"}), EXPORT_AFTER_MS);
+  }
+  // Ask for the slice that is needed first, also where nothing is drawn yet (a folded output), to hear whether a kernel is there.
+  callKernel(kernel) {
+    const [plane] = this.planes(), index = this.images[0].grid.nearest(this.state.get("position_mm"), PLANES[plane][2]);
+    try { kernel.ask(0, plane, index, index + 1); } catch { /* no kernel */ }
+  }
+  // Show the still picture with its words in place of panels that nobody fills, or no longer.
+  standIn(wanted) {
+    const picture = this.state.get("_picture"), words = this.state.get("description");
+    if (wanted && picture && !this.still) {
+      this.still = make("div", {className: "ipha-saved"}, make("img", {src: picture, alt: words}), make("p", {}, words, make("br"), make("em", {textContent: HINT})));
       this.root.append(this.still);
+    } else if (!wanted && this.still) {
+      this.still.remove();
+      this.still = null;
     }
-    if (!model.get("embed_live")) return;
-    const timer = setTimeout(() => kernel.heard && model.send({type: "export"}), 8000);
-    disposer.add(() => clearTimeout(timer));
+    this.root.classList.toggle("ipha-lost", !!this.still);
   }
 
   planes() { return this.state.get("plane") === "all" ? Object.keys(PLANES) : [this.state.get("plane")]; }

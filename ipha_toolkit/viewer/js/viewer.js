@@ -34,7 +34,6 @@ class Viewer {
     this.observer.observe(this.stage);
     this.disposer.add(() => this.observer.disconnect());
     this.root.append(this.controls.toolbar(), this.stage, ...this.controls.overlayBar(), this.live, this.controls.help());
-    if (this.scene.still) this.root.append(this.scene.still);
     guard(this.root, this.disposer, {onKey: (event) => this.key(event), aloneOnPage: !!model.exported});
     this.layout();
     this.speaker.say();
@@ -92,7 +91,6 @@ class Viewer {
     const there = this.panels.map((panel) => this.painter.panel(panel, this.input.pointer, this.input.drawing));
     if (!this.drawn && there.some(Boolean)) {
       this.drawn = true;
-      this.scene.still?.remove();
       this.root.dataset.ready = performance.now().toFixed(0);
       this.speaker.say();
     }
