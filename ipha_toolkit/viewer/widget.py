@@ -18,6 +18,9 @@ Beside itself the widget puts a small script into the cell's output (``js/export
 holds saved widget state: there it builds the widget from that state, without the network. In JupyterLab such
 state is not part of the page, and the script does nothing. JupyterLab's "Save and Export Notebook As HTML" offers to
 sanitize the page, which takes out every script: untick it for a page that lives.
+
+A notebook saved by a person without widget state has neither kernel nor copy when it is opened again: there a still
+picture with its words stands in (:mod:`ipha_toolkit.viewer.saved`).
 """
 
 from __future__ import annotations

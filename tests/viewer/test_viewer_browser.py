@@ -511,6 +511,19 @@ def test_a_viewer_without_kernel_or_copy_shows_its_picture_with_words(
     assert offline_page.errors == []
 
 
+def test_a_page_without_a_notebook_hears_the_keys_that_the_viewer_does_not_use(
+    offline_page: Any, page_of: Callable[..., str], pair: Any
+) -> None:
+    viewer = ipha.view(pair[0], position_mm=(2.5, 2.5, 5))
+    viewer.embed()
+    page = opened(offline_page, page_of(viewer))
+    page.evaluate("() => { window.heard = []; document.addEventListener('keydown', (e) => window.heard.push(e.key)); }")
+    page.locator("canvas.ipha-slice").focus()
+    for key in ("ArrowUp", "q", "c", "Control+ArrowUp", " "):  # a presenter's space bar turns the slide
+        page.keyboard.press(key)
+    assert page.evaluate("window.heard") == ["q", "Control", "ArrowUp", " "]
+
+
 POLICY = "default-src 'none'; script-src 'unsafe-inline' blob:; style-src 'unsafe-inline'; img-src data:"
 
 

@@ -112,6 +112,7 @@
       const shown = data[VIEW] && of(data[VIEW].model_id), png = data["image/png"];
       if (known(shown)) node.append(draw(shown));
       else if (data["text/html"]) node.append(el("div", {innerHTML: data["text/html"]}));
+      else if (data["application/javascript"] && !data["text/plain"]) continue; // scripts have no picture
       else if (png) node.append(el("img", {src: `data:image/png;base64,${png}`, alt: metadata["image/png"]?.alt ?? data["text/plain"] ?? ""}));
       else node.append(el("pre", {textContent: text ?? data["text/plain"] ?? (traceback ?? []).join("\n").replace(/\x1b\[[0-9;]*m/g, "")}));
     }
