@@ -53,7 +53,7 @@ from ipha_toolkit.viewer.layers import (
     shares_of,
 )  # fmt: skip
 from ipha_toolkit.viewer.page import HERE, attended, page_fragment, show_export_script, unattended
-from ipha_toolkit.viewer.saved import show_saved
+from ipha_toolkit.viewer.saved import save_boxes_too, show_saved
 from ipha_toolkit.viewer.windows import looks_of, presets, windows_of
 from ipha_toolkit.volume import Mask, Volume
 
@@ -208,6 +208,8 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
         self.observe(self._describe, names=[*_TRAIT_OF.values(), "_nodules"])
         self._describe()
         show_export_script()
+        if attended():
+            save_boxes_too()
         if unattended():
             self.embed()
 
@@ -256,6 +258,10 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
         path = Path(path)
         still.draw(self._scene(), panel_px=panel_px).save(path, format="PNG")
         return path
+
+    def still(self) -> tuple[Any, str]:
+        """What is shown as a Pillow image, and in words."""
+        return still.draw(self._scene()), self.description
 
     def to_html(self) -> str:
         """This viewer, alive, for a page of one's own: see :func:`page_fragment`."""
@@ -406,7 +412,7 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
         self._refresh_still()
         picture = self._picture.partition(",")[2]
         if attended():
-            show_saved(still.draw(self._scene()), self.description)
+            show_saved([self.still()])
         data["text/plain"] = f"SliceViewer: {self.description}"
         data["text/html"] = f'<img src="data:image/png;base64,{picture}" alt="{escape(self.description)}">'
         data["image/png"] = picture

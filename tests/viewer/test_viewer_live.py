@@ -25,6 +25,7 @@ VIEW = (
     "viewer"
 )
 CELLS = ["import numpy as np, ipha_toolkit as ipha", VIEW, "print('z is', viewer.z_mm, 'n is', len(viewer.rois))"]
+BOXED = "import ipywidgets\nipywidgets.VBox([ipywidgets.HBox([viewer]), ipha.view(image.replace(name='other'))])"
 READY = ".ipha-viewer[data-ready]"
 IMAGE = "canvas.ipha-slice"
 
@@ -197,22 +198,30 @@ def test_a_saved_notebook_shows_its_picture_with_words_until_it_is_run_again(
     settings.write_text('{"saveState": false}')  # as JupyterLab comes
     try:
         page = live("saved.ipynb")
+        page.locator(".jp-CodeCell .cm-content").nth(2).click()
+        page.keyboard.press("Control+a")
+        page.keyboard.insert_text(BOXED)
+        lab.run_cell(page, 2)
+        page.wait_for_function(f"() => document.querySelectorAll('{READY}').length === 3")
         save(page)
         page.close()
         end_kernel(url, "saved.ipynb")
         assert "widgets" not in nbformat.read(folder / "saved.ipynb", 4).metadata
         page = browser.new_page(viewport={"width": 1200, "height": 1000})
         lab.open_notebook(page, url % "saved.ipynb")
-        page.wait_for_selector(".ipha-saved img")
+        page.wait_for_function("() => document.querySelectorAll('.ipha-saved img').length === 3")
+        stills = page.locator(".ipha-saved").all()
+        assert [still.locator("img").count() for still in stills] == [1, 2]  # a viewer; a box of two
+        assert stills[1].locator("p").all_inner_texts()[1].startswith("other, axial slice")
         words = "ramp, axial slice 11 of 200 at z 20.0 mm, patient's R on the left of the picture"
-        assert page.locator(".ipha-saved img").get_attribute("alt").startswith(words)
-        assert page.locator(".ipha-saved p").inner_text().startswith(words)
+        assert stills[0].locator("img").get_attribute("alt").startswith(words)
+        assert stills[0].locator("p").first.inner_text().startswith(words)
         assert page.evaluate("document.querySelector('.ipha-saved img').naturalWidth") == 420
-        assert not page.get_by_text("Error displaying widget").is_visible()
+        assert not any(error.is_visible() for error in page.get_by_text("Error displaying widget").all())
         lab.run_cell(page, 0)
         lab.run_cell(page, 1)
         page.wait_for_selector(READY)
-        assert page.locator(".ipha-saved").count() == 0
+        assert page.locator(".ipha-saved").count() == 1
         page.close()
     finally:
         settings.write_text(kept)

@@ -1,12 +1,13 @@
 // In a notebook that is opened again after its kernel has ended, JupyterLab writes "Error displaying widget: model not found"
 // where a viewer stood: it looks at no other form of that output. This function is called by a script that is saved as an
-// output of its own before the viewer's, and shows the picture and words it is given in place of the error. JupyterLab
+// output of its own before the viewer's, and shows the pictures and words it is given in place of the error. JupyterLab
 // runs it with `element` for its output, in a notebook that it trusts; an untrusted one shows no widgets, but pictures.
-((picture, words, hint) => {
+((stills, hint) => {
   const node = typeof element === "undefined" ? null : element, PATIENCE_MS = 2000, GIVE_UP_MS = 600_000, started = performance.now();
   if (!node?.closest) return;
   const el = (tag, props, ...children) => { const made = Object.assign(document.createElement(tag), props); made.append(...children); return made; };
-  const made = () => el("div", {className: "ipha-saved"}, el("img", {src: picture, alt: words, style: "max-width: 100%"}), el("p", {}, words, el("br"), el("em", {}, hint)));
+  const shown = ([picture, words]) => [el("img", {src: picture, alt: words, style: "max-width: 100%"}), el("p", {}, words)];
+  const made = () => el("div", {className: "ipha-saved"}, ...stills.flatMap(shown), el("p", {}, el("em", {}, hint)));
   // The script runs before its output is on the page, which may be as late as when it is scrolled to.
   const attached = () => {
     const own = node.closest(".jp-OutputArea-child"), age = performance.now() - started;
