@@ -147,6 +147,30 @@ def test_no_key_pressed_in_the_viewer_reaches_the_notebook(shared: Any) -> None:
     page.wait_for_function("() => document.querySelectorAll('.jp-CodeCell').length === 3")
 
 
+def test_controls_do_by_key_what_they_do_in_any_page(shared: Any) -> None:
+    page = shared
+    get = "(key) => [...document.querySelectorAll('*')].find((e) => e.iphaViewer).iphaViewer.get(key)"
+    page.locator(IMAGE).first.focus()
+    page.keyboard.press("a")
+    page.locator(".ipha-bar select").first.focus()
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate(get, "plane") == "coronal"
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('label').textContent").startswith("Window")
+    opacity = page.evaluate(get, "opacity")
+    page.locator(".ipha-bar input[type=range]").first.focus()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(get, "opacity") == pytest.approx(opacity + 0.01)
+    page.locator(".ipha-bar input[type=checkbox]").first.focus()
+    visible = page.evaluate(get, "visible")
+    page.keyboard.press("Space")
+    assert page.evaluate(get, "visible") != visible
+    unfolded = page.evaluate("document.querySelector('.ipha-help').open")
+    page.locator(".ipha-help summary").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.querySelector('.ipha-help').open") != unfolded
+
+
 def test_the_right_button_over_the_image_opens_no_menu(shared: Any) -> None:
     page = shared
     box = page.locator(IMAGE).first.bounding_box()
