@@ -1,6 +1,6 @@
 """One whole session as ``ipha analyze`` measures it, no masks given: CPU time and memory of MRI and of CT, old and new.
 
-``python benchmarks/session.py --old CHECKOUT`` measures each session with this code and with that of an older checkout, in
+``python benchmarks/session.py --old CHECKOUT`` measures each session with this code and with an older checkout, in
 turn, in one run. Each measurement runs in a process of its own, so that imports and peak memory are its own.
 """
 
