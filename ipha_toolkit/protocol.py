@@ -21,6 +21,31 @@ def _setting(default: Any, meaning: str, source: str) -> Any:
 
 
 @dataclass(frozen=True)
+class ReadingSettings:
+    """Reading images, ``io/``."""
+
+    largest_gb: float = _setting(
+        4.0,
+        "an image whose header promises more is refused before memory is asked for, GB",
+        "chosen: a chest CT of 2 GB",
+    )
+    spacing_mm: tuple[float, float] = _setting(
+        (0.05, 30.0), "a voxel smaller or larger than this is a header in another unit, mm", "chosen"
+    )
+    ct_highest_hu: float = _setting(
+        32767.0, "a CT with a higher value is damaged or not in HU", "largest of the 16 bits scanners store"
+    )
+    ct_air_hu: float = _setting(
+        -600.0,
+        "a CT without a value this low is not in HU, or shows no lung",
+        "chosen: air is -1000 HU, lung -900 to -700",
+    )
+    data_elsewhere: bool = _setting(
+        False, "headers may name data files outside their folder", "chosen: a header should not choose what is opened"
+    )
+
+
+@dataclass(frozen=True)
 class LungSettings:
     """Finding the lungs, ``regions/``."""
 
@@ -320,6 +345,7 @@ class Protocol:
     True
     """
 
+    reading: ReadingSettings = ReadingSettings()
     lungs: LungSettings = LungSettings()
     signal: SignalSettings = SignalSettings()
     attenuation: AttenuationSettings = AttenuationSettings()

@@ -194,7 +194,7 @@ def test_a_deflated_dicom_is_refused_before_it_is_inflated(tmp_path):
 
 
 def test_another_modality_is_no_radiograph(tmp_path):
-    with pytest.raises(ReadError, match="is to be a radiograph, but its DICOM header says MR"):
+    with pytest.raises(ReadError, match="is to be dx, but its DICOM header says MR"):
         ipha.load(put_dicom(tmp_path / "sub-1_dx.dcm", Modality="MR"))
     assert ipha.load(put_dicom(tmp_path / "sub-2_dx.dcm", Modality="OT")).modality == "dx"
 
@@ -327,7 +327,7 @@ def test_a_coronal_slice_keeps_its_plane_first(tmp_path):
 def test_a_dicom_file_says_its_own_modality(tmp_path):
     assert ipha.load(put_dicom(tmp_path / "IM001.dcm")).modality == "dx"
     assert ipha.load(put_slice(tmp_path / "IM002.dcm", [1, 0, 0, 0, 1, 0])).modality == "ct"
-    with pytest.raises(ReadError, match="is to be dx, but its DICOM header says it is ct"):
+    with pytest.raises(ReadError, match="is to be dx, but its DICOM header says CT"):
         ipha.load(tmp_path / "IM002.dcm", modality="dx")
 
 
