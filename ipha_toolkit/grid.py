@@ -16,7 +16,9 @@ BoolArray = npt.NDArray[np.bool_]
 
 Affine = npt.NDArray[np.float64]
 
-_GRID_TOLERANCE_MM = 1e-3
+_GRID_TOLERANCE = 0.05
+"""Share of a voxel's shortest side by which two headers may place the same voxel differently: programs round headers to
+four or more digits (0.03 of a voxel at the far corner of 512), and a mask is drawn no finer. Chosen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,19 +51,32 @@ class _Grid:
         return bool(np.array_equal(_ras_order(self.affine), [[0, 1], [1, 1], [2, 1]]))
 
     def same_grid(self, other: _Grid) -> bool:
-        """Whether both have one shape, and every voxel lies at the same millimetres (within 0.001 mm)."""
-        if self.shape != other.shape:
-            return False
+        """Whether both have one shape, and every voxel lies at the same place, within a twentieth of its side."""
+        return self.shape == other.shape and self.apart_mm(other) <= _GRID_TOLERANCE * min(
+            *self.spacing_mm, *other.spacing_mm
+        )
+
+    def apart_mm(self, other: _Grid) -> float:
+        """Largest distance between the places that two grids of one shape give the same voxel, in mm."""
         corners = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)], float)
         corners[:, :3] *= self.shape
-        offset = corners @ (self.affine - other.affine).T
-        return bool(np.abs(offset).max() < _GRID_TOLERANCE_MM)
+        return float(np.linalg.norm(corners @ (self.affine - other.affine).T, axis=1).max())
+
+    def how_apart(self, other: _Grid) -> str:
+        """Words for how two grids differ: their shapes, or the distance in mm and in voxels."""
+        if self.shape != other.shape:
+            return f"{_times(other.shape)} voxels and not {_times(self.shape)}"
+        distance = self.apart_mm(other)
+        return (
+            f"voxels lie up to {distance:.3g} mm apart, {distance / min(self.spacing_mm):.2g} of a voxel "
+            f"(at most {_GRID_TOLERANCE:g})"
+        )
 
     def require_same_grid(self, other: _Grid) -> None:
         """Raise GridError, naming both grids, unless ``other`` lies on this grid."""
         if not self.same_grid(other):
             raise GridError(
-                f"{describe(other)} is on a different grid than {describe(self)}; "
+                f"{describe(other)} is on a different grid than {describe(self)}: {self.how_apart(other)}; "
                 "bring it there first with ipha_toolkit.image.geometry.resample_to"
             )
 
@@ -127,6 +142,10 @@ def checked_affine(affine: npt.ArrayLike, name: str) -> Affine:
             f"{name}: affine is singular, voxels have no volume; mend the file's header: {matrix.tolist()}"
         )
     return matrix
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(length) for length in shape)
 
 
 def describe(grid: _Grid) -> str:

@@ -40,6 +40,9 @@ class ReadingSettings:
         "a CT without a value this low is not in HU, or shows no lung",
         "chosen: air is -1000 HU, lung -900 to -700",
     )
+    ct_tissue_hu: float = _setting(
+        -300.0, "a CT without a value this high shows no chest", "chosen: muscle and blood are 0 to 60 HU"
+    )
     data_elsewhere: bool = _setting(
         False, "headers may name data files outside their folder", "chosen: a header should not choose what is opened"
     )

@@ -104,6 +104,11 @@ def require_hounsfield(path: Path, values: npt.NDArray[np.float32], settings: Re
             f"{path}: holds {high:.4g} HU, scanners write at most {settings.ct_highest_hu:g} HU; the file is damaged "
             "or not in Hounsfield units; export it again"
         )
+    if high < settings.ct_tissue_hu:
+        raise ReadError(
+            f"{path}: the highest value is {high:.4g} HU, so there is no tissue of {settings.ct_tissue_hu:g} HU or more; "
+            "the values are not Hounsfield units, or no chest is in view; export it again"
+        )
     if low > settings.ct_air_hu:
         raise ReadError(
             f"{path}: the lowest value is {low:.4g} HU, so there is no air of {settings.ct_air_hu:g} HU or less; the "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import tempfile
@@ -25,6 +26,11 @@ from ipha_toolkit.volume import Mask, Volume
 CT_PADDING_BELOW_HU = -1500.0
 """CT values below this are padding outside the field of view (-2000, -2048, -3024, ...), not tissue: air is
 -1000 HU by definition of the unit, and noise around it stays far above."""
+
+_WRITTEN = (".nii", ".nii.gz", ".nrrd", ".mha")
+
+_LATEST_ECHO_S = 0.5
+"""A later EchoTime is in milliseconds; that of spin echoes ends at 0.3 s."""
 
 _LABEL_ROUNDING = 0.1
 """A label may lie this far from a whole number, and be that number: half a step of 255 gray levels over 50 labels."""
@@ -99,7 +105,7 @@ def load_echoes(
     Raises
     ------
     ReadError
-        Where a file cannot be read, or an echo time is missing.
+        Where a file cannot be read, or an echo time is missing, given twice, or not in seconds.
     GridError
         Where the echoes are on different grids.
     """
@@ -107,8 +113,14 @@ def load_echoes(
     echoes = [volume for path in files for volume in _echoes_of(path, settings)]
     for echo in echoes[1:]:
         if not echo.same_grid(echoes[0]):
-            raise GridError(f"{echo.name}: on a different grid {echo.shape} than {echoes[0].name} {echoes[0].shape}")
+            raise GridError(f"{echo.name}: on a different grid than {echoes[0].name}: {echoes[0].how_apart(echo)}")
     echoes.sort(key=lambda echo: float(echo.meta["EchoTime"]))
+    for earlier, later in itertools.pairwise(echoes):
+        if earlier.meta["EchoTime"] == later.meta["EchoTime"]:
+            raise ReadError(
+                f"{files[0].with_name(later.name)}: has the EchoTime of {earlier.name}, {later.meta['EchoTime']:g} s; one "
+                "image an echo time is needed, of magnitude and of one series"
+            )
     return echoes, [1000 * float(echo.meta["EchoTime"]) for echo in echoes]
 
 
@@ -179,7 +191,7 @@ def save(image: Volume | Mask, path: str | os.PathLike[str]) -> None:
     path = Path(path)
     ending = image_ending(path)
     array = image.array.astype(np.uint8) if isinstance(image, Mask) else image.array
-    if ending not in (*nifti.SUFFIXES, ".nrrd", ".mha"):
+    if ending not in _WRITTEN:
         raise ValueError(f"{path}: writes .nii, .nii.gz, .nrrd and .mha, not {ending or 'a name without ending'!r}")
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
         draft = Path(folder) / f"image{ending}"
@@ -320,7 +332,7 @@ def _echoes_of(path: Path, settings: ReadingSettings) -> list[Volume]:
 
 
 def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _LATEST_ECHO_S
 
 
 def _dimension_hint(ndim: int, role: Modality) -> str:

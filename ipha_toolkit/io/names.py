@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from glob import escape
 from pathlib import Path
 
@@ -20,6 +21,18 @@ def stem(path: Path) -> str:
 def is_image(path: Path) -> bool:
     """Whether the file name's ending is one that `load` reads."""
     return image_ending(path) in (*nifti.SUFFIXES, *itk.SUFFIXES, *pixels.SUFFIXES)
+
+
+def looks_like_an_image(path: Path) -> bool:
+    """Whether a file is meant as an image, be it one that `load` reads or not."""
+    return is_image(path) or path.name.lower().endswith(_OTHER_IMAGES)
+
+
+def without_companions(files: Iterable[Path]) -> list[Path]:
+    """Files that belong to no image beside them as a sidecar, a table, or the voxels of a header."""
+    files = list(files)
+    beside = {file for path in files if image_ending(path) in _HEADERS for file in files_beside(path)}
+    return [path for path in files if path not in beside and path.suffix.lower() not in _COMPANIONS]
 
 
 def image_ending(path: Path) -> str:
@@ -104,9 +117,18 @@ def _folders_above(path: Path) -> list[Path]:
     return [path.parent]
 
 
+_HEADERS = (".hdr", ".nhdr", ".mhd", ".nrrd", ".mha")
+_COMPANIONS = (".json", ".tsv", ".bval", ".bvec")
+
+_OTHER_IMAGES = (
+    ".img", ".img.gz", ".nii.bz2", ".nii.zst", ".nii.xz", ".nii.zip", ".mgz", ".mgh", ".mnc", ".ima", ".dicom", ".dic",
+    ".tif", ".tiff", ".bmp", ".gif", ".npy", ".npz", ".vti", ".vtk", ".par",
+)  # fmt: skip
+"""Endings of images that are not read here."""
+
 ENTITIES = (
-    "sub", "ses", "sample", "task", "acq", "ce", "trc", "stain", "rec", "dir", "run", "mod", "echo", "flip", "inv", "mt",
-    "part", "recording", "chunk", "res", "den", "space", "label", "desc", "view",
+    "sub", "ses", "sample", "task", "acq", "ce", "trc", "stain", "rec", "dir", "run", "mod", "echo", "flip", "inv",
+    "mt", "part", "recording", "chunk", "res", "den", "space", "label", "desc", "view",
 )  # fmt: skip
 """Entities of BIDS file names; ``space``, ``res``, ``den``, ``label`` and ``desc`` are of derivatives."""
 
