@@ -348,7 +348,6 @@ class Protocol:
     True
     """
 
-    reading: ReadingSettings = ReadingSettings()
     lungs: LungSettings = LungSettings()
     signal: SignalSettings = SignalSettings()
     attenuation: AttenuationSettings = AttenuationSettings()
@@ -362,6 +361,7 @@ class Protocol:
     nodules: NoduleSettings = NoduleSettings()
     texture: TextureSettings = TextureSettings()
     films: FilmSettings = FilmSettings()
+    reading: ReadingSettings = ReadingSettings()
 
     @classmethod
     def from_toml(cls, text: str, *, name: str = "protocol") -> Protocol:

@@ -106,8 +106,8 @@ def require_hounsfield(path: Path, values: npt.NDArray[np.float32], settings: Re
         )
     if high < settings.ct_tissue_hu:
         raise ReadError(
-            f"{path}: the highest value is {high:.4g} HU, so there is no tissue of {settings.ct_tissue_hu:g} HU or more; "
-            "the values are not Hounsfield units, or no chest is in view; export it again"
+            f"{path}: the highest value is {high:.4g} HU, so there is no tissue of {settings.ct_tissue_hu:g} HU or "
+            "more; the values are not Hounsfield units, or no chest is in view; export it again"
         )
     if low > settings.ct_air_hu:
         raise ReadError(

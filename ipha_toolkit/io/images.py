@@ -118,8 +118,8 @@ def load_echoes(
     for earlier, later in itertools.pairwise(echoes):
         if earlier.meta["EchoTime"] == later.meta["EchoTime"]:
             raise ReadError(
-                f"{files[0].with_name(later.name)}: has the EchoTime of {earlier.name}, {later.meta['EchoTime']:g} s; one "
-                "image an echo time is needed, of magnitude and of one series"
+                f"{files[0].with_name(later.name)}: has the EchoTime of {earlier.name}, {later.meta['EchoTime']:g} s; "
+                "one image an echo time is needed, of magnitude and of one series"
             )
     return echoes, [1000 * float(echo.meta["EchoTime"]) for echo in echoes]
 

@@ -74,8 +74,8 @@ def test_any_byte_order_and_type_reads_the_same(tmp_path, dtype):
 
 
 def test_scaling_is_applied(tmp_path):
-    path = patch(write_nifti(tmp_path / "a_ct.nii"), 112, struct.pack("<ff", 0.5, -1000.0))
-    np.testing.assert_allclose(ipha.load(path).array, ARRAY * 0.5 - 1000)
+    path = patch(write_nifti(tmp_path / "a_ct.nii"), 112, struct.pack("<ff", 1.5, -1000.0))
+    np.testing.assert_allclose(ipha.load(path).array, ARRAY * 1.5 - 1000)
 
 
 @pytest.mark.parametrize("code", ["LPS", "PSR", "SAL", "RAS", "IRP"])
