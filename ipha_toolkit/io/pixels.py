@@ -21,6 +21,7 @@ import numpy.typing as npt
 from ipha_toolkit.errors import ReadError
 from ipha_toolkit.grid import Affine, reorient_to_ras
 from ipha_toolkit.io.checks import require_slope
+from ipha_toolkit.io.streams import require_png_sums
 from ipha_toolkit.terms import Modality
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ def _read_picture(path: Path, sidecar: dict[str, Any]) -> Pixels:
             with Image.open(path, formats=("PNG", "JPEG")) as picture:
                 _require_size(path, picture.width, picture.height)
                 _require_depth(path)
+                if picture.format == "PNG":
+                    require_png_sums(path)
                 values, flags = _gray(picture)
         except ReadError:
             raise

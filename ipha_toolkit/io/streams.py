@@ -19,6 +19,7 @@ from typing import IO, cast
 from ipha_toolkit.errors import ReadError
 
 _CHUNK = 1 << 20
+_LONGEST_NAME = 1000
 _DAMAGED = (EOFError, zlib.error, OSError, ValueError)
 
 
@@ -77,6 +78,8 @@ def data_files(path: Path, named: Sequence[str], *, elsewhere: bool) -> list[Pat
     """
     found = []
     for name in named:
+        if not name.isprintable() or len(name) > _LONGEST_NAME:
+            raise ReadError(f"{path}: names {name[:80]!r} as the file of its voxels; mend the header")
         place = Path(name)
         inside = not place.is_absolute() and ".." not in place.parts
         if not elsewhere and not (inside and (path.parent / place).resolve().is_relative_to(path.parent.resolve())):
@@ -86,6 +89,26 @@ def data_files(path: Path, named: Sequence[str], *, elsewhere: bool) -> list[Pat
             )
         found.append(path.parent / place)
     return found
+
+
+def require_png_sums(path: Path) -> None:
+    """Refuse a PNG file of which a part does not have the checksum behind it; decoders pass over some.
+
+    Raises
+    ------
+    ReadError
+        Where a checksum differs or the file ends before its last part.
+    """
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length, kind = int.from_bytes(head[:4], "big"), head[4:]
+            content, summed = file.read(length), file.read(4)
+            if len(content) < length or zlib.crc32(content, zlib.crc32(kind)).to_bytes(4, "big") != summed:
+                break
+            if kind == b"IEND":
+                return
+    raise ReadError(f"{path}: is damaged, a checksum inside differs or its end is missing; copy or export it again")
 
 
 def numbered(path: Path, pattern: str, first: int, last: int, step: int = 1) -> list[str]:

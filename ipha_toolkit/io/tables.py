@@ -35,7 +35,7 @@ def parse_table(path: Path) -> tuple[pd.DataFrame, list[str]]:
     table : DataFrame
         Text only.
     remarks : list of str
-        Rows that were shorter than the header.
+        Rows that were shorter or longer than the header.
 
     Raises
     ------
@@ -43,7 +43,8 @@ def parse_table(path: Path) -> tuple[pd.DataFrame, list[str]]:
         Where the file is no UTF-8 text, has no header, names a column twice, or a row has more cells than the header.
     """
     names, rows = _rows(path)
-    remarks, filled = [], []
+    remarks: list[str] = []
+    filled, surplus = [], 0
     for line, cells in rows:
         if any(cells[len(names) :]):
             raise LayoutError(
@@ -52,7 +53,10 @@ def parse_table(path: Path) -> tuple[pd.DataFrame, list[str]]:
             )
         if len(cells) < len(names):
             remarks.append(f"line {line} has {len(cells)} cells of {len(names)}; the others count as empty")
+        surplus += len(cells) > len(names)
         filled.append([*cells[: len(names)], *[""] * (len(names) - len(cells))])
+    if surplus:
+        remarks.append(f"{surplus} rows end in tabs without a column; they are passed over")
     table = pd.DataFrame(filled, columns=names, dtype=str)
     return table.apply(_without_decimal_commas) if len(table) else table, remarks
 
