@@ -24,6 +24,10 @@ from ipha_toolkit.protocol import DEFAULT, ReadingSettings
 
 SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 
+_LARGEST_SKIP = 100_000_000
+_LARGEST_TEXT = 1e9
+"""Bytes of voxels written as text, which take ten times the memory to read."""
+
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -105,6 +109,8 @@ def _content(path: Path, header: Header, size: int, settings: ReadingSettings) -
 
 def _part(path: Path, header: Header, size: int, offset: int, promised: str) -> bytes:
     """Voxels of one file as bytes."""
+    if header.skip > _LARGEST_SKIP:
+        raise ReadError(f"{path}: the header skips {header.skip} bytes before the voxels; export the image again")
     if header.encoding == "ascii":
         return _from_text(path, header, size, offset)
     if header.skip == -1:
@@ -120,6 +126,7 @@ def _part(path: Path, header: Header, size: int, offset: int, promised: str) -> 
 
 def _from_text(path: Path, header: Header, size: int, offset: int) -> bytes:
     count = size // header.kind.itemsize
+    require_regular(path, _LARGEST_TEXT)
     try:
         words = path.read_bytes()[offset:].split()
         if len(words) != count:

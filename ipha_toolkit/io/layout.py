@@ -14,10 +14,12 @@ from pathlib import Path
 import pandas as pd
 
 from ipha_toolkit.errors import LayoutError
+from ipha_toolkit.io.files import why_not_a_file
 from ipha_toolkit.io.masks import RESULTS_TOOL, MaskFile, is_own_result, mask_files, placed
 from ipha_toolkit.io.names import (
     echo_number,
     entities_of,
+    files_beside,
     is_entity,
     is_image,
     looks_like_an_image,
@@ -221,6 +223,9 @@ def _read_session(
             complain(path, reason)
         else:
             claims.setdefault(role, []).append(path)
+            for beside in files_beside(path):
+                if os.path.lexists(beside) and (reason := why_not_a_file(beside)):
+                    complain(beside, reason)
             problems += [Problem(path, _UNKNOWN_PART.format(part, role)) for part in unknown_parts(path)]
     echoes = tuple(sorted(claims.pop(Modality.MEGRE, []), key=echo_number))
     _require_one_series(echoes, complain)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".nii", ".nii.gz", ".hdr")
 
+_LARGEST_HEADER = 100_000_000
+"""Bytes before the voxels; extensions hold a DICOM header at most."""
+
 _PAIR_MAGIC = (b"ni1", b"ni2")
 
 
@@ -138,7 +141,7 @@ def _facts(path: Path, header: Nifti1Header, settings: ReadingSettings) -> _Fact
     size = require_size(path, shape, kind.itemsize, settings)
     start = float(header["vox_offset"])
     least = 0 if bytes(header["magic"]).rstrip(b"\0") in _PAIR_MAGIC else header.sizeof_hdr + 4
-    if not np.isfinite(start) or start < 0 or start > settings.largest_gb * 1e9:
+    if not np.isfinite(start) or start < 0 or start > _LARGEST_HEADER:
         raise ReadError(f"{path}: damaged, the header says that the voxels begin at byte {start:g}; export it again")
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     require_slope(path, slope, intercept, "scl_slope")

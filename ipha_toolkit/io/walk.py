@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ipha_toolkit.io.files import printable, why_not_a_file
+from ipha_toolkit.io.names import is_image
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Problem:
     session: str = ""
 
     def __str__(self) -> str:
-        return f"{printable(self.path)}: {' '.join(printable(self.message).split())}"
+        return f"{printable(self.path)}: {printable(' '.join(self.message.split()))}"
 
 
 @dataclass
@@ -84,6 +85,8 @@ def _walk(place: Path, skip: Callable[[Path], bool], found: Found, above: tuple[
             continue
         if reason := bad_name(path):
             found.unread.append((path, reason))
+        elif path.is_dir() and is_image(path):
+            found.unread.append((path, "it is a folder named like an image; DICOM folders are read by ipha import"))
         elif path.is_dir():
             if not skip(path):
                 _walk(path, skip, found, (*above, here))
