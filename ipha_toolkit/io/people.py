@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from ipha_toolkit.errors import LayoutError
+from ipha_toolkit.io.names import is_entity
 from ipha_toolkit.io.tables import matched, parse_table, with_numbers
 from ipha_toolkit.io.walk import Problem
 
@@ -76,7 +77,7 @@ def participants(root: Path, folders: Sequence[str]) -> tuple[pd.DataFrame, list
     table, twice = _one_row_each(table, "participant_id")
     remarks += more + twice
     if not twice:  # who has rows that differ is told so, not that the row is missing
-        missing = [name for name in folders if name not in set(table["participant_id"])]
+        missing = [name for name in folders if is_entity(name, "sub") and name not in set(table["participant_id"])]
         remarks += [f"has no row for {', '.join(missing)}; their group and age are unknown"] if missing else []
     return table, [Problem(path, text) for text in [*remarks, *_covariate_remarks(table)]]
 

@@ -97,10 +97,10 @@ def test_links_are_followed_to_folders_and_said_where_they_lead_nowhere(tmp_path
 
 def test_a_name_that_no_table_can_hold_is_passed_over_and_written_with_escapes(tmp_path):
     touch(tmp_path, IMAGE)
-    folder = os.fsencode(tmp_path / "sub-1" / "ses-1" / "anat")
+    folder = tmp_path / "sub-1" / "ses-1" / "anat"
     for name in (b"sub-1_ses-1_\xff_T2w.nii", b"sub-1_ses-1_\x1b[31m_ct.nii", b"sub-1_ses-1_a\nb_ct.nii"):
-        open(os.path.join(folder, name), "wb").close()
-    os.mkdir(os.fsencode(tmp_path) + b"/sub-\xe9")
+        (folder / os.fsdecode(name)).touch()
+    (tmp_path / os.fsdecode(b"sub-\xe9")).mkdir()
     text = remarks(tmp_path)
     assert sum("its name is not plain UTF-8 text" in line for line in text) == 2
     assert any("and 2 more beside it" in line for line in text)
