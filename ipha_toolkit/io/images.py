@@ -113,7 +113,9 @@ def load_echoes(
     echoes = [volume for path in files for volume in _echoes_of(path, settings)]
     for echo in echoes[1:]:
         if not echo.same_grid(echoes[0]):
-            raise GridError(f"{echo.name}: on a different grid than {echoes[0].name}: {echoes[0].how_apart(echo)}")
+            raise GridError(
+                f"{echo.name}: on a different grid than {echoes[0].name}: {echoes[0].grid.how_apart(echo.grid)}"
+            )
     echoes.sort(key=lambda echo: float(echo.meta["EchoTime"]))
     for earlier, later in itertools.pairwise(echoes):
         if earlier.meta["EchoTime"] == later.meta["EchoTime"]:

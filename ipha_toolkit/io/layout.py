@@ -10,22 +10,26 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+import ipha_toolkit
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io.files import why_not_a_file
-from ipha_toolkit.io.masks import RESULTS_TOOL, MaskFile, is_own_result, mask_files, placed
+from ipha_toolkit.io.masks import MaskFile, is_own_result, mask_files, placed
 from ipha_toolkit.io.names import (
     echo_number,
     entities_of,
     files_beside,
     is_entity,
     is_image,
+    label_of,
     looks_like_an_image,
     parts_of_signal,
     role_of,
     series_of,
+    session_key,
     unknown_parts,
     without_companions,
 )
@@ -34,8 +38,11 @@ from ipha_toolkit.io.tables import read_table
 from ipha_toolkit.io.walk import Problem, bad_name, is_hidden, unread, walk
 from ipha_toolkit.terms import Modality
 
+if TYPE_CHECKING:
+    from ipha_toolkit.volume import Volume
+
 __all__ = [
-    "RESULTS_TOOL", "Cohort", "MaskFile", "Problem", "SessionFiles", "is_own_result", "read_cohort",
+    "Cohort", "MaskFile", "Problem", "SessionFiles", "is_own_result", "open_cohort", "read_cohort",
     "read_participants", "read_table", "read_visits",
 ]  # fmt: skip
 
@@ -52,12 +59,34 @@ class SessionFiles:
     images: dict[Modality, Path] = field(default_factory=dict)
     echoes: tuple[Path, ...] = ()
     lungs: dict[Modality, MaskFile] = field(default_factory=dict)
-    reference: dict[Modality, MaskFile] = field(default_factory=dict)
+    muscle: dict[Modality, MaskFile] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
         """``sub-001_ses-01``, or ``sub-001`` where the subject has no session folders."""
         return f"{self.subject}_{self.session}" if self.session else self.subject
+
+    def image(self, modality: str) -> Volume:
+        """Read an image of the session; of several echoes the first, ``echo-2_MEGRE`` the second.
+
+        Raises
+        ------
+        KeyError
+            Where the session has no such image; the message lists those there are.
+        """
+        from ipha_toolkit.io.images import load, load_echoes
+
+        number, _, role = str(modality).rpartition("_")
+        if role == Modality.MEGRE and self.echoes:
+            return load_echoes(self.echoes)[0][int(number.removeprefix("echo-") or 1) - 1]
+        if role not in self.images:
+            raise KeyError(f"{self.label} has no {modality} image; there are {', '.join(self.modalities) or 'none'}")
+        return load(self.images[Modality(role)], modality=role)
+
+    def view(self, *modalities: str, **options: Any) -> Any:
+        """Images of the session side by side in the slice viewer; options as of :func:`ipha_toolkit.view`."""
+        shown = modalities or [role for role in self.modalities if role != Modality.DX] or self.modalities
+        return ipha_toolkit.view(*(self.image(role) for role in shown), **options)
 
     @property
     def modalities(self) -> list[Modality]:
@@ -73,6 +102,21 @@ class Cohort:
     sessions: tuple[SessionFiles, ...]
     participants: pd.DataFrame
     problems: tuple[Problem, ...]
+
+    def __getitem__(self, key: str | tuple[str, str]) -> SessionFiles:
+        """``cohort["001", "01"]``, ``cohort["sub-001", "ses-01"]`` or ``cohort["sub-001_ses-01"]``.
+
+        Raises
+        ------
+        KeyError
+            Where there is no such session; the message lists those there are.
+        """
+        wanted = label_of(*session_key(*(key if isinstance(key, tuple) else (key,))))
+        for session in self.sessions:
+            if session.label == wanted:
+                return session
+        listed = ", ".join(session.label for session in self.sessions[:12])
+        raise KeyError(f"{self.root} has no session {wanted}; there are {listed or 'none'}")
 
     def stopped(self, session: SessionFiles) -> list[Problem]:
         """Problems that stop this session."""
@@ -140,6 +184,9 @@ def read_cohort(root: str | os.PathLike[str]) -> Cohort:
                 problems.append(Problem(place, f"holds no image named like {folder.name}_..._T1w.nii.gz"))
     problems += visit_problems({folder: sessions[folder.name] for folder in folders})
     return Cohort(root, tuple(read), table, (*problems, *unread(left)))
+
+
+open_cohort = read_cohort
 
 
 def _subject_folders(root: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
@@ -230,9 +277,9 @@ def _read_session(
     echoes = tuple(sorted(claims.pop(Modality.MEGRE, []), key=echo_number))
     _require_one_series(echoes, complain)
     chosen = _one_each(claims, complain)
-    lungs, reference = placed(masks, set(chosen), SessionFiles(subject, session).label, complain)
+    lungs, muscle = placed(masks, set(chosen), SessionFiles(subject, session).label, complain)
     files = SessionFiles(
-        subject, session, chosen, echoes, _one_mask_each(lungs, complain), _one_mask_each(reference, complain)
+        subject, session, chosen, echoes, _one_mask_each(lungs, complain), _one_mask_each(muscle, complain)
     )
     return files, problems, left
 

@@ -9,16 +9,21 @@ from pathlib import Path
 
 from ipha_toolkit.errors import LayoutError, ReadError
 from ipha_toolkit.io.files import read_json
-from ipha_toolkit.io.names import entities_of, is_image, looks_like_an_image, mask_target, stem, without_companions
+from ipha_toolkit.io.names import (
+    RESULTS_TOOL,
+    entities_of,
+    is_image,
+    looks_like_an_image,
+    mask_target,
+    stem,
+    without_companions,
+)
 from ipha_toolkit.io.tables import read_table, whole_number
 from ipha_toolkit.io.walk import is_hidden, walk
 from ipha_toolkit.terms import Modality
 
-RESULTS_TOOL = "ipha_toolkit"
-"""``GeneratedBy`` name in ``dataset_description.json`` of our own results, which are never read as masks."""
-
 _NOT_LUNG = re.compile(r"vessel|vein|arter|nodule|airway|trachea|bronch|tumou?r|cancer", re.IGNORECASE)
-_REFERENCE = ("muscle", "reference")
+_MUSCLE = ("muscle", "reference")
 
 Complain = Callable[[Path, str], None]
 
@@ -71,9 +76,9 @@ def mask_files(
 def placed(
     paths: Sequence[Path], roles: set[Modality], label: str, complain: Complain
 ) -> tuple[dict[Modality, list[MaskFile]], dict[Modality, list[MaskFile]]]:
-    """Masks of one session as lungs and reference tissue, by image."""
+    """Masks of one session as lungs and muscle, by image."""
     lungs: dict[Modality, list[MaskFile]] = {}
-    reference: dict[Modality, list[MaskFile]] = {}
+    muscle: dict[Modality, list[MaskFile]] = {}
     for path in paths:
         target = mask_target(stem(path), roles)
         if target is None:
@@ -84,8 +89,8 @@ def placed(
         except LayoutError as error:
             complain(path, str(error).removeprefix(f"{path}: "))
             continue
-        (lungs if shows(path) == "lung" else reference).setdefault(target, []).append(mask)
-    return lungs, reference
+        (lungs if shows(path) == "lung" else muscle).setdefault(target, []).append(mask)
+    return lungs, muscle
 
 
 def is_own_result(folder: Path) -> bool:
@@ -99,7 +104,7 @@ def is_own_result(folder: Path) -> bool:
 
 
 def shows(path: Path) -> str:
-    """What a mask shows, by its name: ``lung``, ``reference``, or empty where it says neither."""
+    """What a mask shows, by its name: ``lung``, ``muscle``, or empty where it says neither."""
     if stem(path).endswith("_dseg"):
         return "lung"
     entities = entities_of(path)
@@ -107,7 +112,7 @@ def shows(path: Path) -> str:
     words = [entities[key].lower() for key in ("desc", "label", "seg") if key in entities] + [w.lower() for w in loose]
     if any("lung" in word and not _NOT_LUNG.search(word) for word in words):
         return "lung"
-    return "reference" if any(word in _REFERENCE for word in words) else ""
+    return "muscle" if any(word in _MUSCLE for word in words) else ""
 
 
 def _masks_of(

@@ -84,7 +84,7 @@ def _check_session(
             continue
         if modality in files.lungs:
             record["lungs"] = str(files.lungs[modality].path.relative_to(cohort.root))
-        for masks in (files.lungs, files.reference):
+        for masks in (files.lungs, files.muscle):
             if modality in masks:
                 problems += _check_mask(files, masks[modality], volume, protocol)
         yield record, problems
@@ -102,9 +102,8 @@ def _check_mask(files: SessionFiles, mask: MaskFile, volume: Volume, protocol: P
     try:
         found = load_mask(mask.path, labels=mask.labels, image=volume, settings=protocol.reading)
         if not found.same_grid(volume):
-            raise GridError(
-                f"{mask.path}: mask is on a different grid than {volume.name}: {volume.how_apart(found)}; resample it"
-            )
+            apart = volume.grid.how_apart(found.grid)
+            raise GridError(f"{mask.path}: mask is on a different grid than {volume.name}: {apart}; resample it")
     except Exception as error:  # as above
         return [_problem(files, mask.path, error)]
     return []

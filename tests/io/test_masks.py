@@ -53,7 +53,7 @@ def test_two_values_are_a_mask_whatever_they_are(tmp_path, inside, outside):
         ("a_T1w_desc-lungs_mask.nii", "lung"),
         ("a_T1w_lung_mask.nii", "lung"),
         ("a_ct_dseg.nii.gz", "lung"),
-        ("a_T1w_desc-muscle_mask.nii", "reference"),
+        ("a_T1w_desc-muscle_mask.nii", "muscle"),
         ("a_T1w_mask.nii", ""),
         ("a_T1w_desc-brain_mask.nii", ""),
         ("a_T1w_desc-lungnodule_mask.nii", ""),

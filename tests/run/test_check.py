@@ -52,7 +52,12 @@ def twice(path):
     nifti(path.with_name(path.name.replace("_ct", "_run-2_ct")))
 
 
-META = "NDims = {}\nDimSize = 9 9 9\nElementSpacing = 1 1 1\nTransformMatrix = 1 0 0 0 1 0 0 0 1\nElementType = MET_SHORT\n"
+META = """NDims = {}
+DimSize = 9 9 9
+ElementSpacing = 1 1 1
+TransformMatrix = 1 0 0 0 1 0 0 0 1
+ElementType = MET_SHORT
+"""
 FAULTS = {
     "damaged.nii.gz": (damaged, "truncated or damaged"),
     "nocodes.nii": (lambda path: nifti(path, CT, (252, "hh", 0, 0)), "left and right are not known"),
