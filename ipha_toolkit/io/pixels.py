@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipha_toolkit.errors import ReadError
+from ipha_toolkit.io.decode import stored_pixels
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Affine, reorient_to_ras
 
@@ -212,12 +213,10 @@ def _require_one_plane(path: Path, data: Dataset) -> None:
 def _decoded(path: Path, data: Dataset) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:
     """Values in the unit the header gives, dense bright, missing as NaN."""
     from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
-    from pydicom.pixels.utils import pixel_array
 
-    _require_decoder(path, data)
     photometric = str(data.get("PhotometricInterpretation", "MONOCHROME2"))
+    stored = stored_pixels(data, where=str(path))
     try:
-        stored = pixel_array(data)
         if photometric == "PALETTE COLOR":
             stored = apply_color_lut(stored, data) / 257.0
         if stored.ndim == 3:
@@ -232,25 +231,6 @@ def _decoded(path: Path, data: Dataset) -> tuple[npt.NDArray[np.float32], tuple[
     if missing is not None:
         values[missing] = np.nan
     return values, ()
-
-
-def _require_decoder(path: Path, data: Dataset) -> None:
-    from pydicom.pixels.decoders.base import get_decoder
-
-    syntax = data.file_meta.get("TransferSyntaxUID")
-    if syntax is None:
-        raise ReadError(f"{path}: the DICOM header names no transfer syntax; export the image again")
-    if not syntax.is_compressed:
-        return
-    try:
-        available = get_decoder(syntax).is_available
-    except NotImplementedError:
-        available = False
-    if not available:
-        raise ReadError(
-            f"{path}: is compressed as {syntax.name} ({syntax}), which cannot be decoded here; "
-            "decompress it first, for example with dcmdjpls, dcmdjpeg or gdcmconv --raw"
-        )
 
 
 def _padding(stored: npt.NDArray[Any], data: Dataset) -> npt.NDArray[np.bool_] | None:
