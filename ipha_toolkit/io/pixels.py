@@ -82,7 +82,7 @@ def read(path: Path, sidecar: dict[str, Any]) -> Pixels:
 
 def dicom_role(path: Path) -> Modality | None:
     """What a DICOM file's own Modality says it is: ``ct``, ``dx``, or None."""
-    with _quiet():
+    with quiet():
         from pydicom import dcmread
         from pydicom.errors import InvalidDicomError
 
@@ -101,7 +101,7 @@ def dicom_role(path: Path) -> Modality | None:
 def _read_picture(path: Path, sidecar: dict[str, Any]) -> Pixels:
     from PIL import Image, UnidentifiedImageError
 
-    with _quiet():
+    with quiet():
         try:
             with Image.open(path, formats=("PNG", "JPEG")) as picture:
                 _require_size(path, picture.width, picture.height)
@@ -159,7 +159,7 @@ def _colour_flag(rgb: npt.NDArray[np.floating]) -> tuple[str, ...]:
 
 
 def _read_dicom(path: Path) -> Pixels:
-    with _quiet():
+    with quiet():
         from pydicom import dcmread
         from pydicom.errors import InvalidDicomError
 
@@ -341,7 +341,7 @@ def _plain(value: Any) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the warnings of decoders: what matters is refused or flagged here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
