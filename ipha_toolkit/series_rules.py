@@ -58,6 +58,13 @@ class Test:
         number, bound = float(given), float(self.value)
         return {"<": number < bound, "<=": number <= bound, ">": number > bound, ">=": number >= bound}[self.sign]
 
+    def said(self, facts: Facts) -> str:
+        """What the image has that fulfils it, in words."""
+        given = facts.get(self.fact, "")
+        if self.sign == "~" and (found := re.search(self.value, str(given), re.IGNORECASE)):
+            return f"{self.fact} {found[0].strip()!r}"
+        return f"{self.fact} {given:g}" if isinstance(given, float) else f"{self.fact} {str(given)!r}" if given else ""
+
     def __str__(self) -> str:
         return f"{self.fact} {self.sign} {self.value}"
 
@@ -105,9 +112,9 @@ def propose_role(
     best, second = sorted(support, key=lambda role: -support[role])[:2]
     ahead = support[best] - max(support[second], 0.0)
     if support[best] < least or ahead <= 0:
-        return Proposal(OPEN, OPEN, f"no rule settles it: {_said(spoke, support, best)}")
+        return Proposal(OPEN, OPEN, f"no rule settles it: {_said(facts, spoke, support, best)}")
     doubt = [rule for rule in spoke[best] if rule.weight < 0] or support[best] < sure or ahead < margin
-    return Proposal(best, "likely" if doubt else "sure", _said(spoke, support, best))
+    return Proposal(best, "likely" if doubt else "sure", _said(facts, spoke, support, best))
 
 
 def labels_of(facts: Facts, role: str, rules: Sequence[str]) -> dict[str, str]:
@@ -151,18 +158,18 @@ def _better(candidates: Sequence[Facts], left: list[int], test: Test | tuple[str
     return [n for n in left if numbers.get(n) == end]
 
 
-def _said(spoke: Mapping[str, list[RoleRule]], support: Mapping[str, float], best: str) -> str:
+def _said(facts: Facts, spoke: Mapping[str, list[RoleRule]], support: Mapping[str, float], best: str) -> str:
     """Rules for the best role, and those of the runner-up, as a person would read them."""
-    said = [f"{rule.weight:+g} {_words(rule)}" for rule in spoke[best]] or ["nothing speaks for a role"]
+    said = [_words(rule, facts) for rule in spoke[best]] or ["nothing in the header speaks for a role"]
     other = max((role for role in support if role != best), key=lambda role: support[role])
     if support[other] > 0:
-        said.append(f"against {other}: " + ", ".join(f"{rule.weight:+g} {_words(rule)}" for rule in spoke[other]))
+        said.append(f"for {other}: " + ", ".join(_words(rule, facts) for rule in spoke[other]))
     return "; ".join(said)
 
 
-def _words(rule: RoleRule) -> str:
-    tests = [test for test in rule.tests if test.fact != "modality"] or rule.tests
-    return " and ".join(f"{test.fact} {test.sign} {test.value[:24]}" for test in tests)
+def _words(rule: RoleRule, facts: Facts) -> str:
+    told = [test.said(facts) for test in rule.tests if test.fact != "modality"] or [rule.tests[0].said(facts)]
+    return f"{rule.weight:+g} " + " and ".join(text for text in told if text)
 
 
 @lru_cache
@@ -230,7 +237,8 @@ _T1_NAMES = r"\b(e?thrive|vibe|lava|flash|fl3d|fl2d|f?spgr|t1(w|_?ffe)?|3d_?tfe|
 _T2_NAMES = r"\b(t2w?|haste|ss-?fse|ssh|tse|fse|frfse|blade|propeller|multivane)\b"
 _ECHO_NAMES = r"(\bt2\*|\bt2star|\br2\*|\br2star|multi-?echo|megre|\bmffe\b|\bmfe\b|ideal|q-?dixon|\bme\b)"
 _CHEST = r"\b(chest|thorax|torax|lungs?|lunge(n)?|poumons?|pulm\w*|pulmon(es)?|thorac\w*|hrct|thx)\b"
-_ELSEWHERE = r"\b(head|brain|skull|knee|pelvis|hand|foot|hip|shoulder|extremity|[lct]?spine|leg|arm|abdomen|kidney|liver)\b"
+_FAR = r"\b(head|brain|skull|schaedel|knee|pelvis|becken|hand|foot|hip|shoulder|extremity|[lct]?spine|leg|arm|breast)\b"
+_NEAR = r"\b(abdomen|abd|bauch|stomach|kidneys?|niere|liver|leber|heart|herz|aorta|trunk|partialbody|wholebody)\b"
 _SCOUT = r"(scout|locali[sz]\w*|\bloc\b|survey|topogram\w*|surview|scano\w*|reperage|uebersicht|\bplan\b)"
 _DERIVED = (
     r"(\bmip\b|minip|\bvrt\b|\bmpr\b|subtra\w*|\bsub\b|soustr\w*|sustr\w*|\badc\b|\btrace\b|fraction\w*|fettfraktion|graisse"
@@ -255,38 +263,53 @@ ROLES: tuple[str, ...] = (
     "+20 none: burned_in = yes -- DICOM PS3.3 C.7.6.1: text in the pixels",
     f"+20 none: words ~ {_WATCH} -- chosen: one slice watched until the contrast agent comes",
     "+20 none: image_type ~ \\bmon\\b -- Siemens: one slice watched until the contrast agent comes",
-    "+20 none: words ~ \\b(dwi|ep2d|diff\\w*|perf\\w*|swi|angio|tof|cine|phase ?contrast|flow|bold|spectro\\w*)\\b -- chosen",
+    "+20 none: modality = mr and words ~ \\b(dwi|ep2d|diff\\w*|perf\\w*|swi|angio|tof|cine|phase ?contrast|flow|bold|spectro\\w*)\\b -- chosen",
     "+20 none: modality ~ us|xa|rf|pt|nm|mg|ot|sr|pr|ko|doc -- no role is of this modality",
     "+4 ct: modality = ct -- definition",
     "+2 ct: modality = ct and body_part ~ chest|thorax|lung -- DICOM PS3.16 annex L",
     f"+2 ct: modality = ct and words ~ {_CHEST} -- chosen: names of the chest in four languages",
     "+2 ct: modality = ct and slices >= 20 -- chosen: a scan of the lungs and not a few slices",
     "-1 ct: modality = ct and slices < 20 -- chosen: a few slices only",
-    f"-8 ct: modality = ct and body_part ~ {_ELSEWHERE} and words !~ {_CHEST} -- chosen: another part of the body",
-    f"-8 ct: modality = ct and words ~ {_ELSEWHERE} and words !~ {_CHEST} and body_part !~ chest -- chosen: another part of the body",
+    f"-8 ct: modality = ct and body_part ~ ({_FAR}|{_NEAR}) and words !~ {_CHEST} -- chosen: another part of the body",
+    f"-8 ct: modality = ct and words ~ ({_FAR}|{_NEAR}) and words !~ {_CHEST} and body_part !~ chest -- chosen: another part of the body",
     "-2 ct: modality = ct and image_type ~ derived|reformatted -- DICOM PS3.3 C.7.6.1.1.2: computed from other images",
     "-2 ct: modality = ct and plane ~ coronal|sagittal -- chosen: CT is scanned in axial slices, others are computed",
-    "+3 T1w: modality = mr and sequence ~ gr and te_ms < 6 and tr_ms < 20 -- spoiled gradient echo of the chest: short TE, short TR",
-    f"+3 T1w: modality = mr and words ~ {_T1_NAMES} -- vendors' names of T1-weighted gradient echo",
-    "+2 T1w: modality = mr and flip_deg >= 5 and sequence ~ gr and tr_ms < 20 -- chosen: flip angles of proton density are smaller",
+    "+4 T1w: modality = mr and sequence ~ gr and te_ms < 6 and tr_ms < 20 -- spoiled gradient echo of the chest: short TE, short TR",
+    f"+2 T1w: modality = mr and words ~ {_T1_NAMES} -- vendors' names of T1-weighted gradient echo",
+    "+1 T1w: modality = mr and flip_deg >= 5 and sequence ~ gr and tr_ms < 20 -- chosen: flip angles of proton density are smaller",
     "-8 T1w: modality = mr and echoes >= 3 -- definition: that is a multi-echo series",
     "-8 T1w: modality = mr and image_type ~ \\b(fat|opp_phase|out_phase|w?_?opp)\\b -- Dixon images without the water of the lung",
     "-8 T1w: modality = mr and words ~ \\b(opp|opposed|outphase|out|fat only|fett|f)$ -- Siemens: Dixon images end so",
     "-8 T1w: modality = mr and words ~ \\b(trufi|fiesta|b-?ffe|btfe|bssfp|balanced|ssfp)\\b -- balanced sequences are not T1-weighted",
     "-4 T1w: modality = mr and words ~ \\bt2\\*?\\b -- chosen: called T2",
     "-1 T1w: modality = mr and slices < 6 -- chosen: a few slices only",
-    f"-1 T1w: modality = mr and body_part ~ [a-z] and body_part !~ chest|thorax|lung and words !~ {_CHEST} -- chosen: called another part of the body",
-    "+3 T2w: modality = mr and sequence ~ \\bse\\b and te_ms >= 35 and tr_ms >= 500 -- fast spin echo: long TE, long TR",
-    f"+3 T2w: modality = mr and words ~ {_T2_NAMES} and sequence ~ \\bse\\b -- vendors' names of fast spin echo",
-    "+2 T2w: modality = mr and words ~ \\bt2w?\\b and sequence ~ \\bse\\b -- called T2",
+    f"-8 T1w: modality = mr and body_part ~ {_FAR} and words !~ {_CHEST} -- chosen: another part of the body",
+    f"-8 T1w: modality = mr and words ~ {_FAR} and words !~ {_CHEST} -- chosen: another part of the body",
+    f"-1 T1w: modality = mr and body_part ~ {_NEAR} and words !~ {_CHEST} -- chosen: scanners keep the part of the last patient",
+    f"-2 T1w: modality = mr and words ~ {_NEAR} and words !~ {_CHEST} -- chosen: called another part of the body",
+    "+2 T1w: modality = mr and body_part ~ chest|thorax|lung -- DICOM PS3.16 annex L",
+    f"+2 T1w: modality = mr and body_part !~ . and words ~ {_CHEST} -- chosen: names of the chest in four languages",
+    "+4 T2w: modality = mr and sequence ~ \\bse\\b and te_ms >= 35 and tr_ms >= 500 -- fast spin echo: long TE, long TR",
+    f"+2 T2w: modality = mr and words ~ {_T2_NAMES} and sequence ~ \\bse\\b -- vendors' names of fast spin echo",
+    "+1 T2w: modality = mr and words ~ \\bt2w?\\b and sequence ~ \\bse\\b -- called T2",
     "-4 T2w: modality = mr and words ~ \\bt1w?\\b -- called T1",
     "-4 T2w: modality = mr and sequence ~ \\bir\\b -- inversion recovery changes the contrast",
     "-1 T2w: modality = mr and slices < 6 -- chosen: a few slices only",
-    f"-1 T2w: modality = mr and body_part ~ [a-z] and body_part !~ chest|thorax|lung and words !~ {_CHEST} -- chosen: called another part of the body",
-    "+6 MEGRE: modality = mr and sequence ~ gr and echoes >= 3 -- definition: three echoes make a decay",
-    f"+2 MEGRE: modality = mr and words ~ {_ECHO_NAMES} and echoes >= 3 -- vendors' names of multi-echo gradient echo",
+    f"-8 T2w: modality = mr and body_part ~ {_FAR} and words !~ {_CHEST} -- chosen: another part of the body",
+    f"-8 T2w: modality = mr and words ~ {_FAR} and words !~ {_CHEST} -- chosen: another part of the body",
+    f"-1 T2w: modality = mr and body_part ~ {_NEAR} and words !~ {_CHEST} -- chosen: scanners keep the part of the last patient",
+    f"-2 T2w: modality = mr and words ~ {_NEAR} and words !~ {_CHEST} -- chosen: called another part of the body",
+    "+2 T2w: modality = mr and body_part ~ chest|thorax|lung -- DICOM PS3.16 annex L",
+    f"+2 T2w: modality = mr and body_part !~ . and words ~ {_CHEST} -- chosen: names of the chest in four languages",
+    "+5 MEGRE: modality = mr and sequence ~ gr and echoes >= 3 -- definition: three echoes make a decay",
+    f"+1 MEGRE: modality = mr and words ~ {_ECHO_NAMES} and echoes >= 3 -- vendors' names of multi-echo gradient echo",
     "+1 MEGRE: modality = mr and echoes >= 3 and te_ms < 3 -- chosen: lung has lost its signal after a few ms",
-    f"-1 MEGRE: modality = mr and body_part ~ [a-z] and body_part !~ chest|thorax|lung and words !~ {_CHEST} -- chosen: called another part of the body",
+    f"-8 MEGRE: modality = mr and body_part ~ {_FAR} and words !~ {_CHEST} -- chosen: another part of the body",
+    f"-8 MEGRE: modality = mr and words ~ {_FAR} and words !~ {_CHEST} -- chosen: another part of the body",
+    f"-1 MEGRE: modality = mr and body_part ~ {_NEAR} and words !~ {_CHEST} -- chosen: scanners keep the part of the last patient",
+    f"-2 MEGRE: modality = mr and words ~ {_NEAR} and words !~ {_CHEST} -- chosen: called another part of the body",
+    "+2 MEGRE: modality = mr and body_part ~ chest|thorax|lung -- DICOM PS3.16 annex L",
+    f"+2 MEGRE: modality = mr and body_part !~ . and words ~ {_CHEST} -- chosen: names of the chest in four languages",
     "+4 dx: modality = dx -- definition",
     "+2 dx: modality = dx and view ~ ^(ap|pa)$ -- DICOM PS3.3 C.8.11.5: view position",
     "+1 dx: modality = dx and view !~ . and words ~ \\b(ap|pa|frontal|face|front)\\b -- chosen: called frontal",

@@ -33,7 +33,7 @@ _SERIES_TAGS = (
     "KVP", "ContrastBolusAgent", "PatientPosition", "ViewPosition", "PhotometricInterpretation", "BurnedInAnnotation",
     "EncryptedAttributesSequence", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "PresentationIntentType",
     "PlanarConfiguration", "ReferencedFrameOfReferenceSequence", "ReferencedSeriesSequence", "FrameOfReferenceUID",
-    "SamplesPerPixel", "BitsAllocated",
+    "SamplesPerPixel", "BitsAllocated", "EchoPulseSequence", "InversionRecovery", "ContrastBolusAgentSequence",
 )  # fmt: skip
 _FRAME_TAGS = (
     "ImageType", "SliceThickness", "RepetitionTime", "EchoTime", "InversionTime", "FlipAngle", "ConvolutionKernel",
