@@ -12,9 +12,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from ipha_toolkit.errors import ImageError
+from ipha_toolkit.grid import Affine, BoolArray, FloatArray
 from ipha_toolkit.image.geometry import block_factors, block_mean, on_grid
 from ipha_toolkit.protocol import DEFAULT, Protocol
-from ipha_toolkit.volume import Affine, BoolArray, FloatArray, Mask, Volume
+from ipha_toolkit.volume import Mask, Volume
 
 Kind = Literal["rigid", "affine"]
 Grid = tuple[tuple[int, int, int], Affine]

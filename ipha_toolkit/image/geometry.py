@@ -12,19 +12,37 @@ import numpy as np
 import numpy.typing as npt
 
 from ipha_toolkit.errors import ImageError
-from ipha_toolkit.volume import Affine, FloatArray, Mask, Volume
+from ipha_toolkit.grid import Affine, FloatArray
+from ipha_toolkit.volume import Mask, Volume
+
+
+def coarse_spacing(image: Volume, factors: tuple[int, int, int]) -> npt.NDArray[np.float64]:
+    return np.array(image.spacing_mm) * factors
+
+
+def coarse_affine(image: Volume, factors: tuple[int, int, int]) -> Affine:
+    affine = image.affine.copy()
+    affine[:3, :3] *= factors
+    affine[:3, 3] = image.to_world((np.array(factors) - 1) / 2)
+    return affine
+
 
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 """Index range, first and one past the last, along i, j, k."""
 
 _ORDERS = (0, 1, 3)
+
 _SLAB = 16
 
 
 @overload
 def resample_to(image: Volume, like: Volume | Mask, *, order: int = 1) -> Volume: ...
+
+
 @overload
 def resample_to(image: Mask, like: Volume | Mask, *, order: int = 1) -> Mask: ...
+
+
 def resample_to(image: Volume | Mask, like: Volume | Mask, *, order: int = 1) -> Volume | Mask:
     """Resample an image onto the grid of another.
 
@@ -64,8 +82,12 @@ def resample_to(image: Volume | Mask, like: Volume | Mask, *, order: int = 1) ->
 
 @overload
 def resample_spacing(image: Volume, spacing_mm: float | npt.ArrayLike, *, order: int = 1) -> Volume: ...
+
+
 @overload
 def resample_spacing(image: Mask, spacing_mm: float | npt.ArrayLike, *, order: int = 1) -> Mask: ...
+
+
 def resample_spacing(image: Volume | Mask, spacing_mm: float | npt.ArrayLike, *, order: int = 1) -> Volume | Mask:
     """Resample an image to another voxel size, its axes and the center of its field of view kept.
 
@@ -105,8 +127,12 @@ def resample_spacing(image: Volume | Mask, spacing_mm: float | npt.ArrayLike, *,
 
 @overload
 def crop(image: Volume, to: Mask | Box, *, margin_mm: float = 0.0) -> Volume: ...
+
+
 @overload
 def crop(image: Mask, to: Mask | Box, *, margin_mm: float = 0.0) -> Mask: ...
+
+
 def crop(image: Volume | Mask, to: Mask | Box, *, margin_mm: float = 0.0) -> Volume | Mask:
     """Cut an image to the box around a mask, or to a box of indices.
 
@@ -271,8 +297,12 @@ def _checked_box(image: Volume | Mask, to: Mask | Box) -> npt.NDArray[np.int_]:
 
 @overload
 def on_grid(image: Volume, shape: tuple[int, int, int], affine: Affine, order: int) -> Volume: ...
+
+
 @overload
 def on_grid(image: Mask, shape: tuple[int, int, int], affine: Affine, order: int) -> Mask: ...
+
+
 def on_grid(image: Volume | Mask, shape: tuple[int, int, int], affine: Affine, order: int) -> Volume | Mask:
     """As :func:`resample_to`, onto a grid given by its shape and affine."""
     if order not in _ORDERS:

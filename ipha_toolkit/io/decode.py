@@ -76,7 +76,9 @@ def stored_pixels(data: Dataset, *, index: int | None = None, where: str = "") -
             return _by_itk(data, 0 if index is None else index)
         return pixel_array(data, index=index)
     except Exception as error:  # decoders and damaged headers raise whatever they like
-        raise ReadError(f"{where}: the pixels cannot be decoded ({_first_line(error)}); export the image again") from None
+        raise ReadError(
+            f"{where}: the pixels cannot be decoded ({_first_line(error)}); export the image again"
+        ) from None
 
 
 def _pydicom_decodes(syntax: UID) -> bool:
@@ -108,12 +110,12 @@ def _by_itk(data: Dataset, index: int) -> npt.NDArray[Any]:
 def _bare(data: Dataset, pixels: bytes) -> Dataset:
     """The least header that says how the pixels are stored."""
     from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import SecondaryCaptureImageStorage
+    from pydicom.uid import UID, SecondaryCaptureImageStorage
 
     bare, meta = Dataset(), FileMetaDataset()
     meta.TransferSyntaxUID = data.file_meta.TransferSyntaxUID
     meta.MediaStorageSOPClassUID = bare.SOPClassUID = SecondaryCaptureImageStorage
-    meta.MediaStorageSOPInstanceUID = bare.SOPInstanceUID = "1.2.3"
+    meta.MediaStorageSOPInstanceUID = bare.SOPInstanceUID = UID("1.2.3")
     for name in _COPIED:
         if name in data:
             setattr(bare, name, data[name].value)

@@ -1,8 +1,8 @@
 """Series as they are: parted into images, each with its geometry, the facts that speak for a role, and what is wrong.
 
 A series is parted where it holds more than one image: magnitude and phase, several time points, several kernels.
-Echoes stay together. A scan that came with a series UID a slice is put together again. All lengths are in mm, in DICOM's
-LPS until :attr:`Stack.affine`, which is RAS+ as everywhere here.
+Echoes stay together. A scan that came with a series UID a slice is put together again. All lengths are in mm, in
+DICOM's LPS until :attr:`Stack.affine`, which is RAS+ as everywhere here.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from ipha_toolkit.grid import Affine
 from ipha_toolkit.io.decode import cannot_decode
 from ipha_toolkit.io.dicom_headers import Frame, Series, Vector
-from ipha_toolkit.volume import Affine
 
 TILTED_DEG = 0.5
 """Slices shifted against their normal by more than this angle are tilted; less is rounding of positions."""
@@ -193,7 +193,7 @@ def _by_time(frames: list[Frame]) -> list[list[Frame]]:
     if most == 1:
         return [frames]
     for fact in range(3):
-        lots = _by(frames, lambda frame, fact=fact: frame.times[fact])  # type: ignore[misc]
+        lots = _by(frames, lambda frame, fact=fact: frame.times[fact])
         if len(lots) > 1 and all(len(lot) == len(set(map(_place, lot))) for lot in lots):
             return lots
     return [frames]

@@ -1,6 +1,6 @@
 """What may be said of a series: an allow-list of acquisition facts, numbers and words of known lists only.
 
-Whatever a header holds in free text, only words that stand in the lists below are let through. So no name, number,
+Whatever a header holds in free text, only words of ``tables/series_words.tsv`` are let through. So no name, number,
 date or place can reach a table or a sidecar, wherever in the header it was hidden.
 """
 
@@ -15,54 +15,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ipha_toolkit.io.dicom import Part, Stack, component
+from ipha_toolkit.io.packaged import read_packaged
 from ipha_toolkit.protocol import DEFAULT, Protocol
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-_WORDS = """
-ax axial tra trans transversal transverse cor coronal koronar sag sagittal obl oblique chest thorax torax thx thoracic
-thoracique thoraxique lung lungs lunge lungen pulmonary pulmonaire pulmonar pulmo pulmon poumon poumons pulmones hrct
-abdomen abd bauch head brain skull schaedel neck hals cou heart herz coeur spine tspine cspine lspine pelvis becken knee
-liver leber kidney kidneys niere hand foot hip shoulder leg arm body whole mediastinum mediastin mediastino insp inspir
-inspiration inspiracion inspiratory ins einatmung exp expir expiration exsp exspiration exspiratorisch expiratory espir
-espiracion espiratoria end ausatmung breath breathhold hold bh bhold atemanhalten atemstopp apnee apnea free breathing fb
-freie atmung freiatmend respiration respiracion libre gated trig trigger triggered nav navi navigator resp pre post
-contrast kontrast contraste nativ native natif sin sans con avec mit ohne without with iv gd km pdc art arterial
-arteriell arteriel ven venous venosa venoes portal portalvenous delayed late early tardif tardia spaet phase phases
-dynamic dyn scout localizer localiser lokalisierer localizador reperage loc survey topogram topogramm surview scanogram
-uebersicht plan test bolus premonitoring monitoring smartprep tracker surestart care mip minip mpr vrt sub subtr
-subtraktion subtraction soustraction sustraccion adc dwi diff diffusion ep2d trace perf perfusion swi angio tof cine flow
-bold fat fett graisse grasa water wasser eau agua fraction ff fettfraktion map karte carte mapa in inphase opp opposed
-out outphase dixon mdixon qdixon q w f t1 t2 t1w t2w t2* t2star pd pdw stir tirm ir flair tse fse frfse haste ss ssh
-ssfse ssfp bssfp single shot blade propeller multivane vibe lava flex thrive ethrive flash fl3d fl2d spgr fspgr tfe ffe
-gre me multi echo echos echoes echo multiecho megre mgre ute zte star petra r2* r2star medic merge mffe mfe ideal iq trufi
-fiesta bffe btfe balanced fs fatsat sat spair spir twist tricks 3d 2d 4d ct mr mri cr dx hr thin thick duenn dick fin
-fins fines finos fino soft tissue weichteil weichteile fenster lungenfenster weichteilfenster parenchyme parenquima
-ventana fenetre bone knochen os hueso sharp standard std smooth edge detail recon rec reko coupe coupes corte cortes
-schicht schichten dose dosis report bericht rapport informe summary patient protocol protokoll protocole screen capture
-save secondary ap pa ll rl lld rld lat lateral seitlich profil perfil face front frontal face supine prone liegend stehend
-upright erect debout portable bedside film xray roentgen radio radiographie radiografia low ld repeat rpt wdh run
-magnitude mag pha real imaginary segmentation mask
-""".split()
 _TOKEN = re.compile(r"\d{1,2}([.,]\d{1,2})?(mm|cm|ms)|[bh]\d{2}[a-z]?|b[rvfl]\d{2}[a-z]?|fc\d{2}")
 _KERNEL = re.compile(
     r"[a-z]{1,2}\d{2}[a-z]?|fc\d{2}|standard|std|lung|bone|boneplus|soft|detail|chest|edge|sharp|smooth|body|"
     r"[a-ely]{1,2}|[1-5]", re.IGNORECASE
 )  # fmt: skip
-_IMAGE_TYPE = frozenset(
-    """ORIGINAL DERIVED PRIMARY SECONDARY AXIAL LOCALIZER REFORMATTED AVERAGE MPR MIP MINIP MIN_IP PROJECTION IMAGE
-    SUBTRACTION ADC FAT WATER W F IN_PHASE OUT_PHASE OPP_PHASE IP OP DIXON FAT_FRACTION FRACTION T1 T2 NONE M P R I M_FFE
-    P_FFE R_FFE I_FFE M_SE P_SE FFE SE M_IR IR NORM ND DIS2D DIS3D MOSAIC MAGNITUDE PHASE REAL IMAGINARY MON SCREEN SAVE
-    SEC_CAP SCREENSHOT OTHER VOLUME MULTI_ECHO RECON COMPOSED TSE GR MPR_CURVED CSA FM RESAMPLED""".split()
-)
-_SEQUENCE = frozenset("SE IR GR EP RM SK MTC SS TRSS SP MP OSP".split())
-_BODY = frozenset(
-    """CHEST LUNG THORAX ABDOMEN PELVIS HEAD BRAIN NECK HEART SPINE CSPINE TSPINE LSPINE STOMACH LIVER KIDNEY KNEE HAND FOOT
-    HIP SHOULDER LEG ARM BREAST SKULL EXTREMITY WHOLEBODY PARTIALBODY TRUNK CHESTABDOMEN CHESTABDPELVIS ABDOMENPELVIS
-    AORTA CARDIAC MEDIASTINUM""".split()
-)
-_VIEWS = frozenset("AP PA LL RL LLD RLD LLO RLO LATERAL LAT".split())
 _MAKERS = {
     "siemens": "Siemens", "ge ": "GE", "ge medical": "GE", "philips": "Philips", "canon": "Canon", "toshiba": "Toshiba",
     "hitachi": "Hitachi", "fuji": "Fujifilm", "united imaging": "UIH", "uih": "UIH", "agfa": "Agfa",
@@ -103,7 +66,9 @@ def facts(part: Part, *, protocol: Protocol = DEFAULT) -> dict[str, str | float]
 def sidecar(part: Part, stack: Stack, told: dict[str, str | float]) -> dict[str, Any]:
     """The JSON file beside an image, BIDS spelling: times in s, angles in degrees, field in T."""
     found: dict[str, Any] = {
-        name: round(float(told[fact]) * scale, 9) for name, (fact, scale) in _SIDECAR.items() if told.get(fact, "") != ""
+        name: round(float(told[fact]) * scale, 9)
+        for name, (fact, scale) in _SIDECAR.items()
+        if told.get(fact, "") != ""
     }
     te_ms = stack.frames[0].te_ms
     if te_ms is not None and told["modality"] == "mr":
@@ -115,7 +80,7 @@ def sidecar(part: Part, stack: Stack, told: dict[str, str | float]) -> dict[str,
     found |= {name: told[fact] for name, fact in words.items() if told.get(fact)}
     if told["modality"] == "dx":
         found["PhotometricInterpretation"] = "MONOCHROME2"
-    sequence = [word for word in str(told.get("sequence", "")).split() if word in _SEQUENCE]
+    sequence = [word for word in str(told.get("sequence", "")).split() if word in _known("sequence")]
     return found | ({"ScanningSequence": " ".join(sequence)} if sequence else {})
 
 
@@ -125,14 +90,16 @@ def known_words(*texts: Any) -> str:
         token
         for text in texts
         for token in re.split(r"[^a-z0-9.,*]+", _plain(text))
-        if token.strip(".,") in _known() or _TOKEN.fullmatch(token)
+        if token.strip(".,") in _known("words") or _TOKEN.fullmatch(token)
     ]
     return " ".join(dict.fromkeys(token.strip(".,") for token in found))
 
 
 @cache
-def _known() -> frozenset[str]:
-    return frozenset(_WORDS)
+def _known(fact: str) -> frozenset[str]:
+    """Words that may be said of a fact, from ``tables/series_words.tsv``."""
+    table = read_packaged("series_words.tsv")
+    return frozenset(table.loc[table["fact"] == fact, "word"])
 
 
 def _plain(text: Any) -> str:
@@ -147,23 +114,22 @@ def _listed(value: Any) -> list[str]:
     return [str(value)] if isinstance(value, str) else [str(item) for item in value]
 
 
-def _among(words: Iterable[str], allowed: Iterable[str]) -> str:
-    return " ".join(word for word in (str(word).upper().strip() for word in words) if word in allowed)
+def _among(words: Iterable[str], fact: str) -> str:
+    return " ".join(word for word in (str(word).upper().strip() for word in words) if word in _known(fact))
 
 
 def _said(header: Dataset) -> dict[str, str | float]:
     modality = str(header.get("Modality", "")).upper()
-    agent = str(header.get("ContrastBolusAgent") or header.get("ContrastBolusAgentSequence") or "").strip().lower()
     number = header.get("SeriesNumber")
     return {
         "modality": _ROLES_OF.get(modality, re.sub(r"[^a-z]", "", modality.lower())[:8]),
         "words": known_words(header.get("SeriesDescription"), header.get("ProtocolName"), header.get("SequenceName"),
                              header.get("PulseSequenceName")),
         "sequence": _sequence(header),
-        "body_part": _among([str(header.get("BodyPartExamined") or "").replace(" ", "")], _BODY),
-        "view": _among([str(header.get("ViewPosition") or "")], _VIEWS),
+        "body_part": _among([str(header.get("BodyPartExamined") or "").replace(" ", "")], "body_part"),
+        "view": _among([str(header.get("ViewPosition") or "")], "view"),
         "maker": _maker(header),
-        "contrast": next((name for name, pattern in _AGENTS.items() if re.search(pattern, agent)), "YES" if agent else ""),
+        "contrast": _agent(header),
         "burned_in": "yes" if str(header.get("BurnedInAnnotation") or "").upper() == "YES" else "",
         "field_t": _number(header.get("MagneticFieldStrength")),
         "kvp": _number(header.get("KVP")),
@@ -171,12 +137,17 @@ def _said(header: Dataset) -> dict[str, str | float]:
     }  # fmt: skip
 
 
+def _agent(header: Dataset) -> str:
+    agent = str(header.get("ContrastBolusAgent") or header.get("ContrastBolusAgentSequence") or "").strip().lower()
+    return next((name for name, pattern in _AGENTS.items() if re.search(pattern, agent)), "YES" if agent else "")
+
+
 def _sequence(header: Dataset) -> str:
     """ScanningSequence and its variants; of enhanced objects what their own words say."""
     echo, inverted = str(header.get("EchoPulseSequence") or ""), str(header.get("InversionRecovery") or "")
     told = [*_listed(header.get("ScanningSequence")), *_listed(header.get("SequenceVariant"))]
     told += ["SE"] if echo == "SPIN" else ["GR"] if echo == "GRADIENT" else []
-    return _among([*told, *(["IR"] if inverted == "YES" else [])], _SEQUENCE)
+    return _among([*told, *(["IR"] if inverted == "YES" else [])], "sequence")
 
 
 def _maker(header: Dataset) -> str:
@@ -192,7 +163,7 @@ def _placed(part: Part, header: Dataset) -> dict[str, str | float]:
     spacing = stack.spacing_mm if first.position is not None else (*(first.spacing or ()), "")[:3]
     return {
         "kind": _object(part),
-        "image_type": _among(_ordered(first.kind, kind), _IMAGE_TYPE),
+        "image_type": _among(_ordered(first.kind, kind), "image_type"),
         "component": component(first),
         "matrix": f"{first.columns} x {first.rows}",
         "spacing_mm": " x ".join(f"{float(step):.4g}" for step in spacing if step != ""),
@@ -240,7 +211,10 @@ def _object(part: Part) -> str:
     if not part.echoes or modality in _DOCUMENTS:
         return "document"
     words = {word.upper() for word in part.frames[0].kind}
-    screen = words & {"SCREEN SAVE", "SCREENSHOT", "SEC_CAP", "CAPTURE"} or str(header.get("ConversionType")) in ("WSD", "SI")
+    screen = words & {"SCREEN SAVE", "SCREENSHOT", "SEC_CAP", "CAPTURE"} or str(header.get("ConversionType")) in (
+        "WSD",
+        "SI",
+    )
     return "secondary" if screen or (kind.startswith(_SECONDARY) and not part.is_film) else "image"
 
 

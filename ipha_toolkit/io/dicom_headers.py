@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 Vector = tuple[float, ...]
 
 _SERIES_TAGS = (
-    "SOPClassUID", "SOPInstanceUID", "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate", "Modality", "Manufacturer",
-    "ManufacturerModelName", "ConversionType", "SeriesDescription", "ProtocolName", "StudyDescription", "PatientName",
-    "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "PatientAge", "BodyPartExamined", "ScanningSequence",
+    "SOPClassUID", "SOPInstanceUID", "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate", "Modality",
+    "Manufacturer", "ConversionType", "SeriesDescription", "ProtocolName", "PatientName", "PatientID",
+    "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "PatientAge", "BodyPartExamined", "ScanningSequence",
     "SequenceVariant", "ScanOptions", "SequenceName", "PulseSequenceName", "MRAcquisitionType", "MagneticFieldStrength",
     "KVP", "ContrastBolusAgent", "PatientPosition", "ViewPosition", "PhotometricInterpretation", "BurnedInAnnotation",
     "EncryptedAttributesSequence", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "PresentationIntentType",
@@ -37,7 +37,7 @@ _SERIES_TAGS = (
 )  # fmt: skip
 _FRAME_TAGS = (
     "ImageType", "SliceThickness", "RepetitionTime", "EchoTime", "InversionTime", "FlipAngle", "ConvolutionKernel",
-    "AcquisitionNumber", "AcquisitionTime", "ContentTime", "InstanceNumber", "TemporalPositionIdentifier", "TriggerTime",
+    "AcquisitionNumber", "InstanceNumber", "TemporalPositionIdentifier", "TriggerTime",
     "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "ImagerPixelSpacing", "Rows", "Columns",
     "NumberOfFrames", "RescaleSlope", "RescaleIntercept", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence", "ComplexImageComponent",

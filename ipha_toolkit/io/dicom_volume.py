@@ -19,12 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ipha_toolkit.errors import DependencyError, ReadError
+from ipha_toolkit.grid import Affine
 from ipha_toolkit.io import nifti
 from ipha_toolkit.io.decode import stored_pixels
 from ipha_toolkit.io.dicom import Stack
 from ipha_toolkit.io.dicom_headers import Frame, Source
 from ipha_toolkit.io.pixels import quiet
-from ipha_toolkit.volume import Affine
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -68,9 +68,10 @@ def read_frame(frame: Frame) -> npt.NDArray[np.float32]:
     data = _dataset(frame.source)
     stored = stored_pixels(data, index=frame.index, where=str(frame.source))
     if stored.shape != (frame.rows, frame.columns):
+        size = " x ".join(map(str, stored.shape))
         raise ReadError(
-            f"{frame.source}: holds {' x '.join(map(str, stored.shape))} values, a slice of {frame.columns} x {frame.rows} "
-            "gray values is needed; colour images are not converted"
+            f"{frame.source}: holds {size} values, a slice of {frame.columns} x {frame.rows} gray values is needed; "
+            "colour images are not converted"
         )
     return (stored * np.float64(frame.slope) + frame.intercept).astype(np.float32)
 
@@ -122,7 +123,9 @@ def require_dcm2niix() -> str:
     try:
         import dcm2niix
     except ImportError:
-        raise DependencyError(f"converting DICOM needs dcm2niix, which is not installed; install it with {INSTALL}") from None
+        raise DependencyError(
+            f"converting DICOM needs dcm2niix, which is not installed; install it with {INSTALL}"
+        ) from None
     return str(dcm2niix.bin)
 
 
@@ -167,7 +170,10 @@ def _onto(array: npt.NDArray[Any], affine: Affine, stack: Stack) -> tuple[npt.ND
     flips = tuple(slice(None, None, int(order[axes[axis], axis])) for axis in range(3))
     placed = placed[flips]
     if placed.shape != stack.shape:
-        return None, f"it has {' x '.join(map(str, placed.shape))} voxels, the header {' x '.join(map(str, stack.shape))}"
+        return (
+            None,
+            f"it has {' x '.join(map(str, placed.shape))} voxels, the header {' x '.join(map(str, stack.shape))}",
+        )
     start = [0 if flips[axis].step == 1 else placed.shape[axis] - 1 for axis in range(3)]
     origin = np.zeros(4)
     origin[axes], origin[3] = start, 1
@@ -175,7 +181,9 @@ def _onto(array: npt.NDArray[Any], affine: Affine, stack: Stack) -> tuple[npt.ND
     corners = [(stack.affine[:3, 3], affine[:3] @ origin)]
     corners.append((stack.affine[:3, :3] @ stack.shape, step @ stack.shape))
     moved = max(float(np.abs(one - other).max()) for one, other in corners)
-    return (placed, "") if moved < _MOVED_MM else (None, f"its voxels lie {moved:.2g} mm from where the header puts them")
+    return (
+        (placed, "") if moved < _MOVED_MM else (None, f"its voxels lie {moved:.2g} mm from where the header puts them")
+    )
 
 
 def _equal(array: npt.NDArray[Any], ours: npt.NDArray[np.float32]) -> bool:

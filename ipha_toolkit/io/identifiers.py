@@ -29,8 +29,8 @@ KEY_COLUMNS = (
 )  # fmt: skip
 OLDEST_YEARS = 89
 """Ages above are written as 89+, as the HIPAA safe-harbor rule (45 CFR 164.514(b)) wants."""
-_SYNCED = ("dropbox", "onedrive", "google drive", "googledrive", "icloud", "nextcloud", "owncloud", "seafile", "box sync",
-           "mobile documents", "syncthing", "sciebo", "switchdrive", "polybox")  # fmt: skip
+_SYNCED = ("dropbox", "onedrive", "google drive", "googledrive", "icloud", "nextcloud", "owncloud", "seafile",
+           "box sync", "mobile documents", "syncthing", "sciebo", "switchdrive", "polybox")  # fmt: skip
 _NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "afpfs", "fuse.rclone", "davfs")
 
 
@@ -76,7 +76,9 @@ def identity(part: Part) -> dict[str, str]:
         "study_date": scan_date(header),
         "study_uid": _cell(header.get("StudyInstanceUID")),
         "series_key": _cell(part.key),
-        "description": _cell(f"{header.get('SeriesDescription') or ''} | {header.get('ProtocolName') or ''}".strip(" |")),
+        "description": _cell(
+            f"{header.get('SeriesDescription') or ''} | {header.get('ProtocolName') or ''}".strip(" |")
+        ),
         "folder": _cell(source),
     }
 

@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ipha_toolkit.errors import ReadError
+from ipha_toolkit.grid import Affine, reorient_to_ras
 from ipha_toolkit.io.decode import stored_pixels
 from ipha_toolkit.terms import Modality
-from ipha_toolkit.volume import Affine, reorient_to_ras
 
 if TYPE_CHECKING:
     from PIL.Image import Image

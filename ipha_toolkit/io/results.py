@@ -18,14 +18,16 @@ from typing import Any
 
 import pandas as pd
 
+from ipha_toolkit.catalogue import FLAGS, MEASURES
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io.images import save
 from ipha_toolkit.io.layout import RESULTS_TOOL, SessionFiles, is_own_result
+from ipha_toolkit.io.names import file_beside
 from ipha_toolkit.protocol import Protocol
-from ipha_toolkit.terms import FLAGS, MEASURES
 from ipha_toolkit.volume import Mask, Volume
 
 _DRAFT = ".draft-"
+
 _COLUMNS = {
     "subject": "sub-<label>",
     "session": "ses-<label>; empty where the subject has no session folders",
@@ -37,6 +39,7 @@ _COLUMNS = {
     "n_voxels": "number of voxels the value rests on",
     "flag": "codes joined by ;, see flags below",
 }
+
 _FAILURES = ("subject", "session", "modality", "file", "error")
 
 
@@ -213,13 +216,9 @@ def swap(draft: Path, target: Path) -> None:
 def _inputs(files: SessionFiles) -> list[Path]:
     images = [*files.images.values(), *files.echoes]
     masks = [mask.path for group in (files.lungs, files.reference) for mask in group.values()]
-    beside = [_beside(path, ending) for path in images for ending in (".json",)]
-    beside += [_beside(path, ".tsv") for path in masks]
+    beside = [file_beside(path, ending) for path in images for ending in (".json",)]
+    beside += [file_beside(path, ".tsv") for path in masks]
     return sorted({*images, *masks, *(path for path in beside if path.exists())})
-
-
-def _beside(path: Path, ending: str) -> Path:
-    return path.with_name(path.name.removesuffix(".gz").rpartition(".")[0] + ending)
 
 
 def _hash(path: Path) -> str:

@@ -21,42 +21,56 @@ import numpy.typing as npt
 import pandas as pd
 
 from ipha_toolkit.errors import ImageError
+from ipha_toolkit.grid import BoolArray, FloatArray
 from ipha_toolkit.image.bias import correct_bias
+from ipha_toolkit.image.morphology import mean_over
+from ipha_toolkit.measure.histogram import median
 from ipha_toolkit.measure.quality import estimate_noise
 from ipha_toolkit.measure.rows import row, table
 from ipha_toolkit.measure.signal import is_contrast_enhanced
 from ipha_toolkit.protocol import DEFAULT, Protocol
-from ipha_toolkit.regions.reference import reference_level
+from ipha_toolkit.regions.muscle import reference_level
 from ipha_toolkit.regions.zones import lung_regions, world_coordinate
 from ipha_toolkit.terms import Modality, Region
-from ipha_toolkit.volume import BoolArray, FloatArray, Mask, Volume
+from ipha_toolkit.volume import Mask, Volume
 
 MODALITY = "T1w+T2w"
 """What the rows name as their modality: both images together."""
 
 _SOFT = 0.1
+
 _STEP = 0.05
+
 _CODES = (-40, 110)
+
 JOINT_EDGES = _SOFT * np.sinh(_STEP * (np.arange(_CODES[0], _CODES[1] + 2) - 0.5))
 """Edges of the joint histogram's bins, of both ratios: 0.005 apart near 0, 5 % far from it."""
 
 _BLOCK = "block-"
+
 _DRAWS = 400
-_FWHM_PER_SD = 2.3548
+
 _RIM_MM = 3.0
-_LEAST_WEIGHT = 1e-5
+
 _RAYLEIGH_MEAN, _RAYLEIGH_SD = np.sqrt(np.pi / 2), np.sqrt(2 - np.pi / 2)
+
 _SD_PER_MAD = 1.4826
+
 _PARENCHYMA = (0.1, 0.9)
+
 _LEAST_RATIO = 1e-3
+
 _LEAST_SHARE = 0.05
+
 _LEAST_SPREAD = 0.02
+
 _RATIOS = {
     "signature_upper_lower_ratio": (Region.UPPER, Region.LOWER),
     "signature_central_peripheral_ratio": (Region.CENTRAL, Region.PERIPHERAL),
 }
 
 Array = npt.NDArray[np.float64]
+
 ControlPair = tuple[Volume, Volume, Mask, Mask]
 
 
@@ -294,9 +308,9 @@ def signature_reference(histograms: Iterable[pd.DataFrame], *, protocol: Protoco
     points = pd.concat(pooled).sort_values("t1w", kind="stable")
     share = points["weight"].cumsum() / points["weight"].sum()
     points = points[share.between(*_PARENCHYMA)]
-    slope = _median(points["t2w"], points["weight"]) / _median(points["t1w"], points["weight"])
+    slope = median(points["t2w"], points["weight"]) / median(points["t1w"], points["weight"])
     distance = SignatureReference(float(slope), 1.0, len(pooled)).below(points["t1w"], points["t2w"])
-    spread = _SD_PER_MAD * _median(pd.Series(np.abs(distance)), points["weight"])
+    spread = _SD_PER_MAD * median(pd.Series(np.abs(distance)), points["weight"])
     return SignatureReference(float(slope), max(spread, _LEAST_SPREAD), len(pooled))
 
 
@@ -403,8 +417,8 @@ def _clean_ratio(
         raise ImageError(f"{volume.name or volume.modality}: the reference muscle has no signal")
     gain = np.divide(even.array, volume.array, out=np.ones(volume.shape, np.float32), where=volume.array > 0)
     deep, width = _deep(inside, volume.spacing_mm), protocol.signature.smoothing_mm
-    mean, averaged = _mean_over(even.array / np.float32(level), deep, lungs, width)
-    scale, _ = _mean_over(np.asarray(gain / level, np.float32), deep, lungs, width)
+    mean, averaged = mean_over(even.array / np.float32(level), deep, lungs, width)
+    scale, _ = mean_over(np.asarray(gain / level, np.float32), deep, lungs, width)
     sigma = np.float32(np.nan_to_num(noise.sigma)) * scale
     ratio = np.where(inside & np.isfinite(mean), rician_amplitude(mean, sigma), np.nan)
     stands_out = 2 * np.sqrt(protocol.signal.noise_floor_sigmas * _RAYLEIGH_SD / _RAYLEIGH_MEAN / np.sqrt(averaged))
@@ -421,17 +435,6 @@ def _deep(inside: BoolArray, spacing_mm: tuple[float, float, float]) -> BoolArra
     return deep if deep.any() else inside
 
 
-def _mean_over(values: FloatArray, chosen: BoolArray, grid: Mask, width_mm: float) -> tuple[FloatArray, float]:
-    """Gaussian mean over the chosen voxels, NaN out of their reach, and how many voxels it averages."""
-    from scipy import ndimage
-
-    sd = [width_mm / _FWHM_PER_SD / step if n > 1 else 0.0 for step, n in zip(grid.spacing_mm, grid.shape, strict=True)]
-    weight = ndimage.gaussian_filter(chosen.astype(np.float32), sd, mode="constant", truncate=3)
-    total = ndimage.gaussian_filter(np.where(chosen, values, np.float32(0)), sd, mode="constant", truncate=3)
-    mean = np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > _LEAST_WEIGHT)
-    return mean, float(np.prod([max(1.0, 2 * np.sqrt(np.pi) * s) for s in sd]))
-
-
 def _code(ratio: npt.ArrayLike) -> npt.NDArray[np.int64]:
     """Bin of a ratio: even steps of 0.005 near 0, of 5 % far from it."""
     steps = np.rint(np.arcsinh(np.asarray(ratio, np.float64) / _SOFT) / _STEP).astype(np.int64)
@@ -444,13 +447,6 @@ def _blocks(lungs: Mask, wanted: int) -> npt.NDArray[np.int64]:
     where = [np.broadcast_to(world_coordinate(lungs, axis), lungs.shape)[lungs.array] for axis in range(3)]
     cubes = np.stack([np.floor((x - x.min(initial=np.inf)) / edge) for x in where], axis=1).astype(np.int64)
     return np.unique(cubes @ [1_000_000, 1000, 1], return_inverse=True)[1]
-
-
-def _median(values: pd.Series, weights: pd.Series) -> float:
-    """Weighted median of binned values, linear between the bins' centers."""
-    place, index = np.unique(values.to_numpy(), return_inverse=True)
-    weight = np.bincount(index, weights.to_numpy())
-    return float(np.interp(0.5, (np.cumsum(weight) - weight / 2) / weight.sum(), place))
 
 
 def _midmean(values: Array, weights: Array) -> Array:

@@ -25,12 +25,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from ipha_toolkit.errors import ImageError
+from ipha_toolkit.grid import BoolArray, FloatArray
 from ipha_toolkit.image.geometry import block_factors, block_mean, bounding_box, enlarged_slabs
 from ipha_toolkit.measure.rows import row, table
 from ipha_toolkit.protocol import DEFAULT, NoduleSettings, Protocol
 from ipha_toolkit.regions.zones import lung_regions
 from ipha_toolkit.terms import Modality, Region
-from ipha_toolkit.volume import BoolArray, FloatArray, Mask, Volume
+from ipha_toolkit.volume import Mask, Volume
 
 Array = npt.NDArray[np.float64]
 

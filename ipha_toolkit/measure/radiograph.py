@@ -19,10 +19,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from ipha_toolkit.errors import ImageError
+from ipha_toolkit.grid import BoolArray
 from ipha_toolkit.measure.rows import row, table
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.terms import Region
-from ipha_toolkit.volume import BoolArray, Mask, Volume
+from ipha_toolkit.volume import Mask, Volume
 
 Array = npt.NDArray[np.float64]
 

@@ -20,11 +20,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from ipha_toolkit.errors import GridError, ImageError
+from ipha_toolkit.grid import FloatArray
 from ipha_toolkit.measure.rows import row, table
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.regions.zones import lung_regions
 from ipha_toolkit.terms import Modality, Region
-from ipha_toolkit.volume import FloatArray, Mask, Volume
+from ipha_toolkit.volume import Mask, Volume
 
 METHODS = ("rician", "least_squares", "log_linear")
 

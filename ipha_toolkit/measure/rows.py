@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from ipha_toolkit.terms import FLAGS, MEASURES, ROW_COLUMNS
+from ipha_toolkit.catalogue import FLAGS, MEASURES, ROW_COLUMNS
 
 
 def row(

@@ -21,17 +21,15 @@ import pandas as pd
 
 from ipha_toolkit.errors import ImageError
 from ipha_toolkit.image.bias import correct_bias
-from ipha_toolkit.measure.attenuation import anterior_mm, dorsal_ventral_slope
+from ipha_toolkit.measure.histogram import ratio_histogram, share_below
 from ipha_toolkit.measure.quality import estimate_noise
 from ipha_toolkit.measure.rows import row, table
+from ipha_toolkit.measure.statistics import dorsal_ventral_slope
 from ipha_toolkit.protocol import DEFAULT, Protocol
-from ipha_toolkit.regions.reference import reference_level
-from ipha_toolkit.regions.zones import lung_regions
+from ipha_toolkit.regions.muscle import reference_level
+from ipha_toolkit.regions.zones import anterior_mm, lung_regions
 from ipha_toolkit.terms import Modality, Region
 from ipha_toolkit.volume import Mask, Volume
-
-BIN_EDGES = np.append(np.linspace(0, 5, 1001), np.inf)
-"""Edges of the ratio histogram: 0.005 of the muscle level up to 5, the rest in one bin."""
 
 FRACTION = {Modality.T1W: "hyperintense_fraction", Modality.T2W: "hypointense_fraction"}
 """The fraction that is set against controls, by modality."""
@@ -72,21 +70,6 @@ def ratio_map(volume: Volume, reference: Mask) -> Volume:
     level = reference_level(volume, reference)
     array = signal_ratio(volume.array, level).astype(np.float32)
     return volume.replace(array=array, unit="1", name=f"{volume.name} ratio to muscle")
-
-
-def ratio_histogram(ratio: Volume, regions: Mapping[str, Mask]) -> pd.DataFrame:
-    """Voxel counts of the ratio by region, one row a bin of :data:`BIN_EDGES`: columns low, then the regions."""
-    counts = {name: _counts(ratio.array[mask.array]) for name, mask in regions.items()}
-    return pd.DataFrame({"low": BIN_EDGES[:-1]} | counts)
-
-
-def share_below(counts: npt.ArrayLike, threshold: float) -> float:
-    """Share of the voxels of a ratio histogram below a threshold, 0 to 1, linear inside a bin; NaN where empty."""
-    count = np.asarray(counts, np.float64)
-    if count.sum() == 0:
-        return np.nan
-    cumulative = np.concatenate([[0.0], np.cumsum(count[:-1])]) / count.sum()
-    return float(np.interp(threshold, BIN_EDGES[:-1], cumulative))
 
 
 def fraction_rows(
@@ -285,11 +268,6 @@ def _with_fraction(
 
 def _with_contrast(volume: Volume, flags: Sequence[str]) -> list[str]:
     return [*flags, *(["contrast_enhanced"] if is_contrast_enhanced(volume) else [])]
-
-
-def _counts(values: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-    known = values[np.isfinite(values)]
-    return np.histogram(np.maximum(known, 0), BIN_EDGES)[0]
 
 
 def _ratio_rows(ratio: Volume, region: Mask, name: str, flags: Sequence[str]) -> list[dict[str, object]]:

@@ -22,13 +22,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ipha_toolkit.grid import BoolArray, FloatArray
 from ipha_toolkit.image.geometry import block_factors, block_mean, depth_mm
-from ipha_toolkit.measure.attenuation import anterior_mm, dorsal_ventral_slope, require_hu
+from ipha_toolkit.measure.attenuation import require_hu
 from ipha_toolkit.measure.rows import row, table
+from ipha_toolkit.measure.statistics import dorsal_ventral_slope
 from ipha_toolkit.protocol import DEFAULT, Protocol, TextureSettings
-from ipha_toolkit.regions.zones import lung_extent, lung_regions, world_coordinate
+from ipha_toolkit.regions.zones import anterior_mm, lung_extent, lung_regions, world_coordinate
 from ipha_toolkit.terms import Modality, Region
-from ipha_toolkit.volume import BoolArray, FloatArray, Mask, Volume
+from ipha_toolkit.volume import Mask, Volume
 
 _COARSE_MM = 1.5
 _SHEET_SIGMA_MM = 1.2

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from ipha_toolkit.grid import BoolArray, FloatArray
 from ipha_toolkit.phantom.raster import Grid, paint, paint_coat, sample
 from ipha_toolkit.phantom.trees import Capsules, draw_capsules, grow_tree
-from ipha_toolkit.volume import BoolArray, FloatArray
 
 Array = npt.NDArray[np.floating]
 

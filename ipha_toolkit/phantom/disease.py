@@ -17,10 +17,10 @@ import pandas as pd
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from ipha_toolkit.grid import FloatArray
 from ipha_toolkit.phantom.anatomy import Body, Patient
 from ipha_toolkit.phantom.raster import Grid, sample
 from ipha_toolkit.phantom.trees import draw_capsules
-from ipha_toolkit.volume import FloatArray
 
 Array = npt.NDArray[np.floating]
 

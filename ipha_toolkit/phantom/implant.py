@@ -14,12 +14,13 @@ from scipy import ndimage
 from scipy.special import erfinv
 
 from ipha_toolkit.errors import GridError, ImageError
+from ipha_toolkit.grid import BoolArray, FloatArray
 from ipha_toolkit.phantom import physics
 from ipha_toolkit.phantom.disease import Disease, DiseaseMaps, Site, lay
 from ipha_toolkit.phantom.raster import Grid
 from ipha_toolkit.phantom.subject import Truth, lung_truth
 from ipha_toolkit.terms import Modality
-from ipha_toolkit.volume import BoolArray, FloatArray, Mask, Volume
+from ipha_toolkit.volume import Mask, Volume
 
 Array = npt.NDArray[np.floating]
 

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from ipha_toolkit.grid import FloatArray
 from ipha_toolkit.phantom.anatomy import TISSUES as TISSUE_NAMES
 from ipha_toolkit.phantom.anatomy import Body
 from ipha_toolkit.phantom.disease import DiseaseMaps
 from ipha_toolkit.phantom.raster import mix
-from ipha_toolkit.volume import FloatArray
 
 Array = npt.NDArray[np.floating]
 

@@ -8,7 +8,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from ipha_toolkit.volume import Affine, FloatArray
+from ipha_toolkit.grid import Affine, FloatArray
 
 Array = npt.NDArray[np.floating]
 

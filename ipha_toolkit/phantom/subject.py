@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ipha_toolkit.grid import BoolArray, FloatArray
 from ipha_toolkit.phantom import physics
 from ipha_toolkit.phantom.anatomy import Body, Patient, build_body, grid_around
 from ipha_toolkit.phantom.disease import (
@@ -27,7 +28,7 @@ from ipha_toolkit.phantom.disease import (
 )
 from ipha_toolkit.phantom.raster import Grid
 from ipha_toolkit.terms import Modality
-from ipha_toolkit.volume import BoolArray, FloatArray, Mask, Volume
+from ipha_toolkit.volume import Mask, Volume
 
 MODALITIES = ("T1w", "T2w", "MEGRE", "ct", "dx")
 ECHO_TIMES_MS = (0.1, 0.4, 0.8, 1.4, 2.2, 3.2, 4.6, 6.5)

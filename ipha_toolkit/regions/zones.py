@@ -22,15 +22,27 @@ import numpy as np
 import numpy.typing as npt
 
 from ipha_toolkit.errors import ImageError
+from ipha_toolkit.grid import BoolArray, FloatArray
 from ipha_toolkit.image.geometry import block_factors, block_mean, bounding_box, depth_mm, enlarged_slabs
 from ipha_toolkit.terms import Region
-from ipha_toolkit.volume import BoolArray, FloatArray, Mask
+from ipha_toolkit.volume import Mask
+
+
+def anterior_mm(mask: Mask) -> npt.NDArray[np.float64]:
+    """World y in mm of every voxel inside the mask, in the order of ``array[mask.array]``."""
+    return np.asarray(np.broadcast_to(world_coordinate(mask, 1), mask.shape)[mask.array], np.float64)
+
 
 _COARSE_MM = 4.0
+
 _OUTERMOST = 0.001
+
 _SMALLEST_SHARE = 0.05
+
 _VALLEY = 0.5
+
 _CENTRAL_SHARE = 2 / 3
+
 _EROSIONS_MM = (0.0, 2.0, 4.0, 6.0, 9.0, 12.0)
 
 

@@ -9,8 +9,9 @@ import ipha_toolkit as ipha
 from ipha_toolkit.image.bias import correct_bias
 from ipha_toolkit.image.geometry import resample_to
 from ipha_toolkit.io.images import load_mask
-from ipha_toolkit.regions.lungs import lung_flags, segment_lungs
-from ipha_toolkit.regions.reference import reference_flags, reference_level, reference_tissue
+from ipha_toolkit.regions.lung_checks import lung_flags
+from ipha_toolkit.regions.lungs import segment_lungs
+from ipha_toolkit.regions.muscle import reference_flags, reference_level, reference_tissue
 from ipha_toolkit.regions.zones import split_left_right
 from ipha_toolkit.volume import Mask, Volume
 
