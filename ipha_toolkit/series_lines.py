@@ -1,4 +1,4 @@
-"""Rules of series that are used by default, a line each with its source; :mod:`ipha_toolkit.series_rules` reads them."""
+"""Rules of series that are used by default, a line each with its source, for :mod:`ipha_toolkit.series_rules`."""
 
 _T1_NAMES = r"\b(e?thrive|vibe|lava|flash|fl3d|fl2d|f?spgr|t1(w|_?ffe)?|3d_?tfe|tfe|star|ute|petra|zte)\b"
 _T2_NAMES = r"\b(t2w?|haste|ss-?fse|ssh|tse|fse|frfse|blade|propeller|multivane)\b"
