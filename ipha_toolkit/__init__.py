@@ -24,6 +24,8 @@ _HOME = {
     "lung_regions": "regions.zones",
     "reference_tissue": "regions.muscle",
     "analyze": "run.cohort",
+    "plan_import": "run.plan",
+    "import_dicom": "run.import_",
     "simulate_subject": "phantom.subject",
     "simulate_course": "phantom.subject",
     "simulate_cohort": "run.simulate",

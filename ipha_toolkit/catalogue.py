@@ -53,6 +53,8 @@ FLAGS: dict[str, str] = {
     "single_slice": "measured on one slice: no volume, no zones along the missing axis",
     "child": "under 16 years by participants.tsv: norms of adults at full inspiration do not hold",
     "foreign_mask": "measured in a lung mask made elsewhere",
+    "slices_missing": "slices are missing between others: their voxels are missing, volumes too small by as much",
+    "tilt_resampled": "slices of a tilted gantry, resampled to upright ones: values are interpolated",
     # radiographs
     "no_pixel_spacing": "the file gives no pixel spacing: one pixel is taken as 1 mm, lengths are in pixels",
     "detector_spacing": "pixel spacing is that of the detector: the patient is magnified on it",

@@ -65,10 +65,14 @@ def read_series_table(path: Path) -> pd.DataFrame:
         mark = max("\t;,", key=head.count)
         table = pd.read_csv(io.StringIO(text), sep=mark, dtype=str, keep_default_na=False).replace("n/a", "")
     except (UnicodeDecodeError, IndexError, ValueError) as error:
-        raise LayoutError(f"{path}: not a table that can be read ({error}); save it as tab-separated text, UTF-8") from None
+        raise LayoutError(
+            f"{path}: not a table that can be read ({error}); save it as tab-separated text, UTF-8"
+        ) from None
     missing = [name for name in ("series", *EDITED) if name not in table.columns]
     if missing:
-        raise LayoutError(f"{path}: lacks the column {missing[0]}; take it from a copy, or remove the file and plan anew")
+        raise LayoutError(
+            f"{path}: lacks the column {missing[0]}; take it from a copy, or remove the file and plan anew"
+        )
     twice = table["series"][table["series"].duplicated()]
     if len(twice):
         raise LayoutError(f"{path}: {twice.iloc[0]} stands in more than one row; keep one")

@@ -239,7 +239,10 @@ def _count_echoes(told: dict[str, dict[str, str | float]], by_series: Mapping[st
 
 
 def _settle_claims(
-    rows: Mapping[str, dict[str, object]], told: Mapping[str, dict[str, str | float]], fixed: set[str], protocol: Protocol
+    rows: Mapping[str, dict[str, object]],
+    told: Mapping[str, dict[str, str | float]],
+    fixed: set[str],
+    protocol: Protocol,
 ) -> None:
     """Of several series for one role in a session, one takes it; those that the user settled before keep theirs."""
     claims: dict[tuple[str, ...], list[str]] = {}
