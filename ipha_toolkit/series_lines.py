@@ -13,7 +13,7 @@ _DERIVED = (
 )
 _PAPER = r"(dose|dosis|report|bericht|rapport|informe|summary|screen|capture|protocol(l|e)?$|\bpatient protocol)"
 _WATCH = r"(bolus|monitor\w*|smartprep|tracker|surestart|care ?bolus)"
-_EXPIRED = r"\b(exsp?|exsp?ir\w*|ausatm\w*|espir\w*|end-?exp\w*)\b"
+_EXPIRED = r"\b(exs?p|exs?pir\w*|ausatm\w*|espir\w*|end-?exp\w*)\b"
 _INSPIRED = r"\b(ins|insp|inspir\w*|einatm\w*)\b"
 _LATERAL = r"\b(lat|lateral|seitlich|profil|ll|rl|lld|rld|decub\w*)\b"
 
@@ -98,9 +98,9 @@ ROLES: tuple[str, ...] = (
     "+1 dx: modality = dx and view !~ . and words ~ \\b(ap|pa|frontal|face|front)\\b -- chosen: called frontal",
     "+2 dx: modality = dx and body_part ~ chest|thorax|lung -- DICOM PS3.16 annex L",
     f"+1 dx: modality = dx and body_part !~ . and words ~ {_CHEST} -- chosen: names of the chest in four languages",
-    f"-20 dx: modality = dx and view ~ {_LATERAL} -- definition: films are measured in frontal view",
-    f"-20 dx: modality = dx and view !~ . and words ~ {_LATERAL} -- definition: films are measured in frontal view",
-    "-20 dx: modality = dx and body_part ~ [a-z] and body_part !~ chest|thorax|lung|trunk"
+    f"+20 none: modality = dx and view ~ {_LATERAL} -- definition: films are measured in frontal view",
+    f"+20 none: modality = dx and view !~ . and words ~ {_LATERAL} -- definition: films are measured in frontal view",
+    "+20 none: modality = dx and body_part ~ [a-z] and body_part !~ chest|thorax|lung|trunk"
     " -- another part of the body",
 )  # fmt: skip
 

@@ -129,7 +129,6 @@ def _said(header: Dataset) -> dict[str, str | float]:
         "body_part": _among([str(header.get("BodyPartExamined") or "").replace(" ", "")], "body_part"),
         "view": _among([str(header.get("ViewPosition") or "")], "view"),
         "maker": _maker(header),
-        "contrast": _agent(header),
         "burned_in": "yes" if str(header.get("BurnedInAnnotation") or "").upper() == "YES" else "",
         "field_t": _number(header.get("MagneticFieldStrength")),
         "kvp": _number(header.get("KVP")),
@@ -137,8 +136,8 @@ def _said(header: Dataset) -> dict[str, str | float]:
     }  # fmt: skip
 
 
-def _agent(header: Dataset) -> str:
-    agent = str(header.get("ContrastBolusAgent") or header.get("ContrastBolusAgentSequence") or "").strip().lower()
+def _agent(text: str) -> str:
+    agent = text.strip().lower()
     return next((name for name, pattern in _AGENTS.items() if re.search(pattern, agent)), "YES" if agent else "")
 
 
@@ -176,6 +175,7 @@ def _placed(part: Part, header: Dataset) -> dict[str, str | float]:
         "echoes": float(len(part.echoes)) if mr else "",
         "flip_deg": _number(first.flip_deg) if mr else "",
         "plane": _plane(stack),
+        "contrast": _agent(first.agent),
         "wrong": "; ".join(wrong_with(part)),
     }
 

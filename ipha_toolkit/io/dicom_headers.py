@@ -86,7 +86,8 @@ class Source:
 class Frame:
     """One image: its file, where it lies (DICOM's millimetres, LPS), and what tells it from others of its series.
 
-    ``kind``: the words of ImageType. ``times``: acquisition number, temporal position, trigger time.
+    ``kind``: the words of ImageType. ``times``: acquisition number, temporal position, trigger time, and component.
+    ``agent``: the contrast agent as the header has it.
     """
 
     source: Source
@@ -107,6 +108,7 @@ class Frame:
     times: tuple[str, ...]
     slope: float
     intercept: float
+    agent: str = ""
 
 
 @dataclass
@@ -237,7 +239,7 @@ def _add(file: Source, found: dict[str, Series], seen: dict[str, Source], twins:
         return f"{file}: its attributes are encrypted; ask for an export without encryption"
     if not header.get("SOPClassUID") and not header.get("Modality"):
         return f"{file}: is a DICOM file cut off in its header, or not an image; copy or export it again"
-    uid = str(header.get("SOPInstanceUID") or file)
+    uid = f"{header.get('SeriesInstanceUID') or ''}/{header.get('SOPInstanceUID') or file}"
     if uid in seen:
         if not _same(file, seen[uid]):
             known = next((key for key in twins if key.startswith(f"{file.folder}|")), f"{file.folder}|{uid}")
@@ -275,12 +277,19 @@ def _header(file: Source) -> tuple[Dataset | None, int]:
                 raise ReadError(f"{file}: is compressed as Deflated Explicit VR Little Endian; decompress it first, "
                                 "for example with dcmconv +te")  # fmt: skip
             stream.seek(0)
-            header = dcmread(stream, stop_before_pixels=True, force=True, specific_tags=[*_SERIES_TAGS, *_FRAME_TAGS])
+            header = dcmread(stream, stop_before_pixels=True, force=True, specific_tags=_tags())
     except ReadError:
         raise
     except Exception as error:
         raise ReadError(f"{file}: the DICOM header is damaged ({error}); copy or export it again") from None
     return header, size
+
+
+@lru_cache(maxsize=1)
+def _tags() -> list[Any]:
+    from pydicom.tag import Tag
+
+    return [Tag(name) for name in (*_SERIES_TAGS, *_FRAME_TAGS)]
 
 
 def _not_dicom(head: bytes, file: Source) -> str | None:
@@ -362,6 +371,7 @@ def _frame(header: Dataset, file: Source, uid: str, index: int, shared: Any, own
         sys.intern("\\".join(map(str, _listed(get("ConvolutionKernel", "CTReconstructionSequence"))))), times,
         _number(get("RescaleSlope", "PixelValueTransformationSequence")) or 1.0,
         _number(get("RescaleIntercept", "PixelValueTransformationSequence")) or 0.0,
+        sys.intern(str(header.get("ContrastBolusAgent") or header.get("ContrastBolusAgentSequence") or "")),
     )  # fmt: skip
 
 
