@@ -230,7 +230,7 @@ def _require_listed(path: Path, there: set[str]) -> None:
 def _add(file: Source, found: dict[str, Series], seen: dict[str, Source], twins: dict[str, list[Source]]) -> str:
     """Put one file into its series; returns what is wrong with it, empty where nothing is or it is no DICOM file."""
     try:
-        header, size = _header(file)
+        header, left = _header(file)
     except ReadError as error:
         return str(error)
     if header is None:
@@ -248,7 +248,7 @@ def _add(file: Source, found: dict[str, Series], seen: dict[str, Source], twins:
     seen[uid] = file
     series = _series_of(header, file, found)
     series.n_files += 1
-    if _cut_off(header, size):
+    if _cut_off(header, left):
         series.problems.append(f"{file}: is truncated, the header promises more pixels than there are; copy it again")
         return series.problems[-1]
     series.frames += _frames(header, file, uid)
@@ -260,7 +260,7 @@ def _same(file: Source, other: Source) -> bool:
 
 
 def _header(file: Source) -> tuple[Dataset | None, int]:
-    """Header without pixels, None for a file that is not DICOM, and the file's size."""
+    """Header without pixels, None for a file that is not DICOM, and how many bytes follow it."""
     from pydicom import dcmread
 
     try:
@@ -278,11 +278,11 @@ def _header(file: Source) -> tuple[Dataset | None, int]:
                                 "for example with dcmconv +te")  # fmt: skip
             stream.seek(0)
             header = dcmread(stream, stop_before_pixels=True, force=True, specific_tags=_tags())
+            return header, size - stream.tell()
     except ReadError:
         raise
     except Exception as error:
         raise ReadError(f"{file}: the DICOM header is damaged ({error}); copy or export it again") from None
-    return header, size
 
 
 @lru_cache(maxsize=1)
@@ -303,12 +303,12 @@ def _not_dicom(head: bytes, file: Source) -> str | None:
     return "is not a DICOM file, though its name says so; copy or export it again"
 
 
-def _cut_off(header: Dataset, size: int) -> bool:
+def _cut_off(header: Dataset, left: int) -> bool:
     syntax = header.file_meta.get("TransferSyntaxUID") if hasattr(header, "file_meta") else None
     if syntax is None or syntax.is_compressed or not header.get("Rows"):
         return False
     bits = int(header.get("BitsAllocated") or 0) * int(header.get("SamplesPerPixel") or 1)
-    return size < int(header.Rows) * int(header.Columns) * int(header.get("NumberOfFrames") or 1) * bits // 8
+    return left < int(header.Rows) * int(header.Columns) * int(header.get("NumberOfFrames") or 1) * bits // 8
 
 
 def _series_of(header: Dataset, file: Source, found: dict[str, Series]) -> Series:

@@ -49,7 +49,9 @@ class Converted:
 
 
 def read_stack(stack: Stack) -> npt.NDArray[np.float32]:
-    """Values of a stack, rescaled as the header says, shape (columns, rows, slices); NaN where a slice is missing.
+    """Values of a stack, rescaled as the header says, shape (columns, rows, slices).
+
+    Slices missing between others are filled in linearly from their neighbours: an image with a hole has no inside.
 
     Raises
     ------
@@ -60,6 +62,10 @@ def read_stack(stack: Stack) -> npt.NDArray[np.float32]:
     with quiet():
         for frame, place in zip(stack.frames, stack.places, strict=True):
             array[:, :, place] = read_frame(frame).T
+    for before, after in zip(stack.places, stack.places[1:], strict=False):
+        for place in range(before + 1, after):
+            share = np.float32((place - before) / (after - before))
+            array[:, :, place] = (1 - share) * array[:, :, before] + share * array[:, :, after]
     return array
 
 
@@ -93,7 +99,9 @@ def convert(stack: Stack) -> Converted:
         Where the pixels cannot be read.
     """
     ours = read_stack(stack)
-    if stack.shape[2] == 1 or stack.gaps or stack.tilt_deg:
+    if stack.gaps:
+        return Converted(ours, stack.affine, f"pydicom, {stack.gaps} missing slices filled in")
+    if stack.shape[2] == 1:
         return Converted(compact(ours), stack.affine, "pydicom")
     reasons = []
     for array, affine in _by_dcm2niix(stack.frames):

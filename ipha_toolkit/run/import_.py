@@ -93,8 +93,8 @@ def import_dicom(
         As :func:`ipha_toolkit.plan_import` gave it and the user edited it; None takes ``import/series.tsv`` of the
         cohort, and the proposal for series that do not stand there.
     allow_gaps : bool
-        Convert series with slices missing between others, missing voxels as NaN; every row measured carries the flag
-        ``slices_missing``. Without, they are left out.
+        Convert series with slices missing between others, filled in from their neighbours; every row measured carries
+        the flag ``slices_missing``. Without, they are left out.
     mend_tilt : bool
         Resample series of a tilted gantry to upright slices; every row carries the flag ``tilt_resampled``.
     protocol : Protocol
@@ -240,7 +240,7 @@ def _convert(
     files = _write(root, outputs)
     by = "; ".join(dict.fromkeys(output.by for output in outputs))
     record[series] = dict(zip(_RECORD_COLUMNS, (series, " ".join(files), mark, by, " ".join(flags), ""), strict=True))
-    done.made += files
+    done.made += [file for file in files if file.endswith(".nii.gz")]
 
 
 def _outputs(

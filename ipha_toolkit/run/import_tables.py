@@ -106,7 +106,7 @@ def write_contact_sheet(
     shown = [row for row in rows if row.series in told and _to_look_at(told[row.series], row)]
     figures = []
     for row in shown:
-        file = record[row.series]["files"].split()[0]
+        file = next(name for name in record[row.series]["files"].split() if name.endswith(".nii.gz"))
         array = np.asarray(nib.load(root / file).dataobj, np.float32)
         plane = np.take(array, array.shape[int(np.argmin(array.shape))] // 2, axis=int(np.argmin(array.shape)))
         seen = str(told[row.series]["seen"])

@@ -44,12 +44,13 @@ def find_lungs(
     from ipha_toolkit.regions.lungs import segment_lungs
 
     given = foreign(files.lungs, volume)
+    of_image = (*context.flags, *volume.meta.get("ReadFlags", ()))
     if given is not None:
-        return given, (*context.flags, *lung_flags(given, volume), "foreign_mask")
+        return given, (*of_image, *lung_flags(given, volume), "foreign_mask")
     ours = partial(segment_lungs, protocol=context.protocol) if found is None else lambda _: found
     lungs = (context.segment or ours)(volume)
     volume.require_same_grid(lungs)
-    return lungs, (*context.flags, *lung_flags(lungs, volume))
+    return lungs, (*of_image, *lung_flags(lungs, volume))
 
 
 def seen_in_t1w(volume: Volume, single: SessionResult, kind: str) -> Mask | None:

@@ -1,4 +1,5 @@
 import gzip
+import io
 import json
 import re
 import stat
@@ -39,8 +40,8 @@ def mr_series(study, number=11, kind="T1w", words="t1_vibe_tra", *, volume=None,
     )
     meta = times | {"FlipAngle": 12.0, "MagneticFieldStrength": 1.5}
     sequence = GRE if kind == "T1w" else TSE
-    return slices(volume, study, number=number, modality="MR", tags=mr_tags(volume.replace(meta=meta), words, **sequence)
-                  | further)  # fmt: skip
+    tags = mr_tags(volume.replace(meta=meta), words, **sequence) | further
+    return slices(volume, study, number=number, modality="MR", tags=tags)
 
 
 def ct_series(study, number=2, *, volume=None, **further):
@@ -204,7 +205,8 @@ def test_what_the_table_says_is_done_and_what_it_no_longer_says_is_removed(disk,
     table = table.replace("sub-001\tses-02\tct", "sub-001\tses-later\tct").replace(
         "sub-001\tses-01\tT2w", "sub-001\tses-01\tnone"
     )
-    (out / "import/series.tsv").write_text(table.replace("\t", ";"))  # a spreadsheet's doing
+    cells = pd.read_csv(io.StringIO(table), sep="\t", dtype=str, keep_default_na=False)
+    cells.to_csv(out / "import/series.tsv", sep=";", index=False)  # a spreadsheet's doing
     ipha.import_dicom(disk, out, progress=False)
     images = {path.name for path in out.rglob("*.nii.gz")}
     assert "sub-001_ses-later_ct.nii.gz" in images
@@ -245,7 +247,9 @@ def with_secrets(objects):
 
 
 def test_of_twenty_planted_identifiers_none_is_left_in_any_byte(tmp_path):
-    objects = with_secrets([*ct_series(ANNA), *mr_series(ANNA), one_film(ANNA)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some of them break DICOM's rules for the place they hide in
+        objects = with_secrets([*ct_series(ANNA), *mr_series(ANNA), one_film(ANNA)])
     folder = tmp_path / f"disk {SECRETS[3]}" / SECRETS[4]
     folder.mkdir(parents=True)
     with warnings.catch_warnings():
@@ -324,7 +328,9 @@ def test_missing_slices_are_left_out_by_name_or_flagged_on_request(tmp_path):
     assert not list((tmp_path / "c").rglob("*.nii.gz"))
     done = import_.run_import(plan, tmp_path / "c", allow_gaps=True, progress=False)
     found = ipha.load(next((tmp_path / "c").rglob("*.nii.gz")))
-    assert found.shape == toy_ct().shape and np.isnan(found.array[:, :, 12]).all()
+    assert found.shape == toy_ct().shape
+    np.testing.assert_allclose(found.array[:, :, 12], found.array[:, :, [11, 13]].mean(axis=2), atol=1e-3)
+    np.testing.assert_array_equal(found.array[:, :, 13], np.rint(toy_ct().array[:, :, 13]))
     rows = ipha.analyze(tmp_path / "c", tmp_path / "out", progress=False)
     assert len(rows) and rows["flag"].str.contains("slices_missing").all()
 
@@ -387,7 +393,7 @@ def test_a_subject_that_is_in_the_cohort_already_is_refused(disk, tmp_path):
 
 def test_two_series_for_one_file_are_refused(disk, tmp_path):
     plan = plan_import(disk, progress=False).edit("s003", role="T1w")
-    with pytest.raises(LayoutError, match="both become sub-001_ses-01_T1w.nii.gz"):
+    with pytest.raises(LayoutError, match=r"both become sub-001_ses-01_T1w\.nii\.gz"):
         ipha.import_dicom(disk, tmp_path / "c", plan=plan, progress=False)
     ipha.import_dicom(disk, tmp_path / "d", plan=plan.edit("s003", labels="run-2"), progress=False)
     assert (tmp_path / "d/sub-001/ses-01/anat/sub-001_ses-01_run-2_T1w.nii.gz").exists()
