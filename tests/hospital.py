@@ -65,7 +65,7 @@ def _ct(ct, study, n, chest, words, soft, sharp, thick):
     plain = slices(ct, study, number=2, modality="CT", intercept=-1024, tags=chest | thick)
     if n % 4 == 1:  # reversed, and every file twice
         plain = [*reversed(plain), *plain]
-    if n == 5:  # a slice is missing
+    if n == 3:  # a slice is missing
         yield plain[:8] + plain[9:], "ct"
     elif n == 7:  # two phases of contrast in one series
         later = slices(ct.replace(array=ct.array + 30), study, number=2, modality="CT", intercept=-1024,
