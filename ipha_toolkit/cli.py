@@ -60,6 +60,15 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--protocol", type=Path, metavar="FILE", help="TOML file of settings (default: built in)")
     command.set_defaults(run=_import)
 
+    command = commands.add_parser("import-masks", help="take masks of TotalSegmentator or lungmask into a cohort")
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="masks, named like sub-001_ses-01_ct.nii.gz")
+    command.add_argument("--cohort", type=Path, required=True, metavar="COHORT", help="cohort folder")
+    command.add_argument(
+        "--tool", default="", metavar="NAME", help="folder below derivatives/ (default: FOLDER's name)"
+    )
+    command.add_argument("--image", metavar="FILE", help="image that all masks of FOLDER belong to")
+    command.set_defaults(run=_import_masks)
+
     command = commands.add_parser("check", help="report what would be analyzed and every problem found", epilog=EPILOG)
     command.add_argument("cohort", type=Path, metavar="COHORT", help="cohort folder")
     command.set_defaults(run=_check)
@@ -131,6 +140,14 @@ def _import(options: argparse.Namespace) -> int:
         )
     _warn(key_warning(options.out))
     return 1 if done.left_out else 0
+
+
+def _import_masks(options: argparse.Namespace) -> int:
+    from ipha_toolkit.run.import_masks import import_masks
+
+    for path in import_masks(options.folder, options.cohort, tool=options.tool, image=options.image):
+        print(path)
+    return 0
 
 
 def _planned(plan: ImportPlan, out: Path) -> int:

@@ -66,7 +66,7 @@ def _ct(ct, study, n, chest, words, soft, sharp, thick):
     if n % 4 == 1:  # reversed, and every file twice
         plain = [*reversed(plain), *plain]
     if n == 3:  # a slice is missing
-        yield plain[:8] + plain[9:], "ct"
+        yield plain[:8] + plain[9:], "none"  # the sharp one is whole
     elif n == 7:  # two phases of contrast in one series
         later = slices(ct.replace(array=ct.array + 30), study, number=2, modality="CT", intercept=-1024,
                        tags=chest | thick | {"AcquisitionNumber": 2, "ContrastBolusAgent": "Iomeprol"},
@@ -85,7 +85,7 @@ def _ct(ct, study, n, chest, words, soft, sharp, thick):
         yield plain, "ct"
     if n not in (2, 6):
         tags = chest | {"SeriesDescription": words["ct"].format(k=sharp), "ConvolutionKernel": sharp}
-        yield slices(ct, study, number=3, modality="CT", intercept=-1024, tags=tags), "none"
+        yield slices(ct, study, number=3, modality="CT", intercept=-1024, tags=tags), "ct" if n == 3 else "none"
 
 
 def _mr(seen, t1w, t2w, study, n, maker, words):

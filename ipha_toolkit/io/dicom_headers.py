@@ -113,13 +113,14 @@ class Frame:
 
 @dataclass
 class Series:
-    """All images of one series, and the header of the first."""
+    """All images of one series, and the header of the first. ``drawn``: files of masks (SEG, RTSTRUCT)."""
 
     header: Dataset
     key: str
     patient: str
     frames: list[Frame] = field(default_factory=list)
     n_files: int = 0
+    drawn: list[Source] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -251,7 +252,10 @@ def _add(file: Source, found: dict[str, Series], seen: dict[str, Source], twins:
     if _cut_off(header, left):
         series.problems.append(f"{file}: is truncated, the header promises more pixels than there are; copy it again")
         return series.problems[-1]
-    series.frames += _frames(header, file, uid)
+    if header.get("Modality") in ("SEG", "RTSTRUCT"):
+        series.drawn.append(file)
+    else:
+        series.frames += _frames(header, file, uid)
     return ""
 
 

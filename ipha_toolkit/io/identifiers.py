@@ -66,7 +66,8 @@ def write_key(path: Path, key: pd.DataFrame) -> None:
 def identity(part: Part) -> dict[str, str]:
     """Row of the key for an image: everything that must stay out of the cohort."""
     header = part.series.header
-    source = part.frames[0].source.folder if part.echoes else part.series.key
+    sources = [frame.source for frame in part.frames[:1]] or part.series.drawn
+    source = sources[0].folder if sources else ""
     return {
         "patient": _cell(part.series.patient),
         "patient_name": _cell(header.get("PatientName")),

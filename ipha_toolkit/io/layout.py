@@ -349,7 +349,7 @@ def _mask_file(path: Path) -> tuple[str, MaskFile]:
     """What the mask shows, ``lung``, ``reference`` or empty for anything else, and how to read it."""
     name = stem(path)
     if name.endswith("_dseg"):
-        return "lung", MaskFile(path, _lung_labels(path))
+        return "lung", MaskFile(path, lung_labels(path))
     described = re.search(r"_desc-([A-Za-z0-9]+)", name)
     what = described[1].lower() if described else "lung"
     if "lung" in what:
@@ -357,7 +357,7 @@ def _mask_file(path: Path) -> tuple[str, MaskFile]:
     return ("reference" if what in ("muscle", "reference") else ""), MaskFile(path)
 
 
-def _lung_labels(path: Path) -> tuple[int, ...]:
+def lung_labels(path: Path) -> tuple[int, ...]:
     table_path = path.with_name(f"{stem(path)}.tsv")
     if not table_path.exists():
         raise LayoutError(f"{path}: a label image needs its label names in {table_path.name} (columns index, name)")

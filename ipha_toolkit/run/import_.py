@@ -235,11 +235,11 @@ def _convert(
     except (IphaError, ValueError) as error:
         reason = _without_paths(str(error), [plan.parts[row.series] for row in job])
         done.left_out[series] = reason
-        record[series] = dict(zip(_RECORD_COLUMNS, (series, "", "", "", "", reason), strict=True))
+        record[series] = record_entry(series, left_out=reason)
         return
     files = _write(root, outputs)
     by = "; ".join(dict.fromkeys(output.by for output in outputs))
-    record[series] = dict(zip(_RECORD_COLUMNS, (series, " ".join(files), mark, by, " ".join(flags), ""), strict=True))
+    record[series] = record_entry(series, files, mark, by, flags)
     done.made += [file for file in files if file.endswith(".nii.gz")]
 
 
@@ -380,6 +380,20 @@ def _without_paths(text: str, job: Sequence[Part]) -> str:
             for name in (str(frame.source), str(frame.source.path)):
                 text = text.replace(f"{name}: ", "").replace(name, "a file of it")
     return text
+
+
+def record_entry(
+    series: str,
+    files: Sequence[str] = (),
+    fingerprint: str = "",
+    by: str = "",
+    flags: Sequence[str] = (),
+    left_out: str = "",
+) -> dict[str, str]:
+    """A row of ``import/converted.tsv``."""
+    return dict(
+        zip(_RECORD_COLUMNS, (series, " ".join(files), fingerprint, by, " ".join(flags), left_out), strict=True)
+    )
 
 
 def _read_record(path: Path) -> dict[str, dict[str, str]]:
