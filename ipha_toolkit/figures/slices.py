@@ -4,13 +4,7 @@ Every function draws on the Axes it is given, or on a figure of its own, and ret
 ``matplotlib.pyplot``: nothing is shown, left open or set by drawing. Slices are in radiological convention (the
 patient's right on the left of the picture), in mm, with letters and a scale bar.
 
-How the description travels
----------------------------
-:func:`describe` puts the words on an Axes, :func:`alt_text` reads those of a whole figure. They go along wherever the
-figure goes: :func:`show` displays it in a notebook (as the output's ``image/png`` metadata ``alt``, which
-``ipha render`` reads, and as ``<img alt>`` for plain nbconvert), :func:`to_html` gives the ``<img>`` for a page,
-:func:`to_png` the bytes of the file with the words as its ``Description``.
-
+>>> from ipha_toolkit.figures.core import alt_text
 >>> import numpy as np
 >>> ax = plot_slice(Volume(np.zeros((8, 8, 4)), np.eye(4), modality="ct", unit="HU", name="empty"))
 >>> alt_text(ax)

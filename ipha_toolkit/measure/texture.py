@@ -233,9 +233,7 @@ class _Scene:
 def _coarse(ct: Volume, lungs: Mask, vessels: Mask) -> _Scene:
     """CT, lungs and vessels on blocks of at most 1.5 mm: enough for patterns, and less noise."""
     factors = block_factors(ct, _COARSE_MM)
-    affine = ct.affine.copy()
-    affine[:3, :3] *= factors
-    affine[:3, 3] = ct.to_world((np.array(factors) - 1) / 2)
+    affine = ct.grid.coarser(factors).affine
     inside = block_mean(lungs.array, factors) > 0.99
     inside = inside if inside.any() else block_mean(lungs.array, factors) > 0.5
     return _Scene(

@@ -10,8 +10,6 @@ from ipha_toolkit.image.geometry import (
     block_factors,
     block_mean,
     bounding_box,
-    coarse_affine,
-    coarse_spacing,
     enlarged_slabs,
 )
 from ipha_toolkit.image.morphology import ball, close_by, dilate_by, largest_piece, open_by, touching
@@ -52,14 +50,14 @@ _ANGLES = 120
 def segment_ct(ct: Volume, protocol: Protocol) -> Mask:
     factors = block_factors(ct, _CT_SPACING_MM)
     hu = block_mean(ct.array, factors, missing=_ROOM_AIR_HU)
-    spacing = coarse_spacing(ct, factors)
+    spacing = np.array(ct.grid.coarser(factors).spacing_mm)
     air = _enclosed_air(hu < _AIR_HU, hu, spacing)
     airways = _airways(air, hu, spacing)
     aerated = _lung_pieces(air & ~airways, spacing)
     if not aerated.any():
         raise no_lung(ct, f"no air above {_OUTSIDE_HU:g} HU enclosed by the body", hu)
     whole = np.zeros(hu.shape, bool)
-    left, right = split_left_right(Mask(_with_haze(aerated, hu, spacing), coarse_affine(ct, factors)))
+    left, right = split_left_right(Mask(_with_haze(aerated, hu, spacing), ct.grid.coarser(factors).affine))
     for side, medial in ((left, 1), (right, -1)):
         whole |= _with_what_it_lost(side.array, hu, spacing, medial)
     lungs = _at_full_resolution(ct, aerated, whole & ~airways, airways, factors)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipha_toolkit.grid import BoolArray, FloatArray
-from ipha_toolkit.image.geometry import block_factors, block_mean, coarse_spacing, enlarge
+from ipha_toolkit.image.geometry import block_factors, block_mean, enlarge
 from ipha_toolkit.image.morphology import close_by, dilate_by, local_mean, open_by, touching
 from ipha_toolkit.regions.lung_checks import lung_sized, no_lung
 from ipha_toolkit.regions.muscle import darkest_mode
@@ -41,7 +41,7 @@ _MR_EDGE_MM = 4.0
 
 def segment_mr(volume: Volume) -> Mask:
     factors = block_factors(volume, _MR_SPACING_MM)
-    spacing = coarse_spacing(volume, factors)
+    spacing = np.array(volume.grid.coarser(factors).spacing_mm)
     signal = block_mean(volume.array, factors)
     if not signal.max() > signal.min():
         raise no_lung(volume, "the image is constant", signal)

@@ -315,19 +315,19 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
     def _describe_layers(self) -> list[dict[str, Any]]:
         looks = iter(self._looks)
         described = []
-        for number, layer in enumerate(self._shown):
+        for at, layer in enumerate(self._shown):
             entry: dict[str, Any] = {
                 "kind": layer.kind, "name": layer.name, "title": layer.title, "unit": layer.unit,
                 "shape": list(layer.array.shape), "affine": layer.affine.ravel().tolist(), "image": layer.image,
                 "offset": layer.offset, "scale": layer.scale, "bytes": 1 if layer.kind == "mask" else 2,
-                "order": number,
+                "order": at,
             }  # fmt: skip
             if layer.kind == "image":
-                entry["presets"] = [[name, level, width] for name, (level, width) in self._presets[number].items()]
+                entry["presets"] = [[name, level, width] for name, (level, width) in self._presets[at].items()]
             elif layer.kind == "mask":
                 entry["colour"] = next(looks)["colour"]
             else:
-                look, found = next(looks), self._shares[number]
+                look, found = next(looks), self._shares[at]
                 entry |= {"colours": look["colours"].astype(np.uint8).tobytes().hex(), "limits": list(look["limits"])}
                 entry["share"] = {"edges": list(found.edges), "above": list(found.above), "region": found.region}
             described.append(entry)
@@ -361,13 +361,13 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
 
     def _packed(self) -> list[dict[str, Any]]:
         packed = []
-        for number, layer in enumerate(self._shown):
+        for at, layer in enumerate(self._shown):
             budget = self._budget(layer)
             if layer.kind == "image":
-                _, width = next(iter(self._presets[number].values()))
+                _, width = next(iter(self._presets[at].values()))
                 packed.append(payload.pack(layer, budget_bytes=budget, gray_step=width / payload.GRAY_LEVELS))
             else:
-                limits = self._looks[number - len(self._images)].get("limits", (0, 1))
+                limits = self._looks[at - len(self._images)].get("limits", (0, 1))
                 step = (limits[1] - limits[0]) / payload.GRAY_LEVELS
                 packed.append(payload.pack(layer, budget_bytes=_MAP_SHARE * budget, gray_step=step))
         return packed
