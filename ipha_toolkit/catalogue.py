@@ -53,6 +53,7 @@ FLAGS: dict[str, str] = {
     "single_slice": "measured on one slice: no volume, no zones along the missing axis",
     "child": "under 16 years by participants.tsv: norms of adults at full inspiration do not hold",
     "foreign_mask": "measured in a lung mask made elsewhere",
+    "expiration": "CT in expiration, by its name: densities are higher than in inspiration, by which norms are given",
     "slices_missing": "slices are missing between others and were filled in from their neighbours: nothing was seen there",
     "tilt_resampled": "slices of a tilted gantry, resampled to upright ones: values are interpolated",
     # radiographs

@@ -16,7 +16,9 @@ from pathlib import Path
 import pandas as pd
 
 from ipha_toolkit.errors import LayoutError
+from ipha_toolkit.io.claims import belongs, settle
 from ipha_toolkit.io.names import echo_number, is_entity, is_image, mask_target, role_of, stem
+from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.terms import Modality
 
 RESULTS_TOOL = "ipha_toolkit"
@@ -100,13 +102,15 @@ class Cohort:
         return "" if cells.empty else str(cells.iloc[0])
 
 
-def read_cohort(root: str | os.PathLike[str]) -> Cohort:
+def read_cohort(root: str | os.PathLike[str], *, protocol: Protocol = DEFAULT) -> Cohort:
     """Discover a cohort folder.
 
     Parameters
     ----------
     root : path
         Folder with ``sub-*`` folders; ``participants.tsv`` is optional.
+    protocol : Protocol
+        ``layout.choice`` says which of several images takes a role.
 
     Returns
     -------
@@ -129,7 +133,7 @@ def read_cohort(root: str | os.PathLike[str]) -> Cohort:
     sessions: list[SessionFiles] = []
     for folder in folders:
         for session, place in _session_folders(folder):
-            found, complaints = _read_session(root, folder.name, session, place)
+            found, complaints = _read_session(root, folder.name, session, place, protocol)
             problems += complaints
             if found.modalities or complaints:
                 sessions.append(found)
@@ -195,7 +199,7 @@ def _with_numbers(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     columns = {}
     for column in [*names, *(column for column in table.columns if column not in names)]:
         cells = table[column].where(table[column] != "")
-        numbers = pd.to_numeric(cells, errors="coerce")
+        numbers = pd.to_numeric(cells.replace("89+", "89"), errors="coerce")  # BIDS: ages above 89
         known = column not in names and cells.notna().any() and numbers.notna().sum() == cells.notna().sum()
         columns[column] = numbers if known else cells
     return pd.DataFrame(columns)
@@ -251,7 +255,9 @@ def _session_folders(subject: Path) -> list[tuple[str, Path]]:
     return [(path.name, path) for path in sessions] or [("", subject)]
 
 
-def _read_session(root: Path, subject: str, session: str, place: Path) -> tuple[SessionFiles, list[Problem]]:
+def _read_session(
+    root: Path, subject: str, session: str, place: Path, protocol: Protocol
+) -> tuple[SessionFiles, list[Problem]]:
     problems: list[Problem] = []
 
     def complain(path: Path, message: str) -> None:
@@ -271,16 +277,22 @@ def _read_session(root: Path, subject: str, session: str, place: Path) -> tuple[
             )
         else:
             claims.setdefault(role, []).append(path)
-    echoes = tuple(sorted(claims.pop(Modality.MEGRE, []), key=echo_number))
+    others: dict[Modality, list[str]] = {}
     for role, paths in claims.items():
-        if len(paths) > 1:
-            names = ", ".join(path.name for path in paths)
-            complain(
-                paths[0].parent,
-                f"{len(paths)} images claim the role {role}: {names}; keep one, move the others away",
-            )
+        taken, reason = settle(paths, role, protocol.layout.choice)
+        others[role] = [stem(path) for path in paths if path not in taken]
+        if reason and taken == paths or (len(taken) > 1 and role is not Modality.MEGRE):
+            names = ", ".join(path.name for path in taken)
+            reason = reason or f"{len(taken)} images claim the role {role}: {names}"
+            complain(paths[0].parent, f"{reason}; keep one, move the others away")
+        elif reason:
+            problems.append(Problem(taken[0], reason))
+        claims[role] = taken
+    echoes = tuple(sorted(claims.pop(Modality.MEGRE, []), key=echo_number))
     images = {role: paths[0] for role, paths in sorted(claims.items())}
-    masks = _foreign_masks(root, subject, session, set(images), complain)
+    named = {role: stem(path) for role, path in images.items()}
+    named |= {Modality.MEGRE: stem(echoes[0])} if echoes else {}
+    masks = _foreign_masks(root, subject, session, named, others, complain)
     return SessionFiles(subject, session, images, echoes, *masks), problems
 
 
@@ -296,15 +308,23 @@ def _inner(path: Path, place: Path) -> str:
 
 
 def _foreign_masks(
-    root: Path, subject: str, session: str, roles: set[Modality], complain: object
+    root: Path,
+    subject: str,
+    session: str,
+    images: dict[Modality, str],
+    others: dict[Modality, list[str]],
+    complain: object,
 ) -> tuple[dict[Modality, MaskFile], dict[Modality, MaskFile]]:
     assert callable(complain)
     lungs: dict[Modality, list[MaskFile]] = {}
     reference: dict[Modality, list[MaskFile]] = {}
     for path in _derivative_files(root, subject, session):
         name = stem(path)
-        target = mask_target(name, roles)
-        if target is None:
+        target = mask_target(name, set(images) - {Modality.MEGRE} or set(images))
+        fits = belongs(name, images[target], others[target]) if target in images else True
+        if fits is False:
+            continue
+        if target is None or fits is None:
             complain(
                 path,
                 f"cannot tell which image the mask belongs to; name it like {subject}_..._T1w_desc-lung_mask",

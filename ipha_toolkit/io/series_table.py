@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from ipha_toolkit.errors import LayoutError
+from ipha_toolkit.io.claims import ENTITIES
 from ipha_toolkit.io.names import FOLDERS, is_entity
 from ipha_toolkit.io.results import write_tsv
 from ipha_toolkit.series_rules import NONE, OPEN
@@ -25,8 +26,6 @@ FACTS = (
 COLUMNS = ("series", *EDITED, "sure", "reason", "wrong", *FACTS)
 MASK = "mask"
 """Role of a segmentation or of contours: they become masks of the image they were drawn on."""
-ENTITIES = ("acq", "ce", "rec", "dir", "run", "part")
-"""Labels a file name may carry, in the order BIDS wants."""
 
 _LABEL = re.compile(r"[a-z]+-[A-Za-z0-9]+")
 

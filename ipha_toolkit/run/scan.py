@@ -8,6 +8,7 @@ from functools import partial
 from typing import cast
 
 from ipha_toolkit.errors import GridError
+from ipha_toolkit.io.claims import in_expiration
 from ipha_toolkit.io.images import load_mask
 from ipha_toolkit.io.layout import MaskFile, SessionFiles
 from ipha_toolkit.io.results import SessionResult
@@ -44,7 +45,8 @@ def find_lungs(
     from ipha_toolkit.regions.lungs import segment_lungs
 
     given = foreign(files.lungs, volume)
-    of_image = (*context.flags, *volume.meta.get("ReadFlags", ()))
+    expired = ("expiration",) if volume.modality is Modality.CT and in_expiration(volume.name) else ()
+    of_image = (*context.flags, *volume.meta.get("ReadFlags", ()), *expired)
     if given is not None:
         return given, (*of_image, *lung_flags(given, volume), "foreign_mask")
     ours = partial(segment_lungs, protocol=context.protocol) if found is None else lambda _: found
