@@ -127,17 +127,15 @@ def _import(options: argparse.Namespace) -> int:
         print(f"- {problem}", file=sys.stderr)
     if plan.new and not options.yes:
         return _planned(plan, options.out)
-    done = run_import(plan, options.out, allow_gaps=options.allow_gaps, mend_tilt=options.mend_tilt, protocol=protocol)
-    print(
-        f"{len(done.made)} images written to {options.out}, {done.kept} series done before, {len(done.left_out)} left out"
-    )
+    mend = {"allow_gaps": options.allow_gaps, "mend_tilt": options.mend_tilt}
+    done = run_import(plan, options.out, protocol=protocol, **mend)
+    counts = f"{done.kept} series done before, {len(done.left_out)} left out"
+    print(f"{len(done.made)} images written to {options.out}, {counts}")
     for series, reason in done.left_out.items():
         print(f"- {series}: {reason}", file=sys.stderr)
     if done.to_sign:
         sheet = options.out / "import" / "contact.html"
-        print(
-            f"look at {', '.join(done.to_sign)} in {sheet} for burnt-in text, then write your initials into the column seen"
-        )
+        print(f"look at {', '.join(done.to_sign)} in {sheet} for burnt-in text, and sign them in the column seen")
     _warn(key_warning(options.out))
     return 1 if done.left_out else 0
 
@@ -156,13 +154,10 @@ def _planned(plan: ImportPlan, out: Path) -> int:
 
     table = plan.save(out)
     new = plan.table[plan.table["series"].isin(plan.new)]
-    print(
-        new[["series", "subject", "session", "role", "sure", "wrong", "reason"]].to_string(index=False, max_colwidth=60)
-    )
-    print(
-        f"\n{len(new)} series stand in {table} now. Edit role, subject and session there, and run this again to convert;"
-    )
-    print("--yes converts what is proposed.")
+    shown = ["series", "subject", "session", "role", "sure", "wrong", "reason"]
+    print(new[shown].to_string(index=False, max_colwidth=60))
+    print(f"\n{len(new)} series stand in {table} now. Edit role, subject and session there, and run this")
+    print("again to convert; --yes converts what is proposed.")
     _warn(key_warning(out))
     return 0
 

@@ -31,7 +31,7 @@ ROLES: tuple[str, ...] = (
     f"+20 none: words ~ {_WATCH} -- chosen: one slice watched until the contrast agent comes",
     "+20 none: image_type ~ \\bmon\\b -- Siemens: one slice watched until the contrast agent comes",
     "+20 none: modality = mr"
-    f" and words ~ \\b(dwi|ep2d|diff\\w*|perf\\w*|swi|angio|tof|cine|phase ?contrast|flow|bold|spectro\\w*)\\b"
+    " and words ~ \\b(dwi|ep2d|diff\\w*|perf\\w*|swi|angio|tof|cine|phase ?contrast|flow|bold|spectro\\w*)\\b"
     " -- chosen",
     "+20 none: modality ~ us|xa|rf|pt|nm|mg|ot|sr|pr|ko|doc -- no role is of this modality",
     "+4 ct: modality = ct -- definition",

@@ -15,7 +15,8 @@ PEOPLE = (
 )  # fmt: skip
 WORDS = {
     "de": {"ct": "Thorax nativ {k}", "exp": "Thorax Exspiration {k}", "insp": "Thorax Einatmung {k}",
-           "T1w": "t1_vibe_tra_Atemstopp", "T2w": "T2 HASTE Lunge koronar", "sub": "Subtraktion MIP", "scout": "Übersicht"},
+           "T1w": "t1_vibe_tra_Atemstopp", "T2w": "T2 HASTE Lunge koronar", "sub": "Subtraktion MIP",
+           "scout": "Übersicht"},
     "en": {"ct": "Chest 1.25mm {k}", "exp": "CHEST EXPIRATION {k}", "insp": "CHEST INSP {k}", "T1w": "Ax LAVA BH",
            "T2w": "Cor SSFSE chest", "sub": "SUB post-pre", "scout": "3-pl loc"},
     "fr": {"ct": "Thorax sans injection {k}", "exp": "Poumons expiration {k}", "insp": "Thorax inspiration {k}",
@@ -151,9 +152,8 @@ def _others(seen, study, n, latin):
     if n % 3 == 1:
         yield [document(study, number=99, tags=latin | {"SeriesDescription": f"Report {study.name}"})], "none"
     if n % 3 == 2:
-        shot = film(seen.volumes["dx"], study, number=98, modality="OT",
-                    tags=latin | {"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"], "ConversionType": "WSD"})  # fmt: skip
-        yield [shot], "none"
+        shot = latin | {"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"], "ConversionType": "WSD"}
+        yield [film(seen.volumes["dx"], study, number=98, modality="OT", tags=shot)], "none"
 
 
 def _scout(ct):

@@ -159,13 +159,13 @@ def _placed(part: Part, header: Dataset) -> dict[str, str | float]:
     first, times = stack.frames[0], [echo.frames[0].te_ms for echo in part.echoes]
     mr = str(header.get("Modality", "")) == "MR"
     kind = {word for frame in part.frames for token in frame.kind for word in re.split(r"[ \\]", token.upper())}
-    spacing = stack.spacing_mm if first.position is not None else (*(first.spacing or ()), "")[:3]
+    spacing = stack.spacing_mm if first.position is not None else first.spacing or ()
     return {
         "kind": _object(part),
         "image_type": _among(_ordered(first.kind, kind), "image_type"),
         "component": component(first),
         "matrix": f"{first.columns} x {first.rows}",
-        "spacing_mm": " x ".join(f"{float(step):.4g}" for step in spacing if step != ""),
+        "spacing_mm": " x ".join(f"{step:.4g}" for step in spacing),
         "thickness_mm": _number(first.thickness),
         "slices": float(stack.shape[2]),
         "kernel": _kernel(first.kernel),

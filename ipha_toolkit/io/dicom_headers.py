@@ -6,9 +6,7 @@ Nothing is decided here and nothing is written: :mod:`ipha_toolkit.io.dicom` say
 from __future__ import annotations
 
 import io
-import os
 import sys
-import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 
 from ipha_toolkit.errors import ReadError
+from ipha_toolkit.io.dicom_files import Source, files_below
 from ipha_toolkit.io.pixels import quiet
 
 if TYPE_CHECKING:
@@ -44,42 +43,6 @@ _FRAME_TAGS = (
 )  # fmt: skip
 _DEFLATED = b"1.2.840.10008.1.2.1.99\x00"
 _HEAD = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where a DICOM file is: a path, or a member of the zip file at that path."""
-
-    path: Path
-    member: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.member}" if self.member else str(self.path)
-
-    @property
-    def folder(self) -> str:
-        """Folder it lies in."""
-        return str(Path(f"{self.path}/{self.member}").parent if self.member else self.path.parent)
-
-    def content(self) -> bytes:
-        """All bytes of the file."""
-        return _archive(self.path).read(self.member) if self.member else self.path.read_bytes()
-
-    def dataset(self) -> Dataset:
-        """The whole file, with pixels.
-
-        Raises
-        ------
-        ReadError
-            Where it cannot be read.
-        """
-        from pydicom import dcmread
-
-        with quiet():
-            try:
-                return dcmread(io.BytesIO(self.content()) if self.member else self.path, force=True)
-            except Exception as error:  # damaged headers raise whatever they like
-                raise ReadError(f"{self}: the DICOM header is damaged ({error}); export it again") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +112,7 @@ def scan(sources: Iterable[Path], *, progress: bool = True) -> Scan:
         there.
     """
     roots = [Path(source) for source in sources]
-    files = [file for root in roots for file in _files(root)]
+    files = [file for root in roots for file in files_below(root)]
     found: dict[str, Series] = {}
     problems: list[str] = []
     seen: dict[str, Source] = {}
@@ -175,57 +138,6 @@ def _others(twins: list[Source]) -> str:
 
 def _why(problems: list[str]) -> str:
     return f"; {problems[0]}" if problems else "; give the folder, disk or zip file that the hospital sent"
-
-
-def _files(root: Path) -> Iterator[Source]:
-    if not root.exists():
-        raise ReadError(f"{root}: no such file or folder; give the folder, disk or zip file that holds the DICOM files")
-    paths = sorted(path for path in root.rglob("*") if path.is_file()) if root.is_dir() else [root]
-    for path in paths:
-        if path.name.upper() == "DICOMDIR":
-            _require_listed(path, {str(other.relative_to(path.parent)).lower() for other in _below(path.parent)})
-            if root == path:
-                yield from (Source(other) for other in _below(path.parent) if other != path)
-        elif zipfile.is_zipfile(path):
-            yield from _members(path)
-        else:
-            yield Source(path)
-
-
-def _below(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def _members(path: Path) -> Iterator[Source]:
-    for member in _archive(path).infolist():
-        if member.flag_bits & 1:
-            raise ReadError(f"{path}: is an encrypted zip file; unpack it with its password and give the folder")
-        if not member.is_dir() and Path(member.filename).name.upper() != "DICOMDIR":
-            yield Source(path, member.filename)
-
-
-@lru_cache(maxsize=4)
-def _archive(path: Path) -> zipfile.ZipFile:
-    return zipfile.ZipFile(path)
-
-
-def _require_listed(path: Path, there: set[str]) -> None:
-    """Refuse a DICOMDIR whose files were not copied with it."""
-    from pydicom import dcmread
-
-    try:
-        with quiet():
-            records = dcmread(path).get("DirectoryRecordSequence") or []
-    except Exception as error:
-        raise ReadError(f"{path}: the DICOMDIR is damaged ({error}); give the folder of images beside it") from None
-    named = [record.ReferencedFileID for record in records if record.get("ReferencedFileID")]
-    listed = [os.path.join(*([name] if isinstance(name, str) else list(name))) for name in named]  # noqa: PTH118
-    missing = [name for name in listed if name.lower() not in there]
-    if missing:
-        raise ReadError(
-            f"{path}: lists {len(listed)} files, of which {len(missing)} are not there, for example {missing[0]}; copy "
-            "the whole disk, or give the folder of the images that are there"
-        )
 
 
 def _add(file: Source, found: dict[str, Series], seen: dict[str, Source], twins: dict[str, list[Source]]) -> str:

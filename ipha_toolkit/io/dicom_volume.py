@@ -23,7 +23,8 @@ from ipha_toolkit.grid import Affine
 from ipha_toolkit.io import nifti
 from ipha_toolkit.io.decode import stored_pixels
 from ipha_toolkit.io.dicom import Stack
-from ipha_toolkit.io.dicom_headers import Frame, Source
+from ipha_toolkit.io.dicom_files import Source
+from ipha_toolkit.io.dicom_headers import Frame
 from ipha_toolkit.io.pixels import quiet
 
 if TYPE_CHECKING:

@@ -281,7 +281,7 @@ def _read_session(
     for role, paths in claims.items():
         taken, reason = settle(paths, role, protocol.layout.choice)
         others[role] = [stem(path) for path in paths if path not in taken]
-        if reason and taken == paths or (len(taken) > 1 and role is not Modality.MEGRE):
+        if (reason and taken == paths) or (len(taken) > 1 and role is not Modality.MEGRE):
             names = ", ".join(path.name for path in taken)
             reason = reason or f"{len(taken)} images claim the role {role}: {names}"
             complain(paths[0].parent, f"{reason}; keep one, move the others away")

@@ -20,8 +20,8 @@ from ipha_toolkit.terms import Modality
 EDITED = ("subject", "session", "role", "labels", "seen")
 """Columns that belong to the user: what stands there is never changed."""
 FACTS = (
-    "modality", "words", "image_type", "matrix", "spacing_mm", "thickness_mm", "slices", "kernel", "tr_ms", "te_ms", "echoes",
-    "flip_deg", "field_t", "contrast", "body_part", "plane", "view", "maker", "files",
+    "modality", "words", "image_type", "matrix", "spacing_mm", "thickness_mm", "slices", "kernel", "tr_ms", "te_ms",
+    "echoes", "flip_deg", "field_t", "contrast", "body_part", "plane", "view", "maker", "files",
 )  # fmt: skip
 COLUMNS = ("series", *EDITED, "sure", "reason", "wrong", *FACTS)
 MASK = "mask"
@@ -99,7 +99,8 @@ def rows_to_convert(table: pd.DataFrame, name: str = "series.tsv") -> list[Row]:
     LayoutError
         Where a role or label is none there is, or two series would become one file.
     """
-    rows = [_row(cells, name) for cells in table.to_dict("records") if cells["role"] not in ("", NONE, OPEN)]
+    every = [{str(column): str(cell) for column, cell in cells.items()} for cells in table.to_dict("records")]
+    rows = [_row(cells, name) for cells in every if cells["role"] not in ("", NONE, OPEN)]
     becomes: dict[str, str] = {}
     for row in rows:
         if row.role in (MASK, Modality.MEGRE):
@@ -107,8 +108,8 @@ def rows_to_convert(table: pd.DataFrame, name: str = "series.tsv") -> list[Row]:
         other = becomes.setdefault(str(row.path()).lower(), row.series)
         if other != row.series:
             raise LayoutError(
-                f"{name}: {other} and {row.series} both become {row.path().name}; set the role of one to none, or give it "
-                "a label such as run-2 or acq-exp"
+                f"{name}: {other} and {row.series} both become {row.path().name}; set the role of one to none, or give "
+                "it a label such as run-2 or acq-exp"
             )
     return rows
 

@@ -16,6 +16,7 @@ from ipha_toolkit.volume import Volume
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+    from pydicom.uid import UID
 
 _CLASSES = {
     "CT": "1.2.840.10008.5.1.4.1.1.2", "MR": "1.2.840.10008.5.1.4.1.1.4", "DX": "1.2.840.10008.5.1.4.1.1.1.1",
@@ -34,11 +35,11 @@ class Study:
     sex: str
     date: str
 
-    def uid(self, *what: object) -> str:
+    def uid(self, *what: object) -> UID:
         """An identifier that is the same whenever the same is asked for."""
         from pydicom.uid import generate_uid
 
-        return str(generate_uid(entropy_srcs=[self.patient_id, self.date, *(f"/{part}" for part in what)]))
+        return generate_uid(entropy_srcs=[self.patient_id, self.date, *(f"/{part}" for part in what)])
 
 
 def slices(
@@ -156,11 +157,12 @@ def _object(
 ) -> Dataset:
     from pydicom import Dataset
     from pydicom.dataset import FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian
+    from pydicom.uid import UID, ExplicitVRLittleEndian
 
     data, meta = Dataset(), FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data.SOPClassUID = meta.MediaStorageSOPClassUID = _CLASSES.get(kind, "1.2.840.10008.5.1.4.1.1.88.11")
+    meta.MediaStorageSOPClassUID = UID(_CLASSES.get(kind, "1.2.840.10008.5.1.4.1.1.88.11"))
+    data.SOPClassUID = meta.MediaStorageSOPClassUID
     data.SOPInstanceUID = study.uid(number, instance, uids.get("instance", ""))
     meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
     data.file_meta = meta
@@ -201,7 +203,7 @@ def _spacing(volume: Volume, plane: str) -> tuple[tuple[float, float], float]:
 
 
 def _stored(pixels: npt.NDArray[np.floating], slope: float, intercept: float) -> npt.NDArray[np.int16]:
-    return np.clip(np.rint((np.rint(pixels) - intercept) / slope), -32768, 32767).astype(np.int16)
+    return np.asarray(np.clip(np.rint((np.rint(pixels) - intercept) / slope), -32768, 32767), np.int16)
 
 
 def _item(**elements: Any) -> Dataset:

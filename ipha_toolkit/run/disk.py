@@ -1,4 +1,4 @@
-"""A hospital's disk, simulated: DICOM files with opaque names, fictitious people, and what nobody asked for among them."""
+"""A hospital's disk, simulated: DICOM files with opaque names, fictitious people, and what nobody asked for."""
 
 from __future__ import annotations
 

@@ -20,19 +20,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from tqdm.auto import tqdm
 
 from ipha_toolkit.errors import IphaError, LayoutError
-from ipha_toolkit.grid import Affine
+from ipha_toolkit.grid import Affine, Grid
 from ipha_toolkit.io import nifti, pixels
 from ipha_toolkit.io.dicom import Part, Stack
 from ipha_toolkit.io.dicom_facts import facts, sidecar
-from ipha_toolkit.io.dicom_headers import Source
+from ipha_toolkit.io.dicom_files import Source
 from ipha_toolkit.io.dicom_volume import compact, convert, read_stack, require_dcm2niix
 from ipha_toolkit.io.identifiers import exposed, require_one_patient, taken_labels
-from ipha_toolkit.io.layout import read_table
-from ipha_toolkit.io.results import write_tsv
+from ipha_toolkit.io.import_record import forget, made_of, read_record, record_entry, write_record
 from ipha_toolkit.io.series_table import MASK, Row, rows_to_convert
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.run.plan import FOLDER, KEY, ImportPlan, Sources, plan_import
@@ -42,7 +40,6 @@ from ipha_toolkit.volume import Volume
 RECORD = "converted.tsv"
 GAPS_FLAG, TILT_FLAG = "slices_missing", "tilt_resampled"
 
-_RECORD_COLUMNS = ("series", "files", "fingerprint", "by", "flags", "left_out")
 _FORMAT = "1"
 """Goes into fingerprints: raised where conversion itself changes."""
 
@@ -145,17 +142,17 @@ def run_import(
     for draft in folder.glob(".draft-*"):
         shutil.rmtree(draft, ignore_errors=True)
     done = Imported(root, problems=plan.problems)
-    record = _read_record(folder / RECORD)
+    record = read_record(folder / RECORD)
     _remove_unwanted(root, record, {row.series for row in rows})
     options = {"gaps": allow_gaps, "tilt": mend_tilt}
     jobs = _jobs(images)
     with tqdm(jobs, desc="Converting", unit="series", disable=not progress, file=sys.stderr) as bar:
         for job in bar:
             _convert(job, plan, root, record, done, options, protocol)
-            _write_record(folder / RECORD, record, root)
+            write_record(folder / RECORD, record)
     import_drawn(plan, [row for row in rows if row.role == MASK], root, record, done)
-    _write_record(folder / RECORD, record, root)
-    write_tables(root, plan.key, {row.series for row in images} & set(_made(record)))
+    write_record(folder / RECORD, record)
+    write_tables(root, plan.key, {row.series for row in images} & set(made_of(record)))
     done.to_sign = write_contact_sheet(root, plan, images, record)
     write_privacy_list(root)
     return done
@@ -180,7 +177,7 @@ def _require_usable(plan: ImportPlan, rows: Sequence[Row], root: Path) -> None:
 
 
 def _subjects_made(root: Path) -> list[str]:
-    record = _read_record(root / FOLDER / RECORD)
+    record = read_record(root / FOLDER / RECORD)
     return [file.split("/")[0] for entry in record.values() for file in entry["files"].split()]
 
 
@@ -229,7 +226,7 @@ def _convert(
     ):
         done.kept += 1
         return
-    _forget(root, record, series)
+    forget(root, record, series)
     try:
         outputs, flags = _outputs(job, plan, options, protocol)
     except (IphaError, ValueError) as error:
@@ -281,8 +278,10 @@ def _require_volume(part: Part, options: dict[str, bool]) -> None:
         raise LayoutError("holds no image")
     gaps, tilt = max(stack.gaps for stack in part.echoes), max(stack.tilt_deg for stack in part.echoes)
     if gaps and not options["gaps"]:
-        raise LayoutError(f"{gaps} of {part.echoes[0].shape[2]} slices are missing; export it again, or use --allow-gaps, "
-                          "which flags every row")  # fmt: skip
+        raise LayoutError(
+            f"{gaps} of {part.echoes[0].shape[2]} slices are missing; export it again, or use --allow-gaps, which "
+            "flags every row"
+        )
     if tilt and not options["tilt"]:
         raise LayoutError(
             f"the gantry was tilted by {tilt:.1f} degrees; use --mend-tilt to resample it, which flags every row"
@@ -293,11 +292,8 @@ def _volume(part: Part, stack: Stack, told: dict[str, Any], path: Path) -> tuple
     flags = [*([GAPS_FLAG] if stack.gaps else []), *([TILT_FLAG] if stack.tilt_deg else [])]
     if stack.tilt_deg:
         mended = upright(Volume(read_stack(stack), stack.affine))
-        array, affine, by = (
-            mended.array,
-            mended.affine,
-            f"pydicom, resampled from slices tilted by {stack.tilt_deg:.1f} degrees",
-        )
+        array, affine = mended.array, mended.affine
+        by = f"pydicom, resampled from slices tilted by {stack.tilt_deg:.1f} degrees"
     else:
         found = convert(stack)
         array, affine, by = found.array, found.affine, found.by
@@ -331,7 +327,7 @@ def upright(tilted: Volume) -> Volume:
     affine[:3, 2] = normal
     affine[:3, 3] += across * low[0] + down * low[1]
     shape = (int(tilted.shape[0] + high[0] - low[0]), int(tilted.shape[1] + high[1] - low[1]), tilted.shape[2])
-    return on_grid(tilted, shape, affine, 1)
+    return on_grid(tilted, Grid(shape, affine), 1)
 
 
 @contextmanager
@@ -382,49 +378,9 @@ def _without_paths(text: str, job: Sequence[Part]) -> str:
     return text
 
 
-def record_entry(
-    series: str,
-    files: Sequence[str] = (),
-    fingerprint: str = "",
-    by: str = "",
-    flags: Sequence[str] = (),
-    left_out: str = "",
-) -> dict[str, str]:
-    """A row of ``import/converted.tsv``."""
-    return dict(
-        zip(_RECORD_COLUMNS, (series, " ".join(files), fingerprint, by, " ".join(flags), left_out), strict=True)
-    )
-
-
-def _read_record(path: Path) -> dict[str, dict[str, str]]:
-    if not path.exists():
-        return {}
-    return {row["series"]: dict(row) for row in read_table(path).to_dict("records")}
-
-
-def _write_record(path: Path, record: dict[str, dict[str, str]], root: Path) -> None:
-    table = pd.DataFrame([record[series] for series in sorted(record)], columns=list(_RECORD_COLUMNS))
-    if not path.exists() or not read_table(path).equals(table):
-        write_tsv(path, table.replace("", "n/a"))
-
-
-def _made(record: dict[str, dict[str, str]]) -> list[str]:
-    return [series for series, entry in record.items() if entry["files"]]
-
-
 def _remove_unwanted(root: Path, record: dict[str, dict[str, str]], wanted: set[str]) -> None:
     for series in [series for series in record if series not in wanted]:
-        _forget(root, record, series)
-
-
-def _forget(root: Path, record: dict[str, dict[str, str]], series: str) -> None:
-    """Remove what an earlier import made of a series."""
-    for file in record.pop(series, {}).get("files", "").split():
-        (root / file).unlink(missing_ok=True)
-        for folder in (root / file).parents:
-            if folder == root or not folder.is_dir() or any(folder.iterdir()):
-                break
-            folder.rmdir()
+        forget(root, record, series)
 
 
 def key_warning(out: str | os.PathLike[str]) -> str:

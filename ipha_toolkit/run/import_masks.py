@@ -12,12 +12,13 @@ import numpy as np
 from ipha_toolkit.errors import IphaError, LayoutError
 from ipha_toolkit.io.dicom import Part, Stack
 from ipha_toolkit.io.images import load, load_mask, save
+from ipha_toolkit.io.import_record import record_entry
 from ipha_toolkit.io.layout import SessionFiles, lung_labels, read_cohort
 from ipha_toolkit.io.names import is_image, stem
 from ipha_toolkit.io.results import write_json
 from ipha_toolkit.io.segmentations import drawn_masks, is_lung, mask_name, on_voxels, referenced_series
 from ipha_toolkit.io.series_table import Row, rows_to_convert
-from ipha_toolkit.run.import_ import Imported, record_entry
+from ipha_toolkit.run.import_ import Imported
 from ipha_toolkit.run.plan import ImportPlan
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Mask
@@ -129,8 +130,8 @@ def import_masks(
         made[out / f"{stem(target)}_desc-lung_mask.nii.gz"] = Mask(inside, volume.affine)
     if not made:
         raise LayoutError(
-            f"{place}: holds no lung mask that names an image of {root}; name masks like sub-001_ses-01_ct.nii.gz, or give "
-            "--image"
+            f"{place}: holds no lung mask that names an image of {root}; name masks like sub-001_ses-01_ct.nii.gz, "
+            "or give --image"
         )
     for path, mask in made.items():
         path.parent.mkdir(parents=True, exist_ok=True)

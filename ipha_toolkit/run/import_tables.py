@@ -1,4 +1,4 @@
-"""What an import writes beside images: the cohort's tables, the sheet of pictures to sign, and the list of all text left."""
+"""What an import writes beside images: the cohort's tables, pictures to sign, the list of all text left."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ CONTACT, PRIVACY = "contact.html", "privacy.html"
 IMPORTER = "ipha_toolkit import"
 """``GeneratedBy`` name in an imported cohort's ``dataset_description.json``."""
 
-_IGNORED = ("ct/", "xray/", f"{FOLDER}/", "**/ct/**", "**/xray/**", f"{FOLDER}/**")
-_README = f"""Imported from DICOM by ipha_toolkit. Laid out in BIDS style; ct/ and xray/ are folders that BIDS does not know.
+_IGNORED = ("ct", "xray", FOLDER)
+_README = f"""Imported from DICOM by ipha_toolkit, in BIDS style; ct/ and xray/ are folders that BIDS does not know.
 {FOLDER}/ holds what the import decided. {FOLDER}/{KEY} ties subjects to patients: it never leaves with the cohort.
 """
 _COLUMNS = {
@@ -57,7 +57,7 @@ def write_tables(root: Path, key: pd.DataFrame, made: set[str]) -> None:
         write_json(root / "participants.json", _COLUMNS)
     used = key[key["series"].isin(made)].sort_values("study_date", kind="stable")
     people = [
-        {"participant_id": subject, "age": _first(rows["age"]), "sex": _first(rows["sex"]), "group": ""}
+        {"participant_id": str(subject), "age": _first(rows["age"]), "sex": _first(rows["sex"]), "group": ""}
         for subject, rows in used.groupby("subject", sort=True)
     ]
     _merge(root / "participants.tsv", "participant_id", people)
@@ -101,8 +101,8 @@ def write_contact_sheet(
     """A page with every film and computed image that was converted; returns the series that nobody has signed."""
     import nibabel as nib
 
-    table = plan.table.set_index("series")
-    told = {row.series: table.loc[row.series] for row in rows if record.get(row.series, {}).get("files")}
+    cells = {str(each["series"]): {str(k): str(v) for k, v in each.items()} for each in plan.table.to_dict("records")}
+    told = {row.series: cells[row.series] for row in rows if record.get(row.series, {}).get("files")}
     shown = [row for row in rows if row.series in told and _to_look_at(told[row.series], row)]
     figures = []
     for row in shown:
@@ -122,15 +122,15 @@ def write_contact_sheet(
         path.unlink(missing_ok=True)
         return []
     words = (
-        "<p>Text burnt into the pixels cannot be found by a program. Look at every picture at full size; where a name, a "
-        "number or a date stands in it, set its role to none in series.tsv and import again. Where none does, write your "
-        "initials into its column <code>seen</code>.</p>"
+        "<p>Text burnt into the pixels cannot be found by a program. Look at every picture at full size; where a name, "
+        "a number or a date stands in it, set its role to none in series.tsv and import again. Where none does, write "
+        "your initials into its column <code>seen</code>.</p>"
     )
     _write_if_new(path, _page("Films and computed images to look at", words + "".join(figures)))
     return [row.series for row in shown if not str(told[row.series]["seen"])]
 
 
-def _to_look_at(told: pd.Series, row: Row) -> bool:
+def _to_look_at(told: Mapping[str, str], row: Row) -> bool:
     return row.role == "dx" or "DERIVED" in str(told["image_type"]).split()
 
 
@@ -160,9 +160,9 @@ def write_privacy_list(root: Path) -> None:
         for text, where in sorted(places.items())
     )
     words = (
-        f"<p>All words in tables, sidecars, image headers and file names of this cohort, but for {FOLDER}/{KEY}, which holds "
-        "who is who and never leaves. Numbers are left out: they are times, lengths, angles, and days since a subject's "
-        "first scan. Pixels are not searched; see contact.html.</p>"
+        f"<p>All words in tables, sidecars, image headers and file names of this cohort, but for {FOLDER}/{KEY}, which "
+        "holds who is who and never leaves. Numbers are left out: they are times, lengths, angles, and days since a "
+        "subject's first scan. Pixels are not searched; see contact.html.</p>"
     )
     table = f"<table><thead><tr><th>text</th><th>times</th><th>where</th></tr></thead><tbody>{rows}</tbody></table>"
     _write_if_new(root / FOLDER / PRIVACY, _page("Text left in this cohort", words + table))

@@ -160,7 +160,7 @@ def _in_order(images: Iterable[Part]) -> list[Part]:
 
 def _with_labels(key: pd.DataFrame, images: Sequence[Part], root: Path | None) -> pd.DataFrame:
     """The key with rows for images it does not know; labels it gave before stay."""
-    rows = key.to_dict("records")
+    rows = [{str(name): str(cell) for name, cell in row.items()} for row in key.to_dict("records")]
     known = {row["series_key"] for row in rows}
     there = taken_labels(root, [row["subject"] for row in rows]) if root is not None and root.is_dir() else []
     for part in images:
@@ -188,28 +188,31 @@ def _session(rows: Sequence[Mapping[str, str]], subject: str, who: Mapping[str, 
 
 def _table(by_series: Mapping[str, Part], key: pd.DataFrame, old: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
     told = {series: facts(part, protocol=protocol) for series, part in by_series.items()}
-    who = key.set_index("series")
-    before = {row["series"]: row for row in old.to_dict("records")}
+    who = {str(row["series"]): (str(row["subject"]), str(row["session"])) for row in key.to_dict("records")}
+    before = {str(row["series"]): {str(k): str(v) for k, v in row.items()} for row in old.to_dict("records")}
     _count_echoes(told, by_series, who)
-    proposals = {series: _propose(told[series], protocol) for series in told}
-    rows = {}
+    rows: dict[str, dict[str, str | float]] = {}
     for series, part in by_series.items():
-        kept = before.get(series)
-        proposal = proposals[series]
-        labels = labels_of(told[series], proposal.role, protocol.series.labels)
-        row = {"series": series, "subject": who.at[series, "subject"], "session": who.at[series, "session"],
-               "role": proposal.role, "labels": " ".join(f"{k}-{v}" for k, v in labels.items()), "seen": "",
-               "sure": proposal.sure, "reason": proposal.reason, "wrong": told[series].get("wrong", "") or "; ".join(part.wrong)}  # fmt: skip
-        row |= {name: told[series].get(name, "") for name in FACTS} | {"files": str(part.series.n_files)}
-        row["te_ms"] = told[series].get("te_all_ms", "")
-        row["reason"] = "; ".join(filter(None, [part.words, str(row["reason"])]))
-        if kept is not None:
-            row |= {name: kept.get(name, "") for name in (*EDITED, "sure", "reason")}
-        rows[series] = row
+        rows[series] = _row(series, part, told[series], protocol)
+        rows[series] |= dict(zip(("subject", "session"), who[series], strict=True))
+        if series in before:
+            rows[series] |= {name: before[series].get(name, "") for name in (*EDITED, "sure", "reason")}
     _settle_claims(rows, told, set(before), protocol)
-    absent = [row for series, row in before.items() if series not in rows]
-    every = sorted([*rows.values(), *absent], key=lambda row: str(row["series"]))
+    every = [row for _, row in sorted(({**before, **rows}).items())]
     return as_text(pd.DataFrame(every, columns=list(COLUMNS)).fillna(""))
+
+
+def _row(series: str, part: Part, told: Mapping[str, str | float], protocol: Protocol) -> dict[str, str | float]:
+    """What is proposed for one series, and what is known of it."""
+    proposal = _propose(told, protocol)
+    labels = labels_of(told, proposal.role, protocol.series.labels)
+    row: dict[str, str | float] = {
+        "series": series, "role": proposal.role, "labels": " ".join(f"{k}-{v}" for k, v in labels.items()), "seen": "",
+        "sure": proposal.sure, "reason": "; ".join(filter(None, [part.words, proposal.reason])),
+        "wrong": told.get("wrong", "") or "; ".join(part.wrong),
+    }  # fmt: skip
+    facts_told = {name: told.get(name, "") for name in FACTS}
+    return row | facts_told | {"te_ms": told.get("te_all_ms", ""), "files": str(part.series.n_files)}
 
 
 def _propose(told: Mapping[str, str | float], protocol: Protocol) -> Proposal:
@@ -221,7 +224,9 @@ def _propose(told: Mapping[str, str | float], protocol: Protocol) -> Proposal:
     )
 
 
-def _count_echoes(told: dict[str, dict[str, str | float]], by_series: Mapping[str, Part], who: pd.DataFrame) -> None:
+def _count_echoes(
+    told: dict[str, dict[str, str | float]], by_series: Mapping[str, Part], who: Mapping[str, tuple[str, str]]
+) -> None:
     """Echoes that came as series of their own count together: alike in all but the echo time."""
     families: dict[tuple[object, ...], list[str]] = {}
     for series, fact in told.items():
@@ -229,7 +234,7 @@ def _count_echoes(told: dict[str, dict[str, str | float]], by_series: Mapping[st
             stack = by_series[series].echoes[0]
             grid = tuple(np.round(stack.affine, 1).ravel()) + stack.shape
             same = tuple(str(fact[name]) for name in ("sequence", "tr_ms", "flip_deg", "contrast"))
-            families.setdefault((who.at[series, "subject"], who.at[series, "session"], *same, *grid), []).append(series)
+            families.setdefault((*who[series], *same, *grid), []).append(series)
     for family in families.values():
         times = {told[series]["te_ms"] for series in family}
         if len(times) == len(family) >= 3:
@@ -239,7 +244,7 @@ def _count_echoes(told: dict[str, dict[str, str | float]], by_series: Mapping[st
 
 
 def _settle_claims(
-    rows: Mapping[str, dict[str, object]],
+    rows: Mapping[str, dict[str, str | float]],
     told: Mapping[str, dict[str, str | float]],
     fixed: set[str],
     protocol: Protocol,
@@ -256,21 +261,15 @@ def _settle_claims(
         if len(units) < 2 or len(settled) == len(units):
             continue
         left, why = choose([told[unit] for unit in units], role, protocol.series.choice)
+        tied = [units[n] for n in left] if len(left) > 1 and not settled else []
         winner = settled[0] if settled else units[left[0]]
-        for series in claimants:
-            unit = str(told[series].get("family", series))
-            if unit == winner and (settled or len(left) == 1):
-                continue
-            if series in fixed:
-                continue
-            if not settled and len(left) > 1 and units.index(unit) in left:
-                rows[series] |= {"role": OPEN, "sure": OPEN, "reason": f"{role} as well as {_others(left, units, unit)}: no rule "
-                                 f"tells them apart; {rows[series]['reason']}"}  # fmt: skip
-            else:
-                chosen = "stood there before" if settled else f"by {why}"
-                rows[series] |= {"role": NONE, "labels": "",
-                                 "reason": f"{role} is taken by {winner}, {chosen}; {rows[series]['reason']}"}  # fmt: skip
-
-
-def _others(left: Sequence[int], units: Sequence[str], unit: str) -> str:
-    return ", ".join(units[n] for n in left if units[n] != unit)
+        chosen = "stood there before" if settled else f"by {why}"
+        for series in set(claimants) - fixed:
+            unit, reason = str(told[series].get("family", series)), rows[series]["reason"]
+            if unit in tied:
+                others = ", ".join(other for other in tied if other != unit)
+                said = f"{role} as well as {others}: no rule tells them apart; {reason}"
+                rows[series] |= {"role": OPEN, "sure": OPEN, "reason": said}
+            elif unit != winner:
+                said = f"{role} is taken by {winner}, {chosen}; {reason}"
+                rows[series] |= {"role": NONE, "labels": "", "reason": said}

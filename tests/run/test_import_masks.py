@@ -91,7 +91,7 @@ def test_left_and_right_are_one_lung_and_other_segments_are_masks_of_their_own(t
         "Lung L": [box((8, 17), (9, 22), 10)],
         "Dr. House nodule": [box((3, 5), (3, 5), 4)],
     }
-    done, out = imported(tmp_path, rtstruct(ct_series(), lung))
+    _, out = imported(tmp_path, rtstruct(ct_series(), lung))
     names = sorted(path.name for path in out.rglob("*_mask.nii.gz"))
     assert names == ["sub-001_ses-01_ct_desc-lung_mask.nii.gz", "sub-001_ses-01_ct_desc-nodule_mask.nii.gz"]
     assert load_mask(next(out.rglob("*desc-lung_mask*"))).n_voxels == 2 * 9 * 13
@@ -120,9 +120,9 @@ def seg_of(series, arrays):
     from pydicom.sr.codedict import codes
 
     algorithm = hd.AlgorithmIdentificationSequence("test", codes.DCM.ArtificialIntelligence, "1")
+    kind = (codes.SCT.Organ, codes.SCT.Lung, hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC, algorithm)
     described = [
-        hd.seg.SegmentDescription(number, name, codes.SCT.Organ, codes.SCT.Lung, hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-                                  algorithm)
+        hd.seg.SegmentDescription(number, name, *kind)
         for number, name in enumerate(arrays, 1)
     ]  # fmt: skip
     stack = np.stack([array[::-1, ::-1].transpose(2, 1, 0) for array in arrays.values()], axis=-1)
@@ -195,6 +195,13 @@ def test_label_images_of_lungmask_and_totalsegmentator_are_read(cohort, tmp_path
     np.testing.assert_array_equal(load_mask(path).array, lungs)
 
 
+def shifted():
+    lungs = toy_masks()[0]
+    affine = np.array(lungs.affine)
+    affine[0, 3] += 3.0
+    return Mask(lungs.array, affine)
+
+
 def mirrored():
     lungs = toy_masks()[0]
     affine = np.array(lungs.affine)
@@ -205,9 +212,8 @@ def mirrored():
 @pytest.mark.parametrize(
     ("mask", "error", "text"),
     [
-        (lambda: mirrored(), GridError, "lies outside of its image"),
-        (lambda: Mask(toy_masks()[0].array, toy_ct().affine + np.eye(4)[:, [3]] * 0 + np.array([[0, 0, 0, 3.0]] + [[0] * 4] * 3)),
-         GridError, "lies off the voxels of its image"),
+        (mirrored, GridError, "lies outside of its image"),
+        (shifted, GridError, "lies off the voxels of its image"),
         (lambda: Mask(np.zeros(toy_ct().shape, bool), toy_ct().affine), ReadError, "the mask is empty"),
     ],
 )  # fmt: skip
