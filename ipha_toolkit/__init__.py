@@ -27,6 +27,8 @@ _HOME = {
     "open_cohort": "io.layout",
     "open_results": "io.results",
     "report": "report.cohort",
+    "plan_import": "run.plan",
+    "import_dicom": "run.import_",
     "simulate_subject": "phantom.subject",
     "simulate_course": "phantom.subject",
     "simulate_cohort": "run.simulate",

@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from ipha_toolkit import series_lines
 from ipha_toolkit.errors import ProtocolError
 from ipha_toolkit.rules import FINDING_LINES, PHASE_LINES
 
@@ -348,6 +349,41 @@ class FilmSettings:
 
 
 @dataclass(frozen=True)
+class SeriesSettings:
+    """What a DICOM series is, ``series_rules.py`` and ``run/import_.py``: one line a rule."""
+
+    roles: tuple[str, ...] = _setting(
+        series_lines.ROLES,
+        "what speaks for (+) and against (-) a role, and how much; none gathers what speaks against any use",
+        "each rule names its own",
+    )
+    labels: tuple[str, ...] = _setting(
+        series_lines.LABELS, "labels that file names carry, as acq-exp", "each rule names its own"
+    )
+    choice: tuple[str, ...] = _setting(
+        series_lines.CHOICE,
+        "of several series for one role, the first line that tells them apart decides",
+        "each rule names its own",
+    )
+    least: float = _setting(4.0, "a role with less support than this is not proposed", "chosen")
+    sure: float = _setting(8.0, "a role with less support than this is not sure", "chosen")
+    margin: float = _setting(4.0, "nor is one that is not this far above the next", "chosen")
+    soft_kernels: str = _setting(series_lines.SOFT_KERNELS, "kernels of CT called soft", "vendors' names")
+    lung_kernels: str = _setting(series_lines.LUNG_KERNELS, "kernels of CT called lung", "vendors' names")
+
+
+@dataclass(frozen=True)
+class LayoutSettings:
+    """Reading a cohort folder, ``io/layout.py``."""
+
+    choice: tuple[str, ...] = _setting(
+        series_lines.LAYOUT_CHOICE,
+        "of several images for one role, the first line on the labels of their names that tells them apart decides",
+        "each rule names its own",
+    )
+
+
+@dataclass(frozen=True)
 class Protocol:
     """All settings of an analysis, one section a room of the package.
 
@@ -371,6 +407,8 @@ class Protocol:
     texture: TextureSettings = TextureSettings()
     films: FilmSettings = FilmSettings()
     reading: ReadingSettings = ReadingSettings()
+    series: SeriesSettings = SeriesSettings()
+    layout: LayoutSettings = LayoutSettings()
 
     @classmethod
     def from_toml(cls, text: str, *, name: str = "protocol") -> Protocol:

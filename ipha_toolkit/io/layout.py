@@ -16,8 +16,9 @@ import pandas as pd
 
 import ipha_toolkit
 from ipha_toolkit.errors import LayoutError
+from ipha_toolkit.io.claims import settle
 from ipha_toolkit.io.files import why_not_a_file
-from ipha_toolkit.io.masks import MaskFile, is_own_result, mask_files, placed
+from ipha_toolkit.io.masks import MaskFile, is_own_result, lung_labels, mask_files, placed
 from ipha_toolkit.io.names import (
     echo_number,
     entities_of,
@@ -30,19 +31,21 @@ from ipha_toolkit.io.names import (
     role_of,
     series_of,
     session_key,
+    stem,
     unknown_parts,
     without_companions,
 )
 from ipha_toolkit.io.people import CONTROL_GROUPS, participants, read_participants, read_visits, visit_problems
 from ipha_toolkit.io.tables import read_table
 from ipha_toolkit.io.walk import Problem, bad_name, is_hidden, unread, walk
+from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.terms import Modality
 
 if TYPE_CHECKING:
     from ipha_toolkit.volume import Volume
 
 __all__ = [
-    "Cohort", "MaskFile", "Problem", "SessionFiles", "is_own_result", "open_cohort", "read_cohort",
+    "Cohort", "MaskFile", "Problem", "SessionFiles", "is_own_result", "lung_labels", "open_cohort", "read_cohort",
     "read_participants", "read_table", "read_visits",
 ]  # fmt: skip
 
@@ -143,13 +146,15 @@ class Cohort:
         return "" if cells.empty else str(cells.iloc[0])
 
 
-def read_cohort(root: str | os.PathLike[str]) -> Cohort:
+def read_cohort(root: str | os.PathLike[str], *, protocol: Protocol = DEFAULT) -> Cohort:
     """Discover a cohort folder.
 
     Parameters
     ----------
     root : path
         Folder with ``sub-*`` folders; ``participants.tsv`` is optional.
+    protocol : Protocol
+        ``layout.choice`` says which of several images takes a role.
 
     Returns
     -------
@@ -174,7 +179,7 @@ def read_cohort(root: str | os.PathLike[str]) -> Cohort:
         left += _beside_sessions(folder, found)
         for session, place in found:
             files, complaints, passed = _read_session(
-                folder.name, session, place, masks.get((folder.name, session), [])
+                folder.name, session, place, masks.get((folder.name, session), []), protocol
             )
             left += passed
             problems += complaints
@@ -245,7 +250,7 @@ def _beside_sessions(subject: Path, sessions: list[tuple[str, Path]]) -> list[tu
 
 
 def _read_session(
-    subject: str, session: str, place: Path, masks: list[Path]
+    subject: str, session: str, place: Path, masks: list[Path], protocol: Protocol
 ) -> tuple[SessionFiles, list[Problem], list[tuple[Path, str]]]:
     """Files of a session, what stops it, and what is not read."""
     problems: list[Problem] = []
@@ -264,8 +269,6 @@ def _read_session(
             left.append((path, "its ending is none that is read as an image"))
         elif role is None:
             left.append((path, f"its name does not end with _{', _'.join(Modality)}"))
-        elif part := parts_of_signal(path):
-            left.append((path, f"part-{part} holds {part}, and magnitude is measured"))
         elif reason := _strange_place(path, place, subject, session):
             complain(path, reason)
         else:
@@ -274,10 +277,20 @@ def _read_session(
                 if os.path.lexists(beside) and (reason := why_not_a_file(beside)):
                     complain(beside, reason)
             problems += [Problem(path, _UNKNOWN_PART.format(part, role)) for part in unknown_parts(path)]
+    others: dict[Modality, list[str]] = {}
+    for role, paths in claims.items():
+        claims[role], remark = _taken(role, paths, protocol, complain)
+        others[role] = [stem(path) for path in paths if path not in claims[role]]
+        problems += [Problem(claims[role][0], remark)] if remark else []
+    left += [(path, f"part-{part} holds {part}, and magnitude is measured")
+             for paths in claims.values() for path in paths if (part := parts_of_signal(path))]  # fmt: skip
+    claims = {role: [path for path in paths if not parts_of_signal(path)] for role, paths in claims.items()}
     echoes = tuple(sorted(claims.pop(Modality.MEGRE, []), key=echo_number))
-    _require_one_series(echoes, complain)
-    chosen = _one_each(claims, complain)
-    lungs, muscle = placed(masks, set(chosen), SessionFiles(subject, session).label, complain)
+    chosen = {role: paths[0] for role, paths in sorted(claims.items()) if paths}
+    named = {role: stem(path) for role, path in chosen.items()}
+    named |= {Modality.MEGRE: stem(echoes[0])} if echoes else {}
+    lungs, muscle, strange = placed(masks, named, others, SessionFiles(subject, session).label, complain)
+    left += strange
     files = SessionFiles(
         subject, session, chosen, echoes, _one_mask_each(lungs, complain), _one_mask_each(muscle, complain)
     )
@@ -297,7 +310,7 @@ def _strange_place(path: Path, place: Path, subject: str, session: str) -> str:
     return ""
 
 
-def _require_one_series(echoes: tuple[Path, ...], complain: Callable[[Path, str], None]) -> None:
+def _require_one_series(echoes: list[Path], complain: Callable[[Path, str], None]) -> None:
     """Echoes of several series or runs are not one decay."""
     series = sorted({series_of(path) for path in echoes})
     if len(series) > 1:
@@ -312,16 +325,19 @@ def _require_one_series(echoes: tuple[Path, ...], complain: Callable[[Path, str]
         complain(echoes[0].parent, f"several files claim echo {twice[0]}: {names}; keep one")
 
 
-def _one_each(claims: dict[Modality, list[Path]], complain: Callable[[Path, str], None]) -> dict[Modality, Path]:
-    """One image a role; several are refused."""
-    for role, paths in claims.items():
-        if len(paths) > 1:
-            names = ", ".join(path.name for path in paths)
-            complain(
-                paths[0].parent,
-                f"{len(paths)} images claim the role {role}: {names}; keep one, move the others away",
-            )
-    return {role: paths[0] for role, paths in sorted(claims.items())}
+def _taken(
+    role: Modality, paths: list[Path], protocol: Protocol, complain: Callable[[Path, str], None]
+) -> tuple[list[Path], str]:
+    """Images that take a role, by the protocol's rule, and what is to be said of it; several are refused."""
+    taken, reason = settle(paths, role, protocol.layout.choice)
+    if (reason and taken == paths) or (len(taken) > 1 and role is not Modality.MEGRE):
+        names = ", ".join(path.name for path in taken)
+        reason = reason or f"{len(taken)} images claim the role {role}: {names}"
+        complain(paths[0].parent, f"{reason}; keep one, move the others away")
+        return taken, ""
+    if role is Modality.MEGRE:
+        _require_one_series(taken, complain)
+    return taken, reason
 
 
 def _one_mask_each(

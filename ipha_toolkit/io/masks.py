@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ipha_toolkit.errors import LayoutError, ReadError
+from ipha_toolkit.io.claims import belongs
 from ipha_toolkit.io.files import read_json
 from ipha_toolkit.io.names import (
     RESULTS_TOOL,
@@ -74,23 +75,36 @@ def mask_files(
 
 
 def placed(
-    paths: Sequence[Path], roles: set[Modality], label: str, complain: Complain
-) -> tuple[dict[Modality, list[MaskFile]], dict[Modality, list[MaskFile]]]:
-    """Masks of one session as lungs and muscle, by image."""
+    paths: Sequence[Path],
+    images: Mapping[Modality, str],
+    others: Mapping[Modality, Sequence[str]],
+    label: str,
+    complain: Complain,
+) -> tuple[dict[Modality, list[MaskFile]], dict[Modality, list[MaskFile]], list[tuple[Path, str]]]:
+    """Masks of one session as lungs and muscle, by image, and those that belong to an image that is not analyzed.
+
+    ``images`` are the names of the images that are analyzed, ``others`` of those that stood back.
+    """
+    left: list[tuple[Path, str]] = []
     lungs: dict[Modality, list[MaskFile]] = {}
     muscle: dict[Modality, list[MaskFile]] = {}
     for path in paths:
-        target = mask_target(stem(path), roles)
-        if target is None:
+        target = mask_target(stem(path), set(images) - {Modality.MEGRE} or set(images))
+        named = images.get(target, "") if target else ""
+        fits = belongs(stem(path), named, others.get(target, ())) if target and named else True
+        if fits is False:
+            left.append((path, f"its labels are not those of the image that is analyzed, {named}"))
+            continue
+        if target is None or fits is None:
             complain(path, f"cannot tell which image the mask belongs to; name it like {label}_..._T1w_desc-lung_mask")
             continue
         try:
-            mask = MaskFile(path, _lung_labels(path) if stem(path).endswith("_dseg") else None)
+            mask = MaskFile(path, lung_labels(path) if stem(path).endswith("_dseg") else None)
         except LayoutError as error:
             complain(path, str(error).removeprefix(f"{path}: "))
             continue
         (lungs if shows(path) == "lung" else muscle).setdefault(target, []).append(mask)
-    return lungs, muscle
+    return lungs, muscle, left
 
 
 def is_own_result(folder: Path) -> bool:
@@ -156,7 +170,14 @@ def _folders(place: Path) -> list[Path]:
         return []
 
 
-def _lung_labels(path: Path) -> tuple[int, ...]:
+def lung_labels(path: Path) -> tuple[int, ...]:
+    """Values that are lung in a label image, by the table of names beside it.
+
+    Raises
+    ------
+    LayoutError
+        Where there is no such table, it cannot be read, or names no lung.
+    """
     table_path = path.with_name(f"{stem(path)}.tsv")
     if not table_path.exists():
         raise LayoutError(f"{path}: a label image needs its label names in {table_path.name} (columns index, name)")

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io.names import is_entity
-from ipha_toolkit.io.tables import matched, parse_table, with_numbers
+from ipha_toolkit.io.tables import as_numbers, matched, parse_table, with_numbers
 from ipha_toolkit.io.walk import Problem
 
 CONTROL_GROUPS = ("control", "controls")
@@ -160,6 +160,6 @@ def _covariate_remarks(table: pd.DataFrame) -> list[str]:
 
 def _not_numbers(table: pd.DataFrame, name: str, column: str) -> list[str]:
     cells = table[column]
-    bad = table[(cells != "") & pd.to_numeric(cells, errors="coerce").isna()]
+    bad = table[(cells != "") & as_numbers(cells).isna()]
     pairs = zip(bad[name], bad[column], strict=True)
     return [f"{column} {cell!r} of {who} is no number and counts as unknown" for who, cell in pairs]

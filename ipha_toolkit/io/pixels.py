@@ -21,6 +21,7 @@ import numpy.typing as npt
 from ipha_toolkit.errors import ReadError
 from ipha_toolkit.grid import Affine, reorient_to_ras
 from ipha_toolkit.io.checks import require_slope
+from ipha_toolkit.io.decode import stored_pixels
 from ipha_toolkit.io.streams import require_png_sums
 from ipha_toolkit.terms import Modality
 
@@ -91,7 +92,7 @@ def may_be(kind: str, role: Modality) -> bool:
 
 def dicom_role(path: Path) -> Modality | None:
     """What a DICOM file's own Modality says it is: ``ct``, ``dx``, or None."""
-    with _quiet():
+    with quiet():
         from pydicom import dcmread
         from pydicom.errors import InvalidDicomError
 
@@ -110,7 +111,7 @@ def dicom_role(path: Path) -> Modality | None:
 def _read_picture(path: Path, sidecar: dict[str, Any]) -> Pixels:
     from PIL import Image, UnidentifiedImageError
 
-    with _quiet():
+    with quiet():
         try:
             with Image.open(path, formats=("PNG", "JPEG")) as picture:
                 _require_size(path, picture.width, picture.height)
@@ -170,7 +171,7 @@ def _colour_flag(rgb: npt.NDArray[np.floating]) -> tuple[str, ...]:
 
 
 def _read_dicom(path: Path) -> Pixels:
-    with _quiet():
+    with quiet():
         from pydicom import dcmread
         from pydicom.errors import InvalidDicomError
 
@@ -235,12 +236,10 @@ def _require_scale(path: Path, data: Dataset) -> None:
 def _decoded(path: Path, data: Dataset) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:
     """Values in the unit the header gives, dense bright, missing as NaN."""
     from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
-    from pydicom.pixels.utils import pixel_array
 
-    _require_decoder(path, data)
     photometric = str(data.get("PhotometricInterpretation", "MONOCHROME2"))
+    stored = stored_pixels(data, where=str(path))
     try:
-        stored = pixel_array(data)
         if photometric == "PALETTE COLOR":
             stored = apply_color_lut(stored, data) / 257.0
         if stored.ndim == 3:
@@ -255,25 +254,6 @@ def _decoded(path: Path, data: Dataset) -> tuple[npt.NDArray[np.float32], tuple[
     if missing is not None:
         values[missing] = np.nan
     return values, ()
-
-
-def _require_decoder(path: Path, data: Dataset) -> None:
-    from pydicom.pixels.decoders.base import get_decoder
-
-    syntax = data.file_meta.get("TransferSyntaxUID")
-    if syntax is None:
-        raise ReadError(f"{path}: the DICOM header names no transfer syntax; export the image again")
-    if not syntax.is_compressed:
-        return
-    try:
-        available = get_decoder(syntax).is_available
-    except NotImplementedError:
-        available = False
-    if not available:
-        raise ReadError(
-            f"{path}: is compressed as {syntax.name} ({syntax}), which cannot be decoded here; "
-            "decompress it first, for example with dcmdjpls, dcmdjpeg or gdcmconv --raw"
-        )
 
 
 def _padding(stored: npt.NDArray[Any], data: Dataset) -> npt.NDArray[np.bool_] | None:
@@ -384,7 +364,7 @@ def _plain(value: Any) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the warnings of decoders: what matters is refused or flagged here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -6,6 +6,7 @@ import csv
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -66,10 +67,15 @@ def with_numbers(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     columns = {}
     for column in [*names, *(column for column in table.columns if column not in names)]:
         cells = table[column].where(table[column] != "")
-        numbers = pd.to_numeric(cells, errors="coerce")
+        numbers = as_numbers(cells)
         known = column not in names and cells.notna().any() and numbers.notna().sum() == cells.notna().sum()
         columns[column] = numbers if known else cells
     return pd.DataFrame(columns)
+
+
+def as_numbers(cells: pd.Series[Any]) -> pd.Series[Any]:
+    """Cells as numbers, NaN where they are none; BIDS writes ages above 89 as ``89+``."""
+    return pd.to_numeric(cells.replace("89+", "89"), errors="coerce")
 
 
 def whole_number(cell: str) -> int | None:

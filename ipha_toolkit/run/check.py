@@ -54,7 +54,7 @@ def check(cohort_dir: str | os.PathLike[str], *, protocol: Protocol = DEFAULT, p
     LayoutError
         Where the folder is no cohort folder.
     """
-    cohort = read_cohort(cohort_dir)
+    cohort = read_cohort(cohort_dir, protocol=protocol)
     problems = list(cohort.problems)
     described = []
     for files in tqdm(cohort.sessions, desc="Checking", unit="session", disable=not progress, file=sys.stderr):

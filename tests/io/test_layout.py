@@ -4,6 +4,7 @@ import pytest
 
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io.layout import read_cohort, read_participants, read_visits
+from ipha_toolkit.protocol import Protocol
 
 
 def touch(root, *paths):
@@ -86,17 +87,72 @@ def test_subjects_that_differ_by_case_only_are_duplicates(tmp_path):
     assert "duplicate subject" in messages(cohort, "sub-a")[0]
 
 
-def test_two_images_of_one_role_stop_their_session_only(tmp_path):
+def test_two_images_of_one_role_that_no_rule_tells_apart_stop_their_session_only(tmp_path):
     touch(
         tmp_path,
-        "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz",
-        "sub-01/ses-1/anat/sub-01_ses-1_run-2_T1w.nii.gz",
+        "sub-01/ses-1/anat/sub-01_ses-1_acq-a_T1w.nii.gz",
+        "sub-01/ses-1/anat/sub-01_ses-1_acq-b_T1w.nii.gz",
         "sub-01/ses-2/anat/sub-01_ses-2_T1w.nii.gz",
     )
     cohort = read_cohort(tmp_path)
     assert [bool(cohort.stopped(session)) for session in cohort.sessions] == [True, False]
-    claim = "2 images claim the role T1w: sub-01_ses-1_T1w.nii.gz, sub-01_ses-1_run-2_T1w.nii.gz; keep one"
+    claim = "2 images claim the role T1w: sub-01_ses-1_acq-a_T1w.nii.gz, sub-01_ses-1_acq-b_T1w.nii.gz; keep one"
     assert claim in messages(cohort, "sub-01")[0]
+
+
+@pytest.mark.parametrize(
+    ("names", "taken", "why"),
+    [
+        (["T1w", "run-2_T1w"], "run-2_T1w", "most run"),
+        (["ce-gd_T1w", "T1w"], "T1w", "ce !~ ."),
+        (["acq-exp_ct", "acq-insp_ct"], "acq-insp_ct", "acq !~ ^(exp|exsp|ausatm)"),
+        (["rec-sharp_ct", "rec-soft_ct"], "rec-soft_ct", "rec !~ (sharp|bone|lung)"),
+        (["part-phase_T2w", "part-mag_T2w"], "part-mag_T2w", "part !~ phase|real|imag"),
+        (["run-1_T1w", "run-10_T1w", "run-9_T1w"], "run-10_T1w", "most run"),
+    ],
+)
+def test_of_several_images_for_a_role_the_protocols_rule_takes_one_and_says_which(tmp_path, names, taken, why):
+    folder = "ct" if "ct" in names[0] else "anat"
+    touch(tmp_path, *(f"sub-01/ses-1/{folder}/sub-01_ses-1_{name}.nii.gz" for name in names))
+    cohort = read_cohort(tmp_path)
+    (session,) = cohort.sessions
+    assert [path.name for path in session.images.values()] == [f"sub-01_ses-1_{taken}.nii.gz"]
+    assert cohort.stopped(session) == []
+    (said,) = [problem.message for problem in cohort.problems if "takes the role" in problem.message]
+    assert f"by {why}; not analyzed: " in said and all(name in said for name in names if name != taken)
+
+
+def test_another_rule_of_the_protocol_takes_another_image(tmp_path):
+    touch(tmp_path, *(f"sub-01/ct/sub-01_acq-{name}_ct.nii.gz" for name in ("insp", "exp")))
+    mine = Protocol.from_toml('[layout]\nchoice = ["ct: acq ~ ^exp -- I study air trapping"]')
+    assert read_cohort(tmp_path, protocol=mine).sessions[0].images["ct"].name == "sub-01_acq-exp_ct.nii.gz"
+
+
+def test_echoes_of_one_scan_are_told_from_those_of_another(tmp_path):
+    touch(
+        tmp_path,
+        *(f"sub-01/anat/sub-01_run-{run}_echo-{echo}_MEGRE.nii.gz" for run in (1, 2) for echo in (1, 2, 3)),
+        *(f"sub-01/anat/sub-01_run-2_echo-{echo}_part-phase_MEGRE.nii.gz" for echo in (1, 2, 3)),
+    )
+    (session,) = read_cohort(tmp_path).sessions
+    assert [path.name for path in session.echoes] == [f"sub-01_run-2_echo-{n}_MEGRE.nii.gz" for n in (1, 2, 3)]
+
+
+def test_a_mask_finds_its_image_by_all_labels(tmp_path):
+    touch(
+        tmp_path,
+        *(f"sub-01/ct/sub-01_acq-{name}_ct.nii.gz" for name in ("insp", "exp")),
+        *(f"derivatives/pacs/sub-01/sub-01_acq-{name}_ct_desc-lung_mask.nii.gz" for name in ("insp", "exp")),
+    )
+    cohort = read_cohort(tmp_path)
+    assert cohort.sessions[0].lungs["ct"].path.name == "sub-01_acq-insp_ct_desc-lung_mask.nii.gz"
+    touch(tmp_path, "derivatives/hand/sub-01/sub-01_ct_desc-lung_mask.nii.gz")
+    assert any("cannot tell which image" in text for text in messages(read_cohort(tmp_path), "sub-01"))
+
+
+def test_a_mask_without_labels_belongs_to_the_only_image_of_its_role(tmp_path):
+    touch(tmp_path, "sub-01/ct/sub-01_acq-insp_ct.nii.gz", "derivatives/hand/sub-01/sub-01_ct_desc-lung_mask.nii.gz")
+    assert list(read_cohort(tmp_path).sessions[0].lungs) == ["ct"]
 
 
 def test_an_image_in_another_subjects_folder_is_a_problem(tmp_path):

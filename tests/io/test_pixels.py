@@ -11,7 +11,7 @@ from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
-    JPEGLSLossless,
+    HTJ2KLossless,
     RLELossless,
     generate_uid,
 )
@@ -261,11 +261,11 @@ def test_other_syntaxes_that_can_be_decoded_read_the_same(tmp_path, syntax):
 def test_a_compression_that_cannot_be_decoded_is_named(tmp_path):
     path = put_dicom(tmp_path / "sub-1_dx.dcm")
     data = pydicom.dcmread(path)
-    data.file_meta.TransferSyntaxUID = JPEGLSLossless
+    data.file_meta.TransferSyntaxUID = HTJ2KLossless
     data.PixelData = pydicom.encaps.encapsulate([bytes(64)])
     data["PixelData"].is_undefined_length = True
     data.save_as(path)
-    with pytest.raises(ReadError, match=r"compressed as JPEG-LS Lossless.*decompress it first"):
+    with pytest.raises(ReadError, match=r"compressed as High-Throughput JPEG 2000.*decompress it first"):
         ipha.load(path)
 
 

@@ -44,6 +44,7 @@ def remarks(root):
         ("derivatives/t/sub-1/ses-1/sub-1_ses-1_T1w_mask.nii", "does not say that the mask shows lung"),
         ("derivatives/t/sub-1/ses-1/sub-1_ses-1_T1w_desc-liver_mask.nii", "does not say that the mask shows lung"),
         ("derivatives/t/sub-1/ses-1/sub-1_ses-1_T1w_desc-lungvessels_mask.nii", "does not say that the mask shows"),
+        ("derivatives/t/sub-1/ses-1/sub-1_ses-1_acq-b_T1w_desc-lung_mask.nii", "its labels are not those of the image"),
         ("derivatives/t/sub-1/ses-1/sub-2_ses-1_T1w_desc-lung_mask.nii", "its name says sub-2, its folder sub-1"),
         ("derivatives/t/sub-1/ses-1/sub-1_ses-1_T1w_desc-lung_mask.mgz", "its ending is none that is read"),
     ],

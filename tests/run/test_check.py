@@ -48,8 +48,8 @@ def pipe_beside(path):
 
 
 def twice(path):
-    nifti(path)
-    nifti(path.with_name(path.name.replace("_ct", "_run-2_ct")))
+    nifti(path.with_name(path.name.replace("_ct", "_acq-a_ct")))
+    nifti(path.with_name(path.name.replace("_ct", "_acq-b_ct")))
 
 
 META = """NDims = {}
