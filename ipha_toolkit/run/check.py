@@ -87,6 +87,7 @@ def _check_session(
         for masks in (files.lungs, files.muscle):
             if modality in masks:
                 problems += _check_mask(files, masks[modality], volume, protocol)
+        record["image"] = "cannot be used" if problems else record["image"]
         yield record, problems
 
 
