@@ -18,7 +18,7 @@ from ipha_toolkit.grid import Affine, reorient_to_ras
 from ipha_toolkit.io import itk, nifti, pixels
 from ipha_toolkit.io.checks import require_finite, require_hounsfield, require_place
 from ipha_toolkit.io.files import read_json, require_regular
-from ipha_toolkit.io.names import entities_of, image_ending, is_image, role_of, sidecar_of, sidecars_of
+from ipha_toolkit.io.names import entities_of, image_ending, is_image, role_of, sidecar_of, sidecars_of, stem
 from ipha_toolkit.protocol import DEFAULT, ReadingSettings
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Mask, Volume
@@ -299,7 +299,7 @@ def _volume(array: npt.NDArray[Any], affine: Affine, path: Path, role: Modality,
     if role is Modality.CT:
         values[values < CT_PADDING_BELOW_HU] = np.nan
     require_finite(path, values)
-    if role is Modality.CT:
+    if role is Modality.CT and not stem(path).endswith("_map"):  # our maps show parts of a CT
         require_hounsfield(path, values, settings)
     require_place(path, affine, values.shape, settings)
     unit = "HU" if role is Modality.CT else ""

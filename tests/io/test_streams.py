@@ -140,6 +140,11 @@ def test_voxels_outside_the_folder_are_read_where_the_setting_allows(tmp_path):
     assert ipha.load(tmp_path / "in" / "a_ct.mhd", settings=allowed).shape == (12, 13, 14)
 
 
+def test_a_map_of_a_ct_need_not_hold_air(tmp_path):
+    nib.save(nib.Nifti1Image(CT + 2000, OBLIQUE), tmp_path / "sub-1_ct_desc-opacity_map.nii.gz")
+    assert ipha.load(tmp_path / "sub-1_ct_desc-opacity_map.nii.gz", modality="ct").shape == (12, 13, 14)
+
+
 def test_a_link_beside_the_header_does_not_lead_out(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "a.raw").write_bytes(VOXELS)
