@@ -6,13 +6,15 @@ import itertools
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ipha_toolkit.catalogue import FLAGS
 from ipha_toolkit.errors import GridError, ReadError
 from ipha_toolkit.grid import Affine, reorient_to_ras
 from ipha_toolkit.io import itk, nifti, pixels
@@ -72,6 +74,11 @@ def load(
         they have no pixels, several frames, or a compression that cannot be decoded here.
     """
     path = Path(path)
+    with _as_refusals(path):
+        return _loaded(path, modality, settings)
+
+
+def _loaded(path: Path, modality: str | None, settings: ReadingSettings) -> Volume:
     _require_file(path, settings)
     role = Modality(modality) if modality in set(Modality) else _infer_modality(path, modality)
     if image_ending(path) in pixels.SUFFIXES:
@@ -110,7 +117,10 @@ def load_echoes(
         Where the echoes are on different grids.
     """
     files = [Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(path) for path in paths]
-    echoes = [volume for path in files for volume in _echoes_of(path, settings)]
+    echoes = []
+    for path in files:
+        with _as_refusals(path):
+            echoes += _echoes_of(path, settings)
     for echo in echoes[1:]:
         if not echo.same_grid(echoes[0]):
             raise GridError(
@@ -153,7 +163,8 @@ def load_mask(
         are no whole numbers (probabilities, a mask resampled with interpolation, NaN).
     """
     path = Path(path)
-    array, affine = _read_mask(path, image, settings)
+    with _as_refusals(path):
+        array, affine = _read_mask(path, image, settings)
     if array.ndim != 3:
         raise ReadError(f"{path}: a mask needs 3 dimensions, this is {array.ndim}-D with shape {array.shape}")
     array = _whole_numbers(array, path)
@@ -273,8 +284,14 @@ def _read_canonical(path: Path, settings: ReadingSettings) -> tuple[npt.NDArray[
 
 def _read(path: Path, settings: ReadingSettings) -> tuple[npt.NDArray[Any], Affine]:
     _require_file(path, settings)
+    return nifti.read(path, settings) if image_ending(path) in nifti.SUFFIXES else itk.read(path, settings)
+
+
+@contextmanager
+def _as_refusals(path: Path) -> Iterator[None]:
+    """What the system says of a file while it is read, as a refusal that names it."""
     try:
-        return nifti.read(path, settings) if image_ending(path) in nifti.SUFFIXES else itk.read(path, settings)
+        yield
     except OSError as error:
         raise ReadError(f"{path}: cannot be read: {error.strerror or error}") from None
     except MemoryError:
@@ -311,6 +328,9 @@ def _read_sidecars(path: Path) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for sidecar in sidecars_of(path):
         facts |= read_json(sidecar)
+    if "ReadFlags" in facts:  # written by us, but anybody may have edited it since
+        flags = facts["ReadFlags"] if isinstance(facts["ReadFlags"], list) else []
+        facts["ReadFlags"] = [code for code in flags if isinstance(code, str) and code in FLAGS]
     agent = entities_of(path).get("ce")
     return {"ContrastBolusIngredient": agent} | facts if agent else facts
 

@@ -64,6 +64,10 @@ def read_header(path: Path) -> Header:
         raise ReadError(f"{path}: ElementType is {kind!r}; needs one of {', '.join(_KINDS)}")
     big = _is_true(fields.get("BinaryDataByteOrderMSB", fields.get("ElementByteOrderMSB", "False")))
     spacing = _numbers(path, fields, "ElementSpacing", rank) or _numbers(path, fields, "ElementSize", rank)
+    if spacing and min(spacing) <= 0:
+        raise ReadError(
+            f"{path}: ElementSpacing is {spacing}; needs lengths above 0, directions stand in TransformMatrix"
+        )
     if not spacing:
         raise ReadError(f"{path}: gives no ElementSpacing, so lengths are not known; add it in mm")
     unit = unit_in_mm(path, fields.get("DistanceUnits", ""))

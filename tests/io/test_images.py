@@ -235,6 +235,23 @@ def test_an_unknown_modality_is_refused(tmp_path):
         ipha.load(write_nifti(tmp_path / "a_T1w.nii"), modality="PET")
 
 
+def test_what_the_system_says_is_a_refusal_that_names_the_file(tmp_path, monkeypatch):
+    path = write_nifti(tmp_path / "a_T1w.nii")
+    for raised, words in (
+        (MemoryError(), "does not fit into memory"),
+        (PermissionError(13, "Permission denied"), "denied"),
+    ):
+
+        def fail(*_, raised=raised):
+            raise raised
+
+        monkeypatch.setattr("ipha_toolkit.io.nifti.read", fail)
+        with pytest.raises(ReadError, match=rf"a_T1w\.nii: .*{words}"):
+            ipha.load(path)
+        with pytest.raises(ReadError, match=words):
+            load_mask(path)
+
+
 def test_a_gzip_file_damaged_inside_is_refused(tmp_path):
     path = tmp_path / "a_T1w.nii.gz"
     path.write_bytes(gzip.compress(b"nothing like an image" * 100))

@@ -65,6 +65,16 @@ def test_an_image_named_ce_carries_its_contrast_agent(tmp_path, sidecar, agent):
     assert ipha.load(path).meta["ContrastBolusIngredient"] == agent
 
 
+@pytest.mark.parametrize("flags", ["abc", [3, "<script>"], {"a": 1}, None])
+def test_flags_of_a_sidecar_are_codes_we_know_or_none(tmp_path, flags):
+    path = image(tmp_path / "sub-1_T1w.nii")
+    known = ["no_pixel_spacing"]
+    path.with_suffix(".json").write_text(json.dumps({"ReadFlags": flags}))
+    assert ipha.load(path).meta["ReadFlags"] == []
+    path.with_suffix(".json").write_text(json.dumps({"ReadFlags": [*known, "no such flag"]}))
+    assert ipha.load(path).meta["ReadFlags"] == known
+
+
 def test_files_an_image_depends_on_are_its_data_and_its_sidecars(tmp_path):
     folder = tmp_path / "sub-1" / "ct"
     folder.mkdir(parents=True)
