@@ -53,6 +53,11 @@ class ReadingSettings:
     ct_tissue_hu: float = _setting(
         -300.0, "a CT without a value this high shows no chest", "chosen: muscle and blood are 0 to 60 HU"
     )
+    hot_times: float = _setting(
+        1000.0,
+        "an MR voxel this many times above 999 of 1000 others holds no signal and counts as missing",
+        "chosen: fat and vessels at a surface coil are some ten times as bright as muscle",
+    )
     data_elsewhere: bool = _setting(
         False, "headers may name data files outside their folder", "chosen: a header should not choose what is opened"
     )

@@ -58,11 +58,11 @@ def load(
     Returns
     -------
     Volume
-        float32. NaN where the file has NaN or infinity and, in CT, outside the field of view
-        (below -1500 HU). A radiograph and a single DICOM slice have shape (i, j, 1); a radiograph's first axis runs to
-        the patient's right, its second up, dense is bright, and ``meta["ReadFlags"]`` holds codes of
-        :data:`ipha_toolkit.terms.FLAGS`: ``no_pixel_spacing`` (taken as 1 mm), ``detector_spacing``,
-        ``colour_converted``.
+        float32. NaN where the file has NaN or infinity, in CT outside the field of view (below -1500 HU), in MR where
+        a voxel is a thousand times brighter than the others (``hot_voxels``). A radiograph and a single DICOM slice have
+        shape (i, j, 1); a radiograph's first axis runs to the patient's right, its second up, dense is bright.
+        ``meta["ReadFlags"]`` holds codes of :data:`ipha_toolkit.catalogue.FLAGS`: ``no_pixel_spacing`` (taken as
+        1 mm), ``detector_spacing``, ``colour_converted``, ``hot_voxels``.
 
     Raises
     ------
@@ -239,7 +239,7 @@ def _plane(path: Path, role: Modality, settings: ReadingSettings) -> Volume:
     if not pixels.may_be(kind, role):
         raise ReadError(f"{path}: is to be {role}, but its DICOM header says {kind}; check the file's name")
     volume = _volume(found.array, found.affine, path, role, settings)
-    flags = {"ReadFlags": list(found.flags)} if found.flags else {}
+    flags = {"ReadFlags": [*found.flags, *volume.meta.get("ReadFlags", [])]} if found.flags else {}
     return volume.replace(meta=found.meta | dict(volume.meta) | flags)
 
 
@@ -313,14 +313,32 @@ def _volume(array: npt.NDArray[Any], affine: Affine, path: Path, role: Modality,
     with np.errstate(over="ignore"):
         values = np.array(array, np.float32)
     values[~np.isfinite(values)] = np.nan
+    meta = _read_sidecars(path)
     if role is Modality.CT:
         values[values < CT_PADDING_BELOW_HU] = np.nan
+    elif role is not Modality.DX:
+        meta |= _without_hot_voxels(values, meta, settings)
     require_finite(path, values)
     if role is Modality.CT and not stem(path).endswith("_map"):  # our maps show parts of a CT
         require_hounsfield(path, values, settings)
     require_place(path, affine, values.shape, settings)
     unit = "HU" if role is Modality.CT else ""
-    return Volume(values, affine, modality=role, unit=unit, name=path.name, meta=_read_sidecars(path))
+    return Volume(values, affine, modality=role, unit=unit, name=path.name, meta=meta)
+
+
+def _without_hot_voxels(
+    values: npt.NDArray[np.float32], meta: dict[str, Any], settings: ReadingSettings
+) -> dict[str, Any]:
+    """Take voxels far above all others for missing, in place; the flag that says so."""
+    known = values[np.isfinite(values) & (values != 0)]
+    if known.size == 0:
+        return {}
+    sample = np.abs(known[:: max(1, known.size // 1_000_000)])
+    hot = values > settings.hot_times * np.quantile(sample, 0.999, method="lower")
+    if not hot.any():
+        return {}
+    values[hot] = np.nan
+    return {"ReadFlags": [*meta.get("ReadFlags", []), "hot_voxels"]}
 
 
 def _read_sidecars(path: Path) -> dict[str, Any]:
@@ -346,9 +364,11 @@ def _echoes_of(path: Path, settings: ReadingSettings) -> list[Volume]:
             f"{path}: holds {array.shape[3:] or 1} echo(es) and its JSON sidecar gives EchoTime = {times!r}; "
             f"needs one EchoTime in seconds for each echo in {sidecar_of(path).name}"
         )
-    require_finite(path, np.asarray(stack, np.float32))
+    values = np.array(stack, np.float32)
+    require_finite(path, values)
+    meta |= _without_hot_voxels(values, meta, settings)
     return [
-        Volume(stack[..., n], affine, modality=Modality.MEGRE, name=path.name, meta=meta | {"EchoTime": time})
+        Volume(values[..., n], affine, modality=Modality.MEGRE, name=path.name, meta=meta | {"EchoTime": time})
         for n, time in enumerate(listed)
     ]
 

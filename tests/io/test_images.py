@@ -235,6 +235,15 @@ def test_an_unknown_modality_is_refused(tmp_path):
         ipha.load(write_nifti(tmp_path / "a_T1w.nii"), modality="PET")
 
 
+def test_an_mr_voxel_far_above_all_others_is_missing_and_flagged(tmp_path):
+    hot = ARRAY.astype(np.float32)
+    hot[1, 2, 3] = 1e9
+    volume = ipha.load(write_nifti(tmp_path / "a_T1w.nii", hot, np.eye(4)))
+    assert np.isnan(volume.array[1, 2, 3]) and np.isnan(volume.array).sum() == 1
+    assert volume.meta["ReadFlags"] == ["hot_voxels"]
+    assert "ReadFlags" not in ipha.load(write_nifti(tmp_path / "b_T1w.nii", ARRAY * 1e-9)).meta
+
+
 def test_what_the_system_says_is_a_refusal_that_names_the_file(tmp_path, monkeypatch):
     path = write_nifti(tmp_path / "a_T1w.nii")
     for raised, words in (
