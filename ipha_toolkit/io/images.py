@@ -59,7 +59,7 @@ def load(
     -------
     Volume
         float32. NaN where the file has NaN or infinity, in CT outside the field of view (below -1500 HU), in MR where
-        a voxel is a thousand times brighter than the others (``hot_voxels``). A radiograph and a single DICOM slice have
+        a voxel is a thousand times brighter than the others. A radiograph and a single DICOM slice have
         shape (i, j, 1); a radiograph's first axis runs to the patient's right, its second up, dense is bright.
         ``meta["ReadFlags"]`` holds codes of :data:`ipha_toolkit.catalogue.FLAGS`: ``no_pixel_spacing`` (taken as
         1 mm), ``detector_spacing``, ``colour_converted``, ``hot_voxels``.
