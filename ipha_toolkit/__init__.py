@@ -25,6 +25,7 @@ _HOME = {
     "reference_tissue": "regions.muscle",
     "analyze": "run.cohort",
     "plan_import": "run.plan",
+    "edit_plan": "viewer.plan",
     "import_dicom": "run.import_",
     "simulate_subject": "phantom.subject",
     "simulate_course": "phantom.subject",
