@@ -7,7 +7,7 @@ publication settles.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -15,6 +15,15 @@ from typing import Any, get_type_hints
 from ipha_toolkit import series_lines
 from ipha_toolkit.errors import ProtocolError
 from ipha_toolkit.rules import FINDING_LINES, PHASE_LINES
+
+SECOND_PASS = frozenset(
+    {
+        "findings", "phases", "groups", "change", "films.cleared_share", "films.least_rise",
+        "signal.hyperintense_quantile", "signal.hypointense_quantile", "signal.hyperintense_ratio",
+        "signal.hypointense_ratio", "signal.few_controls", "signature.threshold_sd",
+    }
+)  # fmt: skip
+"""Sections and settings that are read only after all sessions are measured: to change one measures nothing anew."""
 
 
 def _setting(default: Any, meaning: str, source: str) -> Any:
@@ -414,6 +423,14 @@ class Protocol:
                 table.add(setting.name, _listed(value) if isinstance(value, tuple) else value)
             document.add(section.name, table)
         return tomlkit.dumps(document)
+
+    def first_pass(self) -> dict[str, Any]:
+        """Settings that the measurement of a session may read, by section; those of :data:`SECOND_PASS` left out."""
+        sections = {name: values for name, values in asdict(self).items() if name not in SECOND_PASS}
+        return {
+            name: {key: value for key, value in values.items() if f"{name}.{key}" not in SECOND_PASS}
+            for name, values in sections.items()
+        }
 
     def digest(self) -> str:
         """Hash of all settings, for provenance."""

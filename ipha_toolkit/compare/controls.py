@@ -20,9 +20,9 @@ from ipha_toolkit.measure.hemosiderin import MODALITY as PAIR
 from ipha_toolkit.measure.hemosiderin import SignatureReference, signature_reference, signature_rows
 from ipha_toolkit.measure.histogram import pooled_quantile
 from ipha_toolkit.measure.rows import row, table
-from ipha_toolkit.measure.signal import FRACTION, fallback_threshold, fraction_rows
+from ipha_toolkit.measure.signal import FRACTIONS, fraction_rows
 from ipha_toolkit.protocol import DEFAULT, Protocol
-from ipha_toolkit.terms import Region
+from ipha_toolkit.terms import Modality, Region
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,13 @@ def against_controls(
     """
     histograms = list(histograms)
     members = tuple(sorted(set(controls) & set(rows["subject"])))
-    fractions = [r for h in histograms if h.modality in FRACTION for r in _fractions(h, histograms, members, protocol)]
+    fractions = [r for h in histograms if h.modality in FRACTIONS for r in _fractions(h, histograms, members, protocol)]
     fractions += _signatures(rows, histograms, members, protocol)
     complete = pd.concat([frame for frame in (rows, table(fractions)) if len(frame)] or [rows], ignore_index=True)
     scores = _scores(complete, members, protocol)
     thresholds = {
         str(modality): _threshold(modality, histograms, members, None, protocol)[0]
-        for modality in FRACTION
+        for modality in FRACTIONS
         if any(histogram.modality == modality for histogram in histograms)
     }
     if any(histogram.modality == PAIR for histogram in histograms):
@@ -100,11 +100,9 @@ def _threshold(
             counts = histogram.counts[Region.LUNG].to_numpy(float)
             pooled[histogram.subject] = pooled.get(histogram.subject, np.zeros(counts.shape)) + counts
     if not pooled:
-        return fallback_threshold(modality, protocol), ["no_controls"]
-    settings = protocol.signal
-    quantile = settings.hyperintense_quantile if modality == "T1w" else settings.hypointense_quantile
-    flags = ["few_controls"] if len(pooled) < settings.few_controls else []
-    return pooled_quantile(pooled.values(), quantile), flags
+        return FRACTIONS[Modality(modality)].threshold(protocol), ["no_controls"]
+    flags = ["few_controls"] if len(pooled) < protocol.signal.few_controls else []
+    return pooled_quantile(pooled.values(), FRACTIONS[Modality(modality)].controls_quantile(protocol)), flags
 
 
 def _fractions(

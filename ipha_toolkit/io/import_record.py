@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from ipha_toolkit.io.layout import read_table
-from ipha_toolkit.io.results import write_tsv
+from ipha_toolkit.io.outputs import write_tsv
 
 COLUMNS = ("series", "files", "fingerprint", "by", "flags", "left_out")
 

@@ -12,17 +12,29 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+import ipha_toolkit
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io.claims import belongs, settle
-from ipha_toolkit.io.names import echo_number, is_entity, is_image, mask_target, role_of, stem
+from ipha_toolkit.io.names import (
+    RESULTS_TOOL,
+    echo_number,
+    is_entity,
+    is_image,
+    label_of,
+    mask_target,
+    role_of,
+    session_key,
+    stem,
+)
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.terms import Modality
 
-RESULTS_TOOL = "ipha_toolkit"
-"""``GeneratedBy`` name in ``dataset_description.json`` of our own results, which are never read as masks."""
+if TYPE_CHECKING:
+    from ipha_toolkit.volume import Volume
 
 _NOT_LUNG = re.compile(r"vessel|vein|arter|nodule|airway|trachea|bronch|tumou?r|cancer", re.IGNORECASE)
 
@@ -60,12 +72,34 @@ class SessionFiles:
     images: dict[Modality, Path] = field(default_factory=dict)
     echoes: tuple[Path, ...] = ()
     lungs: dict[Modality, MaskFile] = field(default_factory=dict)
-    reference: dict[Modality, MaskFile] = field(default_factory=dict)
+    muscle: dict[Modality, MaskFile] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
         """``sub-001_ses-01``, or ``sub-001`` where the subject has no session folders."""
         return f"{self.subject}_{self.session}" if self.session else self.subject
+
+    def image(self, modality: str) -> Volume:
+        """Read an image of the session; of several echoes the first, ``echo-2_MEGRE`` the second.
+
+        Raises
+        ------
+        KeyError
+            Where the session has no such image; the message lists those there are.
+        """
+        from ipha_toolkit.io.images import load, load_echoes
+
+        number, _, role = str(modality).rpartition("_")
+        if role == Modality.MEGRE and self.echoes:
+            return load_echoes(self.echoes)[0][int(number.removeprefix("echo-") or 1) - 1]
+        if role not in self.images:
+            raise KeyError(f"{self.label} has no {modality} image; there are {', '.join(self.modalities) or 'none'}")
+        return load(self.images[Modality(role)], modality=role)
+
+    def view(self, *modalities: str, **options: Any) -> Any:
+        """Images of the session side by side in the slice viewer; options as of :func:`ipha_toolkit.view`."""
+        shown = modalities or [role for role in self.modalities if role != Modality.DX] or self.modalities
+        return ipha_toolkit.view(*(self.image(role) for role in shown), **options)
 
     @property
     def modalities(self) -> list[Modality]:
@@ -81,6 +115,21 @@ class Cohort:
     sessions: tuple[SessionFiles, ...]
     participants: pd.DataFrame
     problems: tuple[Problem, ...]
+
+    def __getitem__(self, key: str | tuple[str, str]) -> SessionFiles:
+        """``cohort["001", "01"]``, ``cohort["sub-001", "ses-01"]`` or ``cohort["sub-001_ses-01"]``.
+
+        Raises
+        ------
+        KeyError
+            Where there is no such session; the message lists those there are.
+        """
+        wanted = label_of(*session_key(*(key if isinstance(key, tuple) else (key,))))
+        for session in self.sessions:
+            if session.label == wanted:
+                return session
+        listed = ", ".join(session.label for session in self.sessions[:12])
+        raise KeyError(f"{self.root} has no session {wanted}; there are {listed or 'none'}")
 
     def stopped(self, session: SessionFiles) -> list[Problem]:
         """Problems that stop this session."""
@@ -140,6 +189,9 @@ def read_cohort(root: str | os.PathLike[str], *, protocol: Protocol = DEFAULT) -
             else:
                 problems.append(Problem(place, f"holds no image named like {folder.name}_..._T1w.nii.gz"))
     return Cohort(root, tuple(sessions), participants, tuple(problems))
+
+
+open_cohort = read_cohort
 
 
 def read_table(path: Path) -> pd.DataFrame:

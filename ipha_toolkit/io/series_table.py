@@ -13,7 +13,7 @@ import pandas as pd
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io.claims import ENTITIES
 from ipha_toolkit.io.names import FOLDERS, is_entity
-from ipha_toolkit.io.results import write_tsv
+from ipha_toolkit.io.outputs import write_tsv
 from ipha_toolkit.series_rules import NONE, OPEN
 from ipha_toolkit.terms import Modality
 

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,7 @@ def measure_attenuation(
     *,
     vessels: Mask | None = None,
     regions: Mapping[str, Mask] | None = None,
-    flags: Sequence[str] = (),
+    flags: Collection[str] = (),
     protocol: Protocol = DEFAULT,
 ) -> pd.DataFrame:
     """Attenuation of the lung and its regions.
@@ -45,7 +45,7 @@ def measure_attenuation(
         Left out of ground glass and consolidation. None finds them; give an empty Mask to leave nothing out.
     regions : mapping of str to Mask, optional
         None means :func:`ipha_toolkit.lung_regions` of the lungs.
-    flags : sequence of str
+    flags : collection of str
         Codes of :data:`ipha_toolkit.terms.FLAGS` set on every row.
     protocol : Protocol
 
@@ -81,7 +81,7 @@ def measure_attenuation(
 
 
 def _region_rows(
-    ct: Volume, region: Mask, vessels: Mask, name: str, flags: Sequence[str], protocol: Protocol
+    ct: Volume, region: Mask, vessels: Mask, name: str, flags: Collection[str], protocol: Protocol
 ) -> list[dict[str, object]]:
     settings = protocol.attenuation
     (hea_low, hea_high), (ggo_low, ggo_high) = settings.high_attenuation_hu, settings.ground_glass_hu
@@ -112,7 +112,7 @@ def _region_rows(
     ]
 
 
-def _gradient_row(ct: Volume, lungs: Mask, flags: Sequence[str]) -> dict[str, object]:
+def _gradient_row(ct: Volume, lungs: Mask, flags: Collection[str]) -> dict[str, object]:
     slope = dorsal_ventral_slope(ct.array[lungs.array], anterior_mm(lungs))
     return row(
         "attenuation_dorsal_gradient", slope, modality=Modality.CT, region=Region.LUNG,

@@ -13,7 +13,7 @@ either. It is a signal deficit in units of controls of the same sequence, never 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,12 +24,12 @@ from ipha_toolkit.errors import ImageError
 from ipha_toolkit.grid import BoolArray, FloatArray
 from ipha_toolkit.image.bias import correct_bias
 from ipha_toolkit.image.morphology import mean_over
-from ipha_toolkit.measure.histogram import median
-from ipha_toolkit.measure.quality import estimate_noise
+from ipha_toolkit.measure.histogram import weighted_quantile
+from ipha_toolkit.measure.quality import Noise, estimate_noise
 from ipha_toolkit.measure.rows import row, table
 from ipha_toolkit.measure.signal import is_contrast_enhanced
 from ipha_toolkit.protocol import DEFAULT, Protocol
-from ipha_toolkit.regions.muscle import reference_level
+from ipha_toolkit.regions.muscle import muscle_level
 from ipha_toolkit.regions.zones import lung_regions, world_coordinate
 from ipha_toolkit.terms import Modality, Region
 from ipha_toolkit.volume import Mask, Volume
@@ -126,7 +126,7 @@ def hemosiderin_signature(
     controls: SignatureReference | Iterable[ControlPair] | None = None,
     corrected: tuple[Volume, Volume] | None = None,
     regions: Mapping[str, Mask] | None = None,
-    flags: Sequence[str] = (),
+    flags: Collection[str] = (),
     protocol: Protocol = DEFAULT,
 ) -> tuple[pd.DataFrame, dict[str, Volume]]:
     """How far, and in how much of the lung, T2w lies below what T1w predicts.
@@ -142,7 +142,7 @@ def hemosiderin_signature(
         None takes the protocol's line and flags the rows ``no_controls``.
     regions : mapping of str to Mask, optional
         None means :func:`ipha_toolkit.lung_regions` of the lungs.
-    flags : sequence of str
+    flags : collection of str
         Codes set on every row.
     protocol : Protocol
 
@@ -188,19 +188,24 @@ def ratio_pair(
     t1w: Volume,
     t2w: Volume,
     lungs: Mask,
-    reference: Mask,
+    muscle: Mask,
     *,
     corrected: tuple[Volume, Volume] | None = None,
+    noise: tuple[Noise | None, Noise | None] = (None, None),
     protocol: Protocol = DEFAULT,
 ) -> RatioPair:
     """Ratios of T1w and T2w to muscle inside the lungs, free of the noise's offset.
 
     Parameters
     ----------
-    t1w, t2w, lungs, reference
+    t1w, t2w, lungs
         As in :func:`hemosiderin_signature`.
+    muscle : Mask
+        Skeletal muscle on the same grid.
     corrected : (Volume, Volume), optional
         Both images with their bias field removed; None removes it here.
+    noise : (Noise, Noise), optional
+        Of both images; None estimates it here.
     protocol : Protocol
 
     Returns
@@ -209,11 +214,12 @@ def ratio_pair(
     """
     for volume, role in ((t1w, Modality.T1W), (t2w, Modality.T2W)):
         _require(volume, role)
-        for other in (t1w, lungs, reference):
+        for other in (t1w, lungs, muscle):
             volume.require_same_grid(other)
     evened = corrected or (correct_bias(t1w, exclude=lungs), correct_bias(t2w, exclude=lungs))
     (first, _, unknown1), (second, floor, unknown2) = (
-        _clean_ratio(volume, even, lungs, reference, protocol) for volume, even in zip((t1w, t2w), evened, strict=True)
+        _clean_ratio(volume, even, lungs, muscle, known or estimate_noise(volume, lungs), protocol)
+        for volume, even, known in zip((t1w, t2w), evened, noise, strict=True)
     )
     flags = [*unknown1, *unknown2, *(["contrast_enhanced"] if is_contrast_enhanced(t1w) else [])]
     return RatioPair(first, second, floor, tuple(dict.fromkeys(flags)))
@@ -308,13 +314,15 @@ def signature_reference(histograms: Iterable[pd.DataFrame], *, protocol: Protoco
     points = pd.concat(pooled).sort_values("t1w", kind="stable")
     share = points["weight"].cumsum() / points["weight"].sum()
     points = points[share.between(*_PARENCHYMA)]
-    slope = median(points["t2w"], points["weight"]) / median(points["t1w"], points["weight"])
+    slope = weighted_quantile(points["t2w"], points["weight"], 0.5) / weighted_quantile(
+        points["t1w"], points["weight"], 0.5
+    )
     distance = SignatureReference(float(slope), 1.0, len(pooled)).below(points["t1w"], points["t2w"])
-    spread = _SD_PER_MAD * median(pd.Series(np.abs(distance)), points["weight"])
+    spread = _SD_PER_MAD * weighted_quantile(np.abs(distance), points["weight"], 0.5)
     return SignatureReference(float(slope), max(spread, _LEAST_SPREAD), len(pooled))
 
 
-def floor_row(pair: RatioPair, flags: Sequence[str] = ()) -> dict[str, object]:
+def floor_row(pair: RatioPair, flags: Collection[str] = ()) -> dict[str, object]:
     """The one row of a session that needs no line: the T2w ratio that is not told from noise."""
     n = int(np.count_nonzero(np.isfinite(pair.t2w.array)))
     return row("signature_floor", pair.floor, modality=MODALITY, region=Region.LUNG, n_voxels=n, flags=flags)
@@ -325,7 +333,7 @@ def signature_rows(
     line: SignatureReference,
     floor: float,
     *,
-    flags: Sequence[str] = (),
+    flags: Collection[str] = (),
     protocol: Protocol = DEFAULT,
 ) -> list[dict[str, object]]:
     """Rows of one session from its joint histogram; see :func:`hemosiderin_signature`."""
@@ -352,7 +360,7 @@ def signature_rows(
     ]
 
 
-def _region_rows(sums: Array, strength: float, region: str, flags: Sequence[str]) -> list[dict[str, object]]:
+def _region_rows(sums: Array, strength: float, region: str, flags: Collection[str]) -> list[dict[str, object]]:
     n, evidence, carrying, load = sums
     silent = 100 * (1 - evidence / n) if n else np.nan
     flags = [*flags, *(["no_evidence"] if silent > 50 else [])]
@@ -408,11 +416,10 @@ def _require(volume: Volume, role: Modality) -> None:
 
 
 def _clean_ratio(
-    volume: Volume, even: Volume, lungs: Mask, reference: Mask, protocol: Protocol
+    volume: Volume, even: Volume, lungs: Mask, muscle: Mask, noise: Noise, protocol: Protocol
 ) -> tuple[Volume, float, tuple[str, ...]]:
     """Smoothed ratio inside the lungs, the amplitude that stands out of its noise, and flags."""
-    noise = estimate_noise(volume, lungs)
-    level, inside = reference_level(even, reference), lungs.array & np.isfinite(even.array)
+    level, inside = muscle_level(even, muscle), lungs.array & np.isfinite(even.array)
     if not level > 0:
         raise ImageError(f"{volume.name or volume.modality}: the reference muscle has no signal")
     gain = np.divide(even.array, volume.array, out=np.ones(volume.shape, np.float32), where=volume.array > 0)

@@ -15,7 +15,7 @@ vessel's maxima, its ends and junctions among them, can be left along the vessel
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from heapq import heappop, heappush
 
@@ -104,7 +104,7 @@ def measure_nodules(
     *,
     modality: str,
     regions: Mapping[str, Mask] | None = None,
-    flags: Sequence[str] = (),
+    flags: Collection[str] = (),
     rng: np.random.Generator | None = None,
     protocol: Protocol = DEFAULT,
 ) -> pd.DataFrame:
@@ -120,7 +120,7 @@ def measure_nodules(
         Of the image, for the rows.
     regions : mapping of str to Mask, optional
         None means :func:`ipha_toolkit.lung_regions` of the lungs.
-    flags : sequence of str
+    flags : collection of str
         Codes of :data:`ipha_toolkit.terms.FLAGS` set on every row.
     rng : numpy.random.Generator, optional
         Of the random patterns; None is a fixed one.

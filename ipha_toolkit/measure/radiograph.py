@@ -11,7 +11,7 @@ texture scores by about a third. Compare these only between films of one process
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -137,7 +137,7 @@ def measure_opacity(film: Volume, lungs: Mask) -> Opacity:
 
 
 def measure_radiograph(
-    film: Volume, lungs: Mask, *, flags: Iterable[str] = (), protocol: Protocol = DEFAULT
+    film: Volume, lungs: Mask, *, flags: Collection[str] = (), protocol: Protocol = DEFAULT
 ) -> pd.DataFrame:
     """Measure a frontal chest radiograph.
 

@@ -15,7 +15,7 @@ from ipha_toolkit.io.images import load, load_mask, save
 from ipha_toolkit.io.import_record import record_entry
 from ipha_toolkit.io.layout import SessionFiles, lung_labels, read_cohort
 from ipha_toolkit.io.names import is_image, stem
-from ipha_toolkit.io.results import write_json
+from ipha_toolkit.io.outputs import write_json
 from ipha_toolkit.io.segmentations import drawn_masks, is_lung, mask_name, on_voxels, referenced_series
 from ipha_toolkit.io.series_table import Row, rows_to_convert
 from ipha_toolkit.run.import_ import Imported

@@ -19,7 +19,7 @@ from ipha_toolkit import __version__
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io.identifiers import days_between
 from ipha_toolkit.io.layout import read_table
-from ipha_toolkit.io.results import write_json, write_tsv
+from ipha_toolkit.io.outputs import write_json, write_tsv
 from ipha_toolkit.io.series_table import Row
 from ipha_toolkit.run.plan import FOLDER, KEY, ImportPlan
 

@@ -21,7 +21,7 @@ from ipha_toolkit import __version__
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io.images import save
 from ipha_toolkit.io.names import FOLDERS
-from ipha_toolkit.io.results import swap, write_json, write_tsv
+from ipha_toolkit.io.outputs import swap, write_json, write_tsv
 from ipha_toolkit.phantom.population import Participant, Visit, draw_population, scan, scan_without_noise
 from ipha_toolkit.phantom.subject import MODALITIES, SimulatedSubject, Spacing, Truth
 from ipha_toolkit.volume import Volume
