@@ -194,7 +194,7 @@ def test_foreign_masks_are_found_by_name(tmp_path):
     (session,) = read_cohort(tmp_path).sessions
     assert session.lungs["T1w"].labels is None
     assert session.lungs["ct"].labels == (10, 11)
-    assert list(session.reference) == ["T1w"]
+    assert list(session.muscle) == ["T1w"]
 
 
 def test_a_mask_without_modality_belongs_to_an_only_image(tmp_path):
