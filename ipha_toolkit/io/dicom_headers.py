@@ -41,7 +41,9 @@ _FRAME_TAGS = (
     "NumberOfFrames", "RescaleSlope", "RescaleIntercept", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence", "ComplexImageComponent",
 )  # fmt: skip
-_DEFLATED = b"1.2.840.10008.1.2.1.99\x00"
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
+_IMAGES = ("CT", "MR", "CR", "DX", "RG")
+"""Modalities whose files hold an image, and are cut off where they do not."""
 _HEAD = 1024
 
 
@@ -221,7 +223,9 @@ def _not_dicom(head: bytes, file: Source) -> str | None:
 
 def _cut_off(header: Dataset, left: int) -> bool:
     syntax = header.file_meta.get("TransferSyntaxUID") if hasattr(header, "file_meta") else None
-    if syntax is None or syntax.is_compressed or not header.get("Rows"):
+    if not header.get("Rows"):
+        return str(header.get("Modality", "")) in _IMAGES
+    if syntax is None or not syntax.is_transfer_syntax or syntax.is_compressed:
         return False
     bits = int(header.get("BitsAllocated") or 0) * int(header.get("SamplesPerPixel") or 1)
     return left < int(header.Rows) * int(header.Columns) * int(header.get("NumberOfFrames") or 1) * bits // 8

@@ -40,7 +40,7 @@ _COLUMNS = {
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#1a1a1a}"
     "table{border-collapse:collapse}td,th{border:1px solid #bbb;padding:.2rem .6rem;text-align:left;vertical-align:top}"
-    "figure{display:inline-block;margin:.5rem}img{display:block;max-width:22rem}figcaption{max-width:22rem}"
+    "figure{display:inline-block;margin:.5rem}img{display:block;max-width:100%}figcaption{max-width:30rem}"
 )
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -134,15 +134,16 @@ def _to_look_at(told: Mapping[str, str], row: Row) -> bool:
     return row.role == "dx" or "DERIVED" in str(told["image_type"]).split()
 
 
-def picture_of(plane: npt.NDArray[np.floating], side: int = 360) -> bytes:
-    """PNG of one slice, rows downwards, its middle 98 % of values from black to white; longest side in pixels."""
+def picture_of(plane: npt.NDArray[np.floating], least: int = 480, most: int = 1600) -> bytes:
+    """PNG of one slice, rows downwards, its middle 98 % of values from black to white; its longest side in pixels
+    stays as it is between ``least`` and ``most``, so that small letters can be read."""
     from PIL import Image
 
     known = plane[np.isfinite(plane)]
     low, high = np.percentile(known, (1, 99)) if known.size else (0.0, 1.0)
     gray = np.nan_to_num(np.clip((plane - low) / max(high - low, 1e-6), 0, 1)) * 255
     image = Image.fromarray(gray.astype(np.uint8))
-    share = side / max(image.size)
+    share = min(max(max(image.size), least), most) / max(image.size)
     image = image.resize((max(1, round(image.width * share)), max(1, round(image.height * share))))
     buffer = io.BytesIO()
     image.save(buffer, "PNG")

@@ -2,7 +2,9 @@ import gzip
 import io
 import json
 import re
+import shutil
 import stat
+import subprocess
 import sys
 import warnings
 import zipfile
@@ -150,6 +152,22 @@ def test_the_imported_cohort_measures_as_the_same_images_saved(disk, cohort, tmp
         rows[name] = found.set_index(["session", "modality", "region", "measure"])["value"].sort_index()
     assert len(rows["saved"]) > 50
     pd.testing.assert_series_equal(rows["imported"], rows["saved"], rtol=1e-5, atol=1e-6)
+
+
+def test_the_cohort_passes_the_bids_validator(cohort):
+    validator = shutil.which("bids-validator-deno")
+    if validator is None:
+        pytest.skip("bids-validator-deno is not installed")
+    said = subprocess.run([validator, str(cohort), "--ignoreWarnings"], capture_output=True, text=True, check=False)
+    assert said.returncode == 0 and "[ERROR]" not in said.stdout, said.stdout[-2000:]
+
+
+def test_ct_in_expiration_alone_is_measured_and_flagged(tmp_path):
+    save(tmp_path / "d", ct_series(ANNA, SeriesDescription="Thorax Exspiration"))
+    out = ipha.import_dicom(tmp_path / "d", tmp_path / "c", progress=False)
+    assert [path.name for path in out.rglob("*.nii.gz")] == ["sub-001_ses-01_acq-exp_ct.nii.gz"]
+    rows = ipha.analyze(out, tmp_path / "out", progress=False)
+    assert len(rows) and rows["flag"].str.contains("expiration").all()
 
 
 # ------------------------------------------------------------------------------------------------ twice, and halfway
