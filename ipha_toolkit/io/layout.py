@@ -7,7 +7,6 @@ The layout is described in ``data/README.md``. Nothing is read here but names an
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -249,52 +248,81 @@ def _beside_sessions(subject: Path, sessions: list[tuple[str, Path]]) -> list[tu
     return found.unread + [(path, reason) for path in found.files if looks_like_an_image(path)]
 
 
+@dataclass
+class _Reading:
+    """What is gathered while a session is read: what stops it, remarks, and what is not read."""
+
+    subject: str
+    session: str
+    problems: list[Problem] = field(default_factory=list)
+    left: list[tuple[Path, str]] = field(default_factory=list)
+
+    def complain(self, path: Path, message: str) -> None:
+        """Say what stops the session."""
+        self.problems.append(Problem(path, message, self.subject, self.session))
+
+    def remark(self, path: Path, message: str) -> None:
+        """Say what stops no one."""
+        self.problems.append(Problem(path, message))
+
+
 def _read_session(
     subject: str, session: str, place: Path, masks: list[Path], protocol: Protocol
 ) -> tuple[SessionFiles, list[Problem], list[tuple[Path, str]]]:
-    """Files of a session, what stops it, and what is not read."""
-    problems: list[Problem] = []
-
-    def complain(path: Path, message: str) -> None:
-        problems.append(Problem(path, message, subject, session))
-
+    """Files of a session, what is to be said of it, and what is not read."""
+    reading = _Reading(subject, session)
     if session and not is_entity(session, "ses"):
-        complain(place, "folder name is not ses- and letters or digits; rename it")
+        reading.complain(place, "folder name is not ses- and letters or digits; rename it")
+    claims = _claims(place, reading)
+    taken, others = _settled(claims, protocol, reading)
+    echoes = tuple(sorted(taken.pop(Modality.MEGRE, []), key=echo_number))
+    chosen = {role: paths[0] for role, paths in sorted(taken.items()) if paths}
+    named = {role: stem(path) for role, path in chosen.items()}
+    named |= {Modality.MEGRE: stem(echoes[0])} if echoes else {}
+    lungs, muscle, strange = placed(masks, named, others, SessionFiles(subject, session).label, reading.complain)
+    reading.left += strange
+    files = SessionFiles(
+        subject, session, chosen, echoes, _one_mask_each(lungs, reading), _one_mask_each(muscle, reading)
+    )
+    return files, reading.problems, reading.left
+
+
+def _claims(place: Path, reading: _Reading) -> dict[Modality, list[Path]]:
+    """Images of a session by the role their names claim."""
     found = walk(place)
-    left = list(found.unread)
+    reading.left += found.unread
     claims: dict[Modality, list[Path]] = {}
     for path in without_companions(found.files):
         role = role_of(path)
         if not is_image(path):
-            left.append((path, "its ending is none that is read as an image"))
+            reading.left.append((path, "its ending is none that is read as an image"))
         elif role is None:
-            left.append((path, f"its name does not end with _{', _'.join(Modality)}"))
-        elif reason := _strange_place(path, place, subject, session):
-            complain(path, reason)
+            reading.left.append((path, f"its name does not end with _{', _'.join(Modality)}"))
+        elif reason := _strange_place(path, place, reading.subject, reading.session):
+            reading.complain(path, reason)
         else:
             claims.setdefault(role, []).append(path)
+            for part in unknown_parts(path):
+                reading.remark(path, _UNKNOWN_PART.format(part, role))
             for beside in files_beside(path):
                 if os.path.lexists(beside) and (reason := why_not_a_file(beside)):
-                    complain(beside, reason)
-            problems += [Problem(path, _UNKNOWN_PART.format(part, role)) for part in unknown_parts(path)]
+                    reading.complain(beside, reason)
+    return claims
+
+
+def _settled(
+    claims: dict[Modality, list[Path]], protocol: Protocol, reading: _Reading
+) -> tuple[dict[Modality, list[Path]], dict[Modality, list[str]]]:
+    """Magnitude images that take the roles, and names of those that stand back."""
+    taken: dict[Modality, list[Path]] = {}
     others: dict[Modality, list[str]] = {}
     for role, paths in claims.items():
-        claims[role], remark = _taken(role, paths, protocol, complain)
-        others[role] = [stem(path) for path in paths if path not in claims[role]]
-        problems += [Problem(claims[role][0], remark)] if remark else []
-    left += [(path, f"part-{part} holds {part}, and magnitude is measured")
-             for paths in claims.values() for path in paths if (part := parts_of_signal(path))]  # fmt: skip
-    claims = {role: [path for path in paths if not parts_of_signal(path)] for role, paths in claims.items()}
-    echoes = tuple(sorted(claims.pop(Modality.MEGRE, []), key=echo_number))
-    chosen = {role: paths[0] for role, paths in sorted(claims.items()) if paths}
-    named = {role: stem(path) for role, path in chosen.items()}
-    named |= {Modality.MEGRE: stem(echoes[0])} if echoes else {}
-    lungs, muscle, strange = placed(masks, named, others, SessionFiles(subject, session).label, complain)
-    left += strange
-    files = SessionFiles(
-        subject, session, chosen, echoes, _one_mask_each(lungs, complain), _one_mask_each(muscle, complain)
-    )
-    return files, problems, left
+        chosen = _taken(role, paths, protocol, reading)
+        others[role] = [stem(path) for path in paths if path not in chosen]
+        phases = [(path, part) for path in chosen if (part := parts_of_signal(path))]
+        reading.left += [(path, f"part-{part} holds {part}, and magnitude is measured") for path, part in phases]
+        taken[role] = [path for path in chosen if not parts_of_signal(path)]
+    return taken, others
 
 
 def _strange_place(path: Path, place: Path, subject: str, session: str) -> str:
@@ -310,11 +338,11 @@ def _strange_place(path: Path, place: Path, subject: str, session: str) -> str:
     return ""
 
 
-def _require_one_series(echoes: list[Path], complain: Callable[[Path, str], None]) -> None:
+def _require_one_series(echoes: list[Path], reading: _Reading) -> None:
     """Echoes of several series or runs are not one decay."""
     series = sorted({series_of(path) for path in echoes})
     if len(series) > 1:
-        complain(
+        reading.complain(
             echoes[0].parent,
             f"{len(series)} series of echoes claim the role MEGRE: {', '.join(series)}; keep one, move the others away",
         )
@@ -322,30 +350,28 @@ def _require_one_series(echoes: list[Path], complain: Callable[[Path, str], None
     twice = sorted({number for number in numbers if numbers.count(number) > 1})
     if twice and len(series) == 1:
         names = ", ".join(path.name for path in echoes if echo_number(path)[0] == twice[0])
-        complain(echoes[0].parent, f"several files claim echo {twice[0]}: {names}; keep one")
+        reading.complain(echoes[0].parent, f"several files claim echo {twice[0]}: {names}; keep one")
 
 
-def _taken(
-    role: Modality, paths: list[Path], protocol: Protocol, complain: Callable[[Path, str], None]
-) -> tuple[list[Path], str]:
-    """Images that take a role, by the protocol's rule, and what is to be said of it; several are refused."""
+def _taken(role: Modality, paths: list[Path], protocol: Protocol, reading: _Reading) -> list[Path]:
+    """Images that take a role, by the protocol's rule, which is said; several are refused."""
     taken, reason = settle(paths, role, protocol.layout.choice)
     if (reason and taken == paths) or (len(taken) > 1 and role is not Modality.MEGRE):
         names = ", ".join(path.name for path in taken)
         reason = reason or f"{len(taken)} images claim the role {role}: {names}"
-        complain(paths[0].parent, f"{reason}; keep one, move the others away")
-        return taken, ""
+        reading.complain(paths[0].parent, f"{reason}; keep one, move the others away")
+        return taken
     if role is Modality.MEGRE:
-        _require_one_series(taken, complain)
-    return taken, reason
+        _require_one_series(taken, reading)
+    if reason:
+        reading.remark(taken[0], reason)
+    return taken
 
 
-def _one_mask_each(
-    found: dict[Modality, list[MaskFile]], complain: Callable[[Path, str], None]
-) -> dict[Modality, MaskFile]:
+def _one_mask_each(found: dict[Modality, list[MaskFile]], reading: _Reading) -> dict[Modality, MaskFile]:
     """One mask an image; several are refused."""
     for role, masks in found.items():
         if len(masks) > 1:
             names = ", ".join(str(mask.path) for mask in masks)
-            complain(masks[0].path, f"{len(masks)} masks claim the {role} image: {names}; keep one")
+            reading.complain(masks[0].path, f"{len(masks)} masks claim the {role} image: {names}; keep one")
     return {role: masks[0] for role, masks in found.items()}
