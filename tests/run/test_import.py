@@ -387,6 +387,13 @@ def test_two_echoes_of_one_series_are_no_single_image(tmp_path):
     assert done.left_out == {"s001": "holds 2 echoes; its role is MEGRE, or none"}
 
 
+def test_slices_tiled_in_one_picture_are_named(tmp_path):
+    save(tmp_path / "d", mr_series(ANNA, ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"]))
+    plan = plan_import(tmp_path / "d", progress=False).edit("s001", role="T1w")
+    done = import_.run_import(plan, tmp_path / "c", progress=False)
+    assert done.left_out == {"s001": "its slices are tiled in one picture (MOSAIC), which is not read here"}
+
+
 # ---------------------------------------------------------------------------------------------------------- refusals
 
 
