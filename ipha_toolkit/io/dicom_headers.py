@@ -173,6 +173,7 @@ def _add(file: Source, found: dict[str, Series], seen: dict[str, Source], twins:
     series.n_files += 1
     spoiled = [name for name in broken if name in _DECIDING]
     spoiled += [name for name in _SCALE if told.get(name) not in (None, "") and _number(told[name]) is None]
+    spoiled += ["RescaleSlope"] if told.get("RescaleSlope") == 0 else []
     if spoiled:
         series.problems.append(f"{file}: its {spoiled[0]} cannot be read; copy or export it again")
         return series.problems[-1]
