@@ -167,13 +167,14 @@ def _import(options: argparse.Namespace) -> int:
     from ipha_toolkit.run.plan import plan_import
 
     protocol = Protocol.read(options.protocol) if options.protocol else DEFAULT
-    plan = plan_import(options.sources, options.out, protocol=protocol)
+    shown = {"protocol": protocol, "progress": not options.quiet}
+    plan = plan_import(options.sources, options.out, **shown)
     for problem in plan.problems:
         print(f"- {problem}", file=sys.stderr)
     if plan.new and not options.yes:
         return _planned(plan, options.out)
     mend = {"allow_gaps": options.allow_gaps, "mend_tilt": options.mend_tilt}
-    done = run_import(plan, options.out, protocol=protocol, **mend)
+    done = run_import(plan, options.out, **shown, **mend)
     counts = f"{done.kept} series done before, {len(done.left_out)} left out"
     print(f"{len(done.made)} images written to {options.out}, {counts}")
     for series, reason in done.left_out.items():
