@@ -7,9 +7,13 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ipha_toolkit import __version__
 from ipha_toolkit.errors import IphaError
+
+if TYPE_CHECKING:
+    from ipha_toolkit.run.plan import ImportPlan
 
 EPILOG = "Exit status: 0 all done; 1 some sessions failed, the rest complete; 2 bad usage or input. Research only."
 
@@ -75,6 +79,30 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_simulate)
 
     command = commands.add_parser(
+        "import", parents=[common], help="plan, then convert DICOM into a de-identified cohort folder", epilog=EPILOG
+    )
+    command.add_argument("sources", nargs="+", type=Path, metavar="SOURCE", help="folder, disk or zip file of DICOM")
+    command.add_argument("--out", type=Path, required=True, metavar="COHORT", help="cohort folder, new or grown")
+    command.add_argument("--yes", action="store_true", help="convert what is proposed, without editing the table first")
+    command.add_argument(
+        "--allow-gaps", action="store_true", help="convert series with missing slices, every row flagged"
+    )
+    command.add_argument("--mend-tilt", action="store_true", help="resample a tilted gantry, every row flagged")
+    command.add_argument("--protocol", type=Path, metavar="FILE", help="TOML file of settings (default: built in)")
+    command.set_defaults(run=_import)
+
+    command = commands.add_parser(
+        "import-masks", parents=[common], help="take masks of TotalSegmentator or lungmask into a cohort"
+    )
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="masks, named like sub-001_ses-01_ct.nii.gz")
+    command.add_argument("--cohort", type=Path, required=True, metavar="COHORT", help="cohort folder")
+    command.add_argument(
+        "--tool", default="", metavar="NAME", help="folder below derivatives/ (default: FOLDER's name)"
+    )
+    command.add_argument("--image", metavar="FILE", help="image that all masks of FOLDER belong to")
+    command.set_defaults(run=_import_masks)
+
+    command = commands.add_parser(
         "check", parents=[common], help="report what would be analyzed and every problem found", epilog=EPILOG
     )
     command.add_argument("cohort", type=Path, metavar="COHORT", help="cohort folder")
@@ -131,6 +159,61 @@ def _simulate(options: argparse.Namespace) -> int:
     out = simulate_cohort(options.out, subjects=options.subjects, seed=options.seed, progress=not options.quiet)
     print(f"{options.subjects} simulated patients in {out}, what is really there in {out / TRUTH_FOLDER}")
     return 0
+
+
+def _import(options: argparse.Namespace) -> int:
+    from ipha_toolkit.protocol import DEFAULT, Protocol
+    from ipha_toolkit.run.import_ import key_warning, run_import
+    from ipha_toolkit.run.plan import plan_import
+
+    protocol = Protocol.read(options.protocol) if options.protocol else DEFAULT
+    shown = {"protocol": protocol, "progress": not options.quiet}
+    plan = plan_import(options.sources, options.out, **shown)
+    for problem in plan.problems:
+        print(f"- {problem}", file=sys.stderr)
+    if plan.new and not options.yes:
+        return _planned(plan, options.out)
+    mend = {"allow_gaps": options.allow_gaps, "mend_tilt": options.mend_tilt}
+    done = run_import(plan, options.out, **shown, **mend)
+    counts = f"{done.kept} series done before, {len(done.left_out)} left out"
+    print(f"{len(done.made)} images written to {options.out}, {counts}")
+    for series, reason in done.left_out.items():
+        print(f"- {series}: {reason}", file=sys.stderr)
+    undecided = plan.table.loc[plan.table["role"] == "open", "series"]
+    if len(undecided):
+        print(f"no rule settles the role of {', '.join(undecided)}; give them one, or none, in import/series.tsv")
+    if done.to_sign:
+        sheet = options.out / "import" / "contact.html"
+        print(f"look at {', '.join(done.to_sign)} in {sheet} for burnt-in text, and sign them in the column seen")
+    _warn(key_warning(options.out))
+    return 1 if done.left_out else 0
+
+
+def _import_masks(options: argparse.Namespace) -> int:
+    from ipha_toolkit.run.import_masks import import_masks
+
+    for path in import_masks(options.folder, options.cohort, tool=options.tool, image=options.image):
+        print(path)
+    return 0
+
+
+def _planned(plan: ImportPlan, out: Path) -> int:
+    """Say what the plan proposes and what to do next."""
+    from ipha_toolkit.run.import_ import key_warning
+
+    table = plan.save(out)
+    new = plan.table[plan.table["series"].isin(plan.new)]
+    shown = ["series", "subject", "session", "role", "sure", "wrong", "reason"]
+    print(new[shown].to_string(index=False, max_colwidth=60))
+    print(f"\n{len(new)} series stand in {table} now. Edit role, subject and session there, and run this")
+    print("again to convert; --yes converts what is proposed.")
+    _warn(key_warning(out))
+    return 0
+
+
+def _warn(text: str) -> None:
+    if text:
+        print(f"warning: {text}", file=sys.stderr)
 
 
 def _check(options: argparse.Namespace) -> int:
