@@ -61,13 +61,12 @@ def read(path: Path) -> tuple[npt.NDArray[Any], Affine]:
     return array, np.asarray(image.affine, np.float64)
 
 
-def write(path: Path, array: npt.NDArray[Any], affine: Affine, *, kind: str = "") -> None:
+def write(path: Path, array: npt.NDArray[Any], affine: Affine) -> None:
     """Write a NIfTI file, the same bytes for the same content."""
     import nibabel as nib
 
     image = nib.Nifti1Image(array, affine)
     image.header.set_xyzt_units("mm")
-    image.header["descrip"] = kind.encode()[:79]
     nib.save(image, path)
 
 
