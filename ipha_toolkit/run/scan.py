@@ -13,6 +13,7 @@ from functools import cached_property
 from ipha_toolkit.errors import GridError
 from ipha_toolkit.image.bias import correct_bias
 from ipha_toolkit.image.geometry import crop
+from ipha_toolkit.io.checks import require_chest_hu
 from ipha_toolkit.io.claims import in_expiration
 from ipha_toolkit.io.images import load, load_echoes, load_mask
 from ipha_toolkit.io.layout import MaskFile, SessionFiles
@@ -95,6 +96,8 @@ class Scan:
             volume = load(self.files.images[self.role], modality=self.role, settings=self.protocol.reading)
             self.flags |= {"contrast_enhanced"} if is_contrast_enhanced(volume) else set()
         self.flags |= set(volume.meta.get("ReadFlags", ()))
+        if self.role is Modality.CT:
+            require_chest_hu(volume, self.protocol.reading)
         self.flags |= {"expiration"} if self.role is Modality.CT and in_expiration(volume.name) else set()
         return volume
 
