@@ -23,7 +23,7 @@ from ipha_toolkit.io.files import read_json, require_regular
 from ipha_toolkit.io.names import entities_of, image_ending, is_image, role_of, sidecar_of, sidecars_of
 from ipha_toolkit.protocol import DEFAULT, ReadingSettings
 from ipha_toolkit.terms import Modality
-from ipha_toolkit.volume import Mask, Volume
+from ipha_toolkit.volume import Mask, Volume, handed_over
 
 CT_PADDING_BELOW_HU = -1500.0
 """CT values below this are padding outside the field of view (-2000, -2048, -3024, ...), not tissue: air is
@@ -311,19 +311,20 @@ def _require_file(path: Path, settings: ReadingSettings) -> None:
 
 def _volume(array: npt.NDArray[Any], affine: Affine, path: Path, role: Modality, settings: ReadingSettings) -> Volume:
     with np.errstate(over="ignore"):
-        values = np.array(array, np.float32)
-    values[~np.isfinite(values)] = np.nan
+        values = np.require(array, np.float32, ["C", "W", "O"])
+    for slab in values:  # slab by slab, as a CT is large
+        slab[~np.isfinite(slab)] = np.nan
+        if role is Modality.CT:
+            slab[slab < CT_PADDING_BELOW_HU] = np.nan
     meta = _read_sidecars(path)
-    if role is Modality.CT:
-        values[values < CT_PADDING_BELOW_HU] = np.nan
-    elif role is not Modality.DX:
+    if role not in (Modality.CT, Modality.DX):
         meta |= _without_hot_voxels(values, meta, settings)
     require_finite(path, values)
     if role is Modality.CT:
         require_hu_bound(path, values, settings)
     require_place(path, affine, values.shape, settings)
     unit = "HU" if role is Modality.CT else ""
-    return Volume(values, affine, modality=role, unit=unit, name=path.name, meta=meta)
+    return Volume(handed_over(values), affine, modality=role, unit=unit, name=path.name, meta=meta)
 
 
 def _without_hot_voxels(

@@ -54,7 +54,7 @@ def read(path: Path, settings: ReadingSettings = DEFAULT.reading) -> tuple[npt.N
     Returns
     -------
     array : ndarray, shape (i, j, k[, ...])
-        float32 where the file holds floats or is scaled, its own integers otherwise.
+        float32 where the file is scaled, its own numbers otherwise.
     affine : ndarray, shape (4, 4)
 
     Raises
@@ -85,13 +85,12 @@ def data_file(path: Path) -> Path:
     return packed if packed.exists() and not plain.exists() else plain
 
 
-def write(path: Path, array: npt.NDArray[Any], affine: Affine, *, kind: str = "") -> None:
+def write(path: Path, array: npt.NDArray[Any], affine: Affine) -> None:
     """Write a NIfTI file, the same bytes for the same content."""
     import nibabel as nib
 
     image = nib.Nifti1Image(array, affine)
     image.header.set_xyzt_units("mm")
-    image.header["descrip"] = kind.encode()[:79]
     nib.save(image, path)
 
 
@@ -176,11 +175,11 @@ def _content_beside(path: Path, facts: _Facts) -> bytes:
 
 
 def _scaled(content: bytes, facts: _Facts) -> npt.NDArray[Any]:
-    """Values as nibabel's ``get_fdata(dtype=float32)`` gives them, integers that are not scaled as they are."""
+    """Values as nibabel's ``get_fdata(dtype=float32)`` gives them; what is not scaled comes as it is stored."""
     from nibabel.arrayproxy import ArrayProxy
 
     stored = np.frombuffer(content, facts.kind).reshape(facts.shape, order="F")
-    if facts.kind.kind != "f" and (facts.slope, facts.intercept) == (1, 0):
+    if (facts.slope, facts.intercept) == (1, 0):
         return stored
     spec = (facts.shape, facts.kind, 0, facts.slope, facts.intercept)
     return np.asarray(ArrayProxy(io.BytesIO(content), spec), dtype=np.float32)
