@@ -239,6 +239,8 @@ def _analyze(options: argparse.Namespace) -> int:
         f"{analysis.measured} sessions measured, {analysis.skipped} done before, {len(analysis.failures)} failures; "
         f"{len(analysis.rows)} rows in {options.out / 'measures.tsv'}"
     )
+    for remark in analysis.remarks:
+        print(f"- {remark}", file=sys.stderr)
     for failure in analysis.failures:
         print(f"- {failure['error']}", file=sys.stderr)
     return 1 if analysis.failures else 0
@@ -255,23 +257,13 @@ def _report(options: argparse.Namespace) -> int:
 def _render(options: argparse.Namespace) -> int:
     from ipha_toolkit.report.render import render_all
 
-    parameters = {name: _literal(value) for name, value in options.parameter}
+    parameters = dict(options.parameter)  # text: each notebook's own default says what kind it is
     pages = render_all(
         options.notebooks, options.out, to=options.to or ["html"], parameters=parameters, allow=options.allow
     )
     for page in pages:
         print(page)
     return 0
-
-
-def _literal(text: str) -> object:
-    """A number, list or the like where the text is one as Python writes it, else the text."""
-    import ast
-
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
 
 
 def _protocol(options: argparse.Namespace) -> int:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ipha_toolkit.errors import ReadError
+from ipha_toolkit.errors import ImageError, ReadError
 from ipha_toolkit.grid import Affine, checked_affine
 from ipha_toolkit.protocol import ReadingSettings
+from ipha_toolkit.volume import Volume
 
 _MM = {"": 1.0, "unknown": 1.0, "mm": 1.0, "millimeter": 1.0, "millimetre": 1.0}
 _MM |= dict.fromkeys(("um", "µm", "μm", "micron", "micrometer", "micrometre"), 0.001)
@@ -90,29 +91,40 @@ def require_slope(path: Path, slope: float, intercept: float, name: str) -> None
         )
 
 
-def require_hounsfield(path: Path, values: npt.NDArray[np.float32], settings: ReadingSettings) -> None:
-    """Refuse a CT whose values cannot be Hounsfield units; NaN is no value.
+def require_hu_bound(path: Path, values: npt.NDArray[np.float32], settings: ReadingSettings) -> None:
+    """Refuse a CT with a value higher than any scanner writes; NaN is no value.
 
     Raises
     ------
     ReadError
-        Where a value is higher than any scanner writes, or none is as low as the air in lungs.
+        Where it has one: the file is damaged, or its unit is another.
     """
-    low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
+    high = np.fmax.reduce(values, axis=None)
     if high > settings.ct_highest_hu:
         raise ReadError(
             f"{path}: holds {high:.4g} HU, scanners write at most {settings.ct_highest_hu:g} HU; the file is damaged "
             "or not in Hounsfield units; export it again"
         )
+
+
+def require_chest_hu(ct: Volume, settings: ReadingSettings) -> None:
+    """Refuse to measure a CT without air or without tissue: its values are not HU, or it shows no chest.
+
+    Raises
+    ------
+    ImageError
+        Where no value is as low as the air in lungs, or none as high as tissue.
+    """
+    low, high = np.fmin.reduce(ct.array, axis=None), np.fmax.reduce(ct.array, axis=None)
     if high < settings.ct_tissue_hu:
-        raise ReadError(
-            f"{path}: the highest value is {high:.4g} HU, so there is no tissue of {settings.ct_tissue_hu:g} HU or "
+        raise ImageError(
+            f"{ct.name}: the highest value is {high:.4g} HU, so there is no tissue of {settings.ct_tissue_hu:g} HU or "
             "more; the values are not Hounsfield units, or no chest is in view; export it again"
         )
     if low > settings.ct_air_hu:
-        raise ReadError(
-            f"{path}: the lowest value is {low:.4g} HU, so there is no air of {settings.ct_air_hu:g} HU or less; the "
-            "values are not Hounsfield units (offset or slope lost?), or no lung is in view; export it again"
+        raise ImageError(
+            f"{ct.name}: the lowest value is {low:.4g} HU, so there is no air of {settings.ct_air_hu:g} HU or less; "
+            "the values are not Hounsfield units (offset or slope lost?), or no lung is in view; export it again"
         )
 
 

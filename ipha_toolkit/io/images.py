@@ -18,9 +18,9 @@ from ipha_toolkit.catalogue import FLAGS
 from ipha_toolkit.errors import GridError, ReadError
 from ipha_toolkit.grid import Affine, reorient_to_ras
 from ipha_toolkit.io import itk, nifti, pixels
-from ipha_toolkit.io.checks import require_finite, require_hounsfield, require_place
+from ipha_toolkit.io.checks import require_finite, require_hu_bound, require_place
 from ipha_toolkit.io.files import read_json, require_regular
-from ipha_toolkit.io.names import entities_of, image_ending, is_image, role_of, sidecar_of, sidecars_of, stem
+from ipha_toolkit.io.names import entities_of, image_ending, is_image, role_of, sidecar_of, sidecars_of
 from ipha_toolkit.protocol import DEFAULT, ReadingSettings
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Mask, Volume, handed_over
@@ -68,7 +68,7 @@ def load(
     ------
     ReadError
         Where the file is missing, damaged (also by its checksum), not an image, RGB, 2-D or 4-D, empty or constant, has
-        no orientation, or its affine, unit or scaling cannot be used; a CT whose values cannot be HU; the message
+        no orientation, or its affine, unit or scaling cannot be used; a CT with values beyond HU; the message
         starts with the path. For echoes in one 4-D file: `load_echoes`.
         Pictures also where they are truncated, tiny, 16-bit colour or larger than 64 million pixels, DICOM files where
         they have no pixels, several frames, or a compression that cannot be decoded here.
@@ -320,8 +320,8 @@ def _volume(array: npt.NDArray[Any], affine: Affine, path: Path, role: Modality,
     if role not in (Modality.CT, Modality.DX):
         meta |= _without_hot_voxels(values, meta, settings)
     require_finite(path, values)
-    if role is Modality.CT and not stem(path).endswith("_map"):  # our maps show parts of a CT
-        require_hounsfield(path, values, settings)
+    if role is Modality.CT:
+        require_hu_bound(path, values, settings)
     require_place(path, affine, values.shape, settings)
     unit = "HU" if role is Modality.CT else ""
     return Volume(handed_over(values), affine, modality=role, unit=unit, name=path.name, meta=meta)

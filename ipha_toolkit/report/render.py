@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ipha_toolkit.errors import RenderError
+from ipha_toolkit.io.parameters import as_default
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.report import privacy
 from ipha_toolkit.report._cells import Cells, slides, widget_state
@@ -156,7 +157,11 @@ def _shared_out(parameters: Mapping[str, Any], paths: Sequence[Path], sources: S
             listed = ", ".join(sorted(set().union(*known))) or "none"
             raise RenderError(f"{paths[0]}: no parameter {name}; the cell tagged 'parameters' has: {listed}")
     return [
-        {name: _from_folder(value, path) for name, value in parameters.items() if name in defaults}
+        {
+            name: _from_folder(as_default(value, defaults[name]) if isinstance(value, str) else value, path)
+            for name, value in parameters.items()
+            if name in defaults
+        }
         for path, defaults in zip(paths, known, strict=True)
     ]
 

@@ -14,7 +14,7 @@ from ipha_toolkit.compare.controls import Reference, SessionHistogram, against_c
 from ipha_toolkit.compare.phases import read_sessions
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io import names, outputs, results
-from ipha_toolkit.io.layout import Cohort, SessionFiles, read_cohort
+from ipha_toolkit.io.layout import Cohort, Problem, SessionFiles, read_cohort
 from ipha_toolkit.measure.rows import flags_of, table
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.rules import finding_rules, phase_rules
@@ -34,7 +34,8 @@ class Analysis:
 
     ``rows``: the one table. ``failures``: one entry per image or session that failed. ``measured`` and ``skipped``:
     how many sessions were measured now, and how many were done before. ``readings``, ``findings``: as of
-    :func:`ipha_toolkit.compare.phases.read_sessions`.
+    :func:`ipha_toolkit.compare.phases.read_sessions`. ``remarks``: what stopped no one and cost something: rows of
+    ``participants.tsv`` without a folder, controls lost, files not read.
     """
 
     rows: pd.DataFrame
@@ -44,6 +45,7 @@ class Analysis:
     out: Path
     readings: pd.DataFrame
     findings: pd.DataFrame
+    remarks: tuple[Problem, ...] = ()
 
 
 def analyze(
@@ -117,7 +119,7 @@ def run(
     failures = [{key: text.replace(f"{cohort.root}{os.sep}", "") for key, text in each.items()} for each in failures]
     rows, readings, findings = _second_pass(out, cohort, protocol)
     outputs.write_failures(out, failures)
-    return Analysis(rows, failures, len(tasks), len(done), out, readings, findings)
+    return Analysis(rows, failures, len(tasks), len(done), out, readings, findings, tuple(cohort.remarks))
 
 
 def _sort_out(cohort: Cohort, out: Path, context: Context) -> tuple[list[Task], list[SessionFiles], Failures]:

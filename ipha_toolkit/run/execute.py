@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -16,9 +17,12 @@ from tqdm.auto import tqdm
 
 from ipha_toolkit.io import names, outputs
 from ipha_toolkit.io.layout import SessionFiles
+from ipha_toolkit.run.alone import why_alone
 from ipha_toolkit.run.log import recorded
 from ipha_toolkit.run.scan import Context
 from ipha_toolkit.run.session import measure_session
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,10 @@ Failures = list[dict[str, str]]
 def measure_all(tasks: list[Task], workers: int, progress: bool) -> Failures:
     """Measure and write every session; a row of failures.tsv for each image or session that failed."""
     failures: Failures = []
+    reason = why_alone(tasks[0].context.segment) if workers > 1 and len(tasks) > 1 else ""
+    if reason:
+        workers = 1
+        _LOG.warning("one process works in place of several: %s", reason)
     with tqdm(total=len(tasks), desc="Measuring", unit="session", disable=not progress, file=sys.stderr) as bar:
         for label, found in _finished(tasks, workers):
             failures += found
@@ -63,7 +71,10 @@ def _finished(tasks: list[Task], workers: int) -> Iterator[tuple[str, Failures]]
     for label, task in left.items():  # a worker died: each of the rest alone, so that only the culprit fails
         answers = dict(_in_pool([task], 1))
         died = outputs.failure(
-            task.files, "", "", f"{label}: the worker process died, most likely out of memory; use fewer --workers"
+            task.files,
+            "",
+            "",
+            f"{label}: the worker process died: out of memory, killed or crashed; try fewer --workers",
         )
         if label not in answers:
             outputs.remove_session(task.out, task.files)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Iterable, Mapping
+from errno import EINVAL
 from functools import cache
 from hashlib import file_digest, sha256
 from importlib.util import find_spec
@@ -16,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import ipha_toolkit
+from ipha_toolkit.io.files import why_not_a_file
 from ipha_toolkit.io.layout import Cohort, SessionFiles
-from ipha_toolkit.io.names import file_beside
+from ipha_toolkit.io.names import files_beside, stem
 from ipha_toolkit.io.outputs import package_version
 from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.run.scan import Context
@@ -130,10 +132,13 @@ def _modules(files: SessionFiles) -> list[str]:
 def _inputs(files: SessionFiles) -> list[Path]:
     images = [*files.images.values(), *files.echoes]
     masks = [mask.path for group in (files.lungs, files.muscle) for mask in group.values()]
-    beside = [file_beside(path, ".json") for path in images] + [file_beside(path, ".tsv") for path in masks]
+    beside = [other for path in (*images, *masks) for other in files_beside(path)]
+    beside += [path.with_name(f"{stem(path)}.tsv") for path in masks]
     return sorted({*images, *masks, *(path for path in beside if path.exists())})
 
 
 def _hash(path: Path) -> str:
+    if reason := why_not_a_file(path):
+        raise OSError(EINVAL, reason, str(path))
     with path.open("rb") as stream:
         return file_digest(stream, "sha256").hexdigest()

@@ -13,6 +13,7 @@ from functools import cached_property
 from ipha_toolkit.errors import GridError
 from ipha_toolkit.image.bias import correct_bias
 from ipha_toolkit.image.geometry import crop
+from ipha_toolkit.io.checks import require_chest_hu
 from ipha_toolkit.io.claims import in_expiration
 from ipha_toolkit.io.images import load, load_echoes, load_mask
 from ipha_toolkit.io.layout import MaskFile, SessionFiles
@@ -83,7 +84,7 @@ class Scan:
     @cached_property
     def echoes(self) -> tuple[list[Volume], list[float]]:
         """Images of a multi-echo series and their echo times in ms."""
-        return load_echoes(self.files.echoes)
+        return load_echoes(self.files.echoes, settings=self.protocol.reading)
 
     @cached_property
     def volume(self) -> Volume:
@@ -92,9 +93,11 @@ class Scan:
             echoes, te_ms = self.echoes
             volume = echoes[max([n for n, te in enumerate(te_ms) if te <= _LATEST_MS], default=0)]
         else:
-            volume = load(self.files.images[self.role], modality=self.role)
+            volume = load(self.files.images[self.role], modality=self.role, settings=self.protocol.reading)
             self.flags |= {"contrast_enhanced"} if is_contrast_enhanced(volume) else set()
         self.flags |= set(volume.meta.get("ReadFlags", ()))
+        if self.role is Modality.CT:
+            require_chest_hu(volume, self.protocol.reading)
         self.flags |= {"expiration"} if self.role is Modality.CT and in_expiration(volume.name) else set()
         return volume
 
@@ -207,16 +210,17 @@ class Scan:
         """The mask of this image made elsewhere; of T1w and T2w on one grid, either serves both."""
         file = masks.get(self.role)
         if file is not None:
-            mask = load_mask(file.path, labels=file.labels, image=self.volume)
+            mask = load_mask(file.path, labels=file.labels, image=self.volume, settings=self.protocol.reading)
             if not self.volume.same_grid(mask):
                 raise GridError(
-                    f"{file.path}: mask is on a different grid {mask.shape} than {self.volume.name} "
-                    f"{self.volume.shape}; resample it to the image, nearest neighbor, and save it again"
+                    f"{file.path}: mask is on a different grid than {self.volume.name}: "
+                    f"{self.volume.grid.how_apart(mask.grid)}; resample it to the image, nearest neighbor, and save it "
+                    "again"
                 )
             return mask
         for other in _PARTNERS.get(self.role, ()):
             if other in masks:
-                mask = load_mask(masks[other].path, labels=masks[other].labels)
+                mask = load_mask(masks[other].path, labels=masks[other].labels, settings=self.protocol.reading)
                 return mask if self.volume.same_grid(mask) else None
         return None
 

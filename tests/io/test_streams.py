@@ -12,7 +12,8 @@ import pytest
 import SimpleITK as sitk
 
 import ipha_toolkit as ipha
-from ipha_toolkit.errors import ReadError
+from ipha_toolkit.errors import ImageError, ReadError
+from ipha_toolkit.io.checks import require_chest_hu
 from ipha_toolkit.io.streams import numbered
 from ipha_toolkit.protocol import ReadingSettings
 
@@ -142,9 +143,16 @@ def test_voxels_outside_the_folder_are_read_where_the_setting_allows(tmp_path):
     assert ipha.load(tmp_path / "in" / "a_ct.mhd", settings=allowed).shape == (12, 13, 14)
 
 
-def test_a_map_of_a_ct_need_not_hold_air(tmp_path):
-    nib.save(nib.Nifti1Image(CT + 2000, OBLIQUE), tmp_path / "sub-1_ct_desc-opacity_map.nii.gz")
-    assert ipha.load(tmp_path / "sub-1_ct_desc-opacity_map.nii.gz", modality="ct").shape == (12, 13, 14)
+@pytest.mark.parametrize(
+    ("slope", "offset", "words"), [(0.5, 0, "there is no air"), (1, 1024, "there is no air"), (1, -700, "no tissue")]
+)
+def test_a_ct_that_cannot_be_a_chest_in_hu_is_read_and_not_measured(tmp_path, slope, offset, words):
+    nib.save(nib.Nifti1Image(np.maximum(slope * CT + offset, -1400).astype(np.float32), OBLIQUE), tmp_path / "a_ct.nii")
+    volume = ipha.load(tmp_path / "a_ct.nii")
+    with pytest.raises(ImageError, match=rf"a_ct\.nii: .*{words}"):
+        require_chest_hu(volume, ReadingSettings())
+    nib.save(nib.Nifti1Image(CT, OBLIQUE), tmp_path / "b_ct.nii")
+    require_chest_hu(ipha.load(tmp_path / "b_ct.nii"), ReadingSettings())
 
 
 def test_a_link_beside_the_header_does_not_lead_out(tmp_path):
@@ -254,9 +262,6 @@ NIFTI_HEADERS = [
     ([(112, "ff", 0.0, 0.0)], "scale factor .scl_slope. is 0"),
     ([(112, "ff", 1.0, float("nan"))], "scale factor"),
     ([(112, "ff", 1e9, 0.0)], "HU, scanners write at most 32767 HU"),
-    ([(112, "ff", 0.5, 0.0)], "lowest value is -.* HU, so there is no air"),
-    ([(112, "ff", 1.0, 1024.0)], "so there is no air"),
-    ([(112, "ff", 1.0, -700.0)], "so there is no tissue"),
     ([(70, "h", 0)], "needs one real number per voxel"),
     ([(70, "h", 9999)], "datatype 9999 is not one of NIfTI"),
     ([(70, "h", 32)], "holds complex64 values"),
