@@ -98,7 +98,8 @@ def compare_sessions(
     rows : DataFrame
         The one table; rows against controls and rows that describe the scan are left out.
     sessions : DataFrame, optional
-        ``subject, session, days``, which put the sessions in order. None orders them by name.
+        ``subject, session, days``, which put the sessions in order. None orders them by name, and so does a table
+        without days; sessions without a day come last.
     scatter : DataFrame, optional
         As of :func:`repeatability`; None takes :func:`phantom_repeatability`.
     protocol : Protocol
@@ -253,8 +254,8 @@ def _chi_factors(n: npt.NDArray[np.int_]) -> tuple[npt.NDArray[np.float64], npt.
 def _consecutive(rows: pd.DataFrame, sessions: pd.DataFrame | None) -> pd.DataFrame:
     """Each session of a subject with the one after it."""
     visits = rows[["subject", "session"]].drop_duplicates()
-    if sessions is not None:
-        visits = visits.merge(sessions[["subject", "session", "days"]], on=["subject", "session"])
+    if sessions is not None and "days" in sessions:
+        visits = visits.merge(sessions[["subject", "session", "days"]], on=["subject", "session"], how="left")
     else:
         visits = visits.assign(days=np.nan)
     visits = visits.sort_values(["subject", "days", "session"])

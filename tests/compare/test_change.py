@@ -116,6 +116,15 @@ def test_days_put_sessions_in_order_and_are_counted():
     assert (found["change"], found["unit"]) == (-1000, "mL")
 
 
+def test_sessions_without_days_are_ordered_by_name_and_none_is_left_out():
+    rows = rows_of(*[("a", name, "attenuation_mean", -800) for name in ("1", "2", "3")])
+    nobody = pd.DataFrame({"subject": [], "session": []}, dtype=str)
+    for visits in (None, nobody, nobody.assign(days=np.nan)):
+        found = compare_sessions(rows, visits)
+        assert list(zip(found["session_from"], found["session_to"], strict=True)) == [("1", "2"), ("2", "3")]
+        assert found["days"].isna().all()
+
+
 def test_a_patient_is_read_as_changed_where_one_deciding_measure_is_beyond_its_limit():
     before = rows_of(("a", "1", "attenuation_mean", -800), ("a", "1", "attenuation_sd", 90))
     same = rows_of(("a", "2", "attenuation_mean", -798), ("a", "2", "attenuation_sd", 92))
