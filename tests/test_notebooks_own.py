@@ -40,10 +40,8 @@ def run(monkeypatch):
 
     def display(*things, raw=False, **_):
         for thing in things:
-            for form in ("_repr_html_", "_repr_mimebundle_"):
-                if hasattr(thing, form):
-                    getattr(thing, form)()
-            shown.append(thing["text/plain"] if raw else str(thing))
+            html = thing._repr_html_() if hasattr(thing, "_repr_html_") else ""
+            shown.append(thing["text/plain"] if raw else html or str(thing))
 
     def run(number, **settings):
         space = {"display": display, "print": lambda *words, sep=" ": shown.append(sep.join(map(str, words)))}
@@ -102,7 +100,7 @@ def test_quickstart_on_one_image(run, file_of, kind, ending):
 
 @pytest.mark.parametrize("kind", ["ct", "T2w", "dx"])
 def test_acute_phase_on_one_kind_of_image(run, file_of, kind):
-    shown = run("01", **{f"{kind.lower()}_path": file_of(kind, ".nrrd")})
+    shown = run("01", **{f"{kind.lower()}_path": file_of(kind, ".nrrd")}, spacing_mm=SPACING_MM)
     assert set(shown.scans) == {kind}
     words_of(shown, "Not among the scans, so left out below:")
     assert ("No CT here" in shown.text, "No T1w or T2w here" in shown.text) == (kind != "ct", kind != "T2w")
