@@ -133,6 +133,9 @@ def _import(options: argparse.Namespace) -> int:
     print(f"{len(done.made)} images written to {options.out}, {counts}")
     for series, reason in done.left_out.items():
         print(f"- {series}: {reason}", file=sys.stderr)
+    undecided = plan.table.loc[plan.table["role"] == "open", "series"]
+    if len(undecided):
+        print(f"no rule settles the role of {', '.join(undecided)}; give them one, or none, in import/series.tsv")
     if done.to_sign:
         sheet = options.out / "import" / "contact.html"
         print(f"look at {', '.join(done.to_sign)} in {sheet} for burnt-in text, and sign them in the column seen")

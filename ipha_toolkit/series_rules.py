@@ -115,7 +115,8 @@ def propose_role(
     best, second = sorted(support, key=lambda role: -support[role])[:2]
     ahead = support[best] - max(support[second], 0.0)
     if support[best] < least or ahead <= 0:
-        return Proposal(OPEN, OPEN, f"no rule settles it: {_said(facts, spoke, support, best)}")
+        spoken = max(spoke, key=lambda role: len(spoke[role]))
+        return Proposal(OPEN, OPEN, f"no rule settles it: {_said(facts, spoke, support, spoken)}")
     doubt = [rule for rule in spoke[best] if rule.weight < 0] or support[best] < sure or ahead < margin
     return Proposal(best, "likely" if doubt else "sure", _said(facts, spoke, support, best))
 
@@ -162,10 +163,10 @@ def _better(candidates: Sequence[Facts], left: list[int], test: Test | tuple[str
 
 
 def _said(facts: Facts, spoke: Mapping[str, list[RoleRule]], support: Mapping[str, float], best: str) -> str:
-    """Rules for the best role, and those of the runner-up, as a person would read them."""
+    """Rules for the best role, and those of a runner-up that comes near, as a person would read them."""
     said = [_words(rule, facts) for rule in spoke[best]] or ["nothing in the header speaks for a role"]
     other = max((role for role in support if role != best), key=lambda role: support[role])
-    if support[other] > 0:
+    if support[other] > max(support[best], 0.0) / 2:
         said.append(f"for {other}: " + ", ".join(_words(rule, facts) for rule in spoke[other]))
     return "; ".join(said)
 

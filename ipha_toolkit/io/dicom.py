@@ -153,6 +153,9 @@ def _distinct(rows: Any, tolerance: float) -> int:
 
 def _parted(series: Series) -> Iterator[Part]:
     """The images of one series: same component, kernel and time together."""
+    if str(series.header.get("Modality", "")) in _FILMS:
+        yield from _films(series)
+        return
     groups = _by(series.frames, lambda frame: (component(frame), _image(frame), frame.kernel))
     lots = [lot for group in groups for lot in _by_time(group)]
     if len(lots) > 1 and all(len(lot) == 1 for lot in lots) and len({_place(f)[1:] for f in series.frames}) == 1:
@@ -164,6 +167,17 @@ def _parted(series: Series) -> Iterator[Part]:
         wrong = [*_unreadable(series), *([f"{what} image"] if what != "magnitude" else [])]
         key = series.key if len(lots) == 1 else f"{series.key}#{number + 1}"
         yield Part(key, series, tuple(_one_shape(echoes)), words, tuple(dict.fromkeys(wrong)))
+
+
+def _films(series: Series) -> Iterator[Part]:
+    """Radiographs of a series, frontal and lateral often together, each alone."""
+    many = len(series.frames)
+    for number, frame in enumerate(
+        sorted(series.frames, key=lambda frame: (frame.instance, frame.uid, frame.index)), 1
+    ):
+        key = series.key if many == 1 else f"{series.key}#{frame.uid}#{frame.index}"
+        words = f"{number} of {many} images of one series" if many > 1 else ""
+        yield Part(key, series, (arrange([frame]),), words, _unreadable(series))
 
 
 def _one_shape(echoes: list[Stack]) -> list[Stack]:

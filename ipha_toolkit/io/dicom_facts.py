@@ -127,7 +127,6 @@ def _said(header: Dataset) -> dict[str, str | float]:
                              header.get("PulseSequenceName")),
         "sequence": _sequence(header),
         "body_part": _among([str(header.get("BodyPartExamined") or "").replace(" ", "")], "body_part"),
-        "view": _among([str(header.get("ViewPosition") or "")], "view"),
         "maker": _maker(header),
         "burned_in": "yes" if str(header.get("BurnedInAnnotation") or "").upper() == "YES" else "",
         "field_t": _number(header.get("MagneticFieldStrength")),
@@ -176,6 +175,7 @@ def _placed(part: Part, header: Dataset) -> dict[str, str | float]:
         "flip_deg": _number(first.flip_deg) if mr else "",
         "plane": _plane(stack),
         "contrast": _agent(first.agent),
+        "view": _among([first.view], "view"),
         "wrong": "; ".join(wrong_with(part)),
     }
 

@@ -52,7 +52,7 @@ class Frame:
     """One image: its file, where it lies (DICOM's millimetres, LPS), and what tells it from others of its series.
 
     ``kind``: the words of ImageType. ``times``: acquisition number, temporal position, trigger time, and component.
-    ``agent``: the contrast agent as the header has it.
+    ``agent``: the contrast agent as the header has it. ``view``: of a radiograph, as AP.
     """
 
     source: Source
@@ -74,6 +74,7 @@ class Frame:
     slope: float
     intercept: float
     agent: str = ""
+    view: str = ""
 
 
 @dataclass
@@ -241,12 +242,15 @@ def _series_of(header: Dataset, file: Source, found: dict[str, Series]) -> Serie
 
 
 def _patient(header: Dataset, file: Source) -> str:
-    """What tells one patient from another; the folder where the header names nobody."""
+    """What tells one patient from another; the folder where the header names nobody.
+
+    Hospitals give the same numbers to different people, so the birth date is part of it.
+    """
     number = str(header.get("PatientID") or "").strip()
     name = str(header.get("PatientName") or "").strip(" ^")
+    born = str(header.get("PatientBirthDate") or "").strip()
     if number:
-        return f"{number}|{str(header.get('IssuerOfPatientID') or '').strip()}".rstrip("|")
-    born = str(header.get("PatientBirthDate") or "")
+        return "|".join(filter(None, [number, str(header.get("IssuerOfPatientID") or "").strip(), born]))
     return f"name {name} {born}".strip() if name else f"folder {file.folder}"
 
 
@@ -292,6 +296,7 @@ def _frame(header: Dataset, file: Source, uid: str, index: int, shared: Any, own
         _number(get("RescaleSlope", "PixelValueTransformationSequence")) or 1.0,
         _number(get("RescaleIntercept", "PixelValueTransformationSequence")) or 0.0,
         sys.intern(str(header.get("ContrastBolusAgent") or header.get("ContrastBolusAgentSequence") or "")),
+        sys.intern(str(header.get("ViewPosition") or "")),
     )  # fmt: skip
 
 

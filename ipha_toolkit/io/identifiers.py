@@ -149,8 +149,9 @@ def require_one_patient(labels: Mapping[str, str], patients: Mapping[str, str]) 
         first = owner.setdefault(label.lower(), series)
         if patients[first] != patients[series]:
             raise LayoutError(
-                f"{label}: two patients under one label, {first} and {series} are of different people; "
-                "give them different subjects in series.tsv"
+                f"{label}: two patients under one label, {first} and {series} are of different people by their "
+                "headers; give them different subjects in series.tsv, or, where they are one person, the same patient "
+                "in key.tsv"
             )
 
 

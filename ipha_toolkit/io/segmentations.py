@@ -46,7 +46,7 @@ def referenced_series(data: Dataset) -> str:
 
 
 def drawn_masks(data: Dataset, shape: tuple[int, int, int], affine: Affine) -> Iterator[tuple[str, Mask]]:
-    """Masks of an object, each with its name, on the grid of the image (RAS+ affine).
+    """Masks of an object, each with the known words of its name, on the grid of the image (RAS+ affine).
 
     Raises
     ------
@@ -109,6 +109,11 @@ def is_lung(name: str) -> bool:
     return LUNG.search(spelled) is not None and NOT_LUNG.search(spelled) is None
 
 
+def _told(name: object, number: int) -> str:
+    """What may be said of a segment's name, which is free text: its known words, else its number."""
+    return known_words(re.sub(r"[-_]", " ", str(name or ""))) or f"segment {number}"
+
+
 def _segments(data: Dataset, shape: tuple[int, int, int], affine: Affine) -> Iterator[tuple[str, BoolArray]]:
     try:
         import highdicom
@@ -120,22 +125,23 @@ def _segments(data: Dataset, shape: tuple[int, int, int], affine: Affine) -> Ite
         warnings.simplefilter("ignore")
         segmentation = highdicom.seg.Segmentation.from_dataset(data)
     for number in segmentation.segment_numbers:
-        name = str(segmentation.get_segment_description(number).segment_label)
+        name = _told(segmentation.get_segment_description(number).segment_label, int(number))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
                 found = segmentation.get_volume(segment_numbers=[number], combine_segments=False)
-            except (ValueError, RuntimeError) as error:
-                raise GridError(f"mask {name!r} is on no even grid ({error}); export it again") from None
+            except (ValueError, RuntimeError):
+                raise GridError(f"mask {name!r} lies on slices of uneven distance; export it again") from None
         inside = np.asarray(found.array)[..., 0] > 0.5 if found.array.ndim == 4 else np.asarray(found.array) > 0.5
         own = np.diag([-1.0, -1.0, 1.0, 1.0]) @ found.affine
         yield name, on_voxels(inside, own, shape, affine, name)
 
 
 def _contours(data: Dataset, shape: tuple[int, int, int], affine: Affine) -> Iterator[tuple[str, BoolArray]]:
-    names = {int(roi.ROINumber): str(roi.get("ROIName") or "") for roi in data.get("StructureSetROISequence") or ()}
+    names = {int(roi.ROINumber): roi.get("ROIName") for roi in data.get("StructureSetROISequence") or ()}
     for roi in data.get("ROIContourSequence") or ():
-        name = names.get(int(roi.ReferencedROINumber), "")
+        number = int(roi.ReferencedROINumber)
+        name = _told(names.get(number), number)
         inside = np.zeros(shape, bool)
         for contour in roi.get("ContourSequence") or ():
             if str(contour.get("ContourGeometricType", "")).startswith("CLOSED_PLANAR"):

@@ -23,6 +23,7 @@ import pandas as pd
 from ipha_toolkit.errors import ImageError
 from ipha_toolkit.grid import BoolArray, FloatArray
 from ipha_toolkit.image.bias import correct_bias
+from ipha_toolkit.image.geometry import bounding_box
 from ipha_toolkit.image.morphology import mean_over
 from ipha_toolkit.measure.histogram import weighted_quantile
 from ipha_toolkit.measure.quality import Noise, estimate_noise
@@ -32,7 +33,7 @@ from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.regions.muscle import muscle_level
 from ipha_toolkit.regions.zones import lung_regions, world_coordinate
 from ipha_toolkit.terms import Modality, Region
-from ipha_toolkit.volume import Mask, Volume
+from ipha_toolkit.volume import Mask, Volume, handed_over
 
 MODALITY = "T1w+T2w"
 """What the rows name as their modality: both images together."""
@@ -419,18 +420,33 @@ def _clean_ratio(
     volume: Volume, even: Volume, lungs: Mask, muscle: Mask, noise: Noise, protocol: Protocol
 ) -> tuple[Volume, float, tuple[str, ...]]:
     """Smoothed ratio inside the lungs, the amplitude that stands out of its noise, and flags."""
-    level, inside = muscle_level(even, muscle), lungs.array & np.isfinite(even.array)
+    level = muscle_level(even, muscle)
     if not level > 0:
         raise ImageError(f"{volume.name or volume.modality}: the reference muscle has no signal")
-    gain = np.divide(even.array, volume.array, out=np.ones(volume.shape, np.float32), where=volume.array > 0)
+    array = np.full(volume.shape, np.nan, np.float32)
+    box = _box(lungs)
+    evened, raw, inside = even.array[box], volume.array[box], lungs.array[box] & np.isfinite(even.array[box])
+    gain = np.divide(evened, raw, out=np.ones(raw.shape, np.float32), where=raw > 0)
     deep, width = _deep(inside, volume.spacing_mm), protocol.signature.smoothing_mm
-    mean, averaged = mean_over(even.array / np.float32(level), deep, lungs, width)
-    scale, _ = mean_over(np.asarray(gain / level, np.float32), deep, lungs, width)
+    mean, averaged = mean_over(evened / np.float32(level), deep, volume.spacing_mm, width)
+    scale, _ = mean_over(np.asarray(gain / level, np.float32), deep, volume.spacing_mm, width)
     sigma = np.float32(np.nan_to_num(noise.sigma)) * scale
-    ratio = np.where(inside & np.isfinite(mean), rician_amplitude(mean, sigma), np.nan)
+    known = inside & np.isfinite(mean)
+    array[box][known] = rician_amplitude(mean[known], sigma[known])
     stands_out = 2 * np.sqrt(protocol.signal.noise_floor_sigmas * _RAYLEIGH_SD / _RAYLEIGH_MEAN / np.sqrt(averaged))
     floor = float(stands_out * np.nanmedian(sigma[inside])) if np.isfinite(noise.sigma) and inside.any() else np.nan
-    return volume.replace(array=ratio, unit="1", name=f"{volume.name} ratio to muscle", meta={}), floor, noise.flags
+    ratio = volume.replace(array=handed_over(array), unit="1", name=f"{volume.name} ratio to muscle", meta={})
+    return ratio, floor, noise.flags
+
+
+def _box(lungs: Mask) -> tuple[slice, ...]:
+    """The lungs' box with as much around as the rim is thick; all of the image where there is no lung."""
+    if not lungs.n_voxels:
+        return tuple(slice(0, n) for n in lungs.shape)
+    margin = [int(np.ceil(_RIM_MM / s)) + 1 for s in lungs.spacing_mm]
+    return tuple(
+        slice(max(0, low - m), high + m) for (low, high), m in zip(bounding_box(lungs.array), margin, strict=True)
+    )
 
 
 def _deep(inside: BoolArray, spacing_mm: tuple[float, float, float]) -> BoolArray:

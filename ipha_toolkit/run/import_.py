@@ -146,7 +146,7 @@ def run_import(
     _remove_unwanted(root, record, {row.series for row in rows})
     options = {"gaps": allow_gaps, "tilt": mend_tilt}
     jobs = _jobs(images)
-    with tqdm(jobs, desc="Converting", unit="series", disable=not progress, file=sys.stderr) as bar:
+    with tqdm(jobs, desc="Converting", unit="series", disable=not (progress and jobs), file=sys.stderr) as bar:
         for job in bar:
             _convert(job, plan, root, record, done, options, protocol)
             write_record(folder / RECORD, record)

@@ -153,7 +153,8 @@ def _in_order(images: Iterable[Part]) -> list[Part]:
         who, part = entry
         number = str(part.series.header.get("SeriesNumber") or "")
         order = int(number) if number.isdigit() else 0
-        return first[who["patient"]], who["patient"], who["study_date"] or "99999999", order, part.key
+        instance = part.frames[0].instance if part.echoes else 0
+        return first[who["patient"]], who["patient"], who["study_date"] or "99999999", order, instance, part.key
 
     return [part for _, part in sorted(dated, key=place)]
 

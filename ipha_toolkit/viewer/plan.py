@@ -46,7 +46,7 @@ class PlanTable(widgets.VBox):  # type: ignore[misc]
         typed = [texts[name] for name in ("subject", "session", "labels", "seen")]
         return [
             widgets.HTML(escape(row["series"])), role, *typed,
-            widgets.HTML(escape(row["words"])), widgets.HTML(f"<span style='line-height:1.3'>{why}{wrong}</span>"),
+            widgets.HTML(escape(row["words"])), widgets.HTML(f"<div style='line-height:1.25'>{why}{wrong}</div>"),
         ]  # fmt: skip
 
     def _edit(self, series: str, name: str, value: str) -> None:

@@ -315,6 +315,17 @@ def test_screenshots_and_documents_are_kept_out_and_films_ask_to_be_signed(tmp_p
     assert done.to_sign == [] and "looked at by AB" in (tmp_path / "c/import/contact.html").read_text()
 
 
+def test_frontal_and_lateral_film_of_one_series_are_told_apart(tmp_path):
+    lateral = one_film(ANNA, 32, ViewPosition="LL")
+    lateral.SeriesInstanceUID, lateral.SeriesNumber, lateral.InstanceNumber = ANNA.uid("series", 31), 31, 2
+    save(tmp_path / "d", [lateral, one_film(ANNA)])
+    plan = plan_import(tmp_path / "d", progress=False)
+    assert plan.table[["role", "view"]].to_numpy().tolist() == [["dx", "PA"], ["none", "LL"]]
+    assert plan.table["reason"].str.startswith(("1 of 2 images", "2 of 2 images")).all()
+    out = ipha.import_dicom(tmp_path / "d", tmp_path / "c", plan=plan, progress=False)
+    assert len(list(out.rglob("*_dx.nii.gz"))) == 1
+
+
 def test_all_text_left_is_listed_with_its_place(cohort):
     page = (cohort / "import/privacy.html").read_text()
     for text in ("BodyPartExamined", "CHEST", "sub-001_ses-01_T1w.json", "participant_id"):
@@ -387,6 +398,13 @@ def test_two_echoes_of_one_series_are_no_single_image(tmp_path):
     assert done.left_out == {"s001": "holds 2 echoes; its role is MEGRE, or none"}
 
 
+def test_slices_tiled_in_one_picture_are_named(tmp_path):
+    save(tmp_path / "d", mr_series(ANNA, ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"]))
+    plan = plan_import(tmp_path / "d", progress=False).edit("s001", role="T1w")
+    done = import_.run_import(plan, tmp_path / "c", progress=False)
+    assert done.left_out == {"s001": "its slices are tiled in one picture (MOSAIC), which is not read here"}
+
+
 # ---------------------------------------------------------------------------------------------------------- refusals
 
 
@@ -397,6 +415,21 @@ def test_two_patients_under_one_label_are_refused(disk, tmp_path):
         ipha.import_dicom(
             disk, tmp_path / "c", plan=plan.edit(juan, subject="sub-001", session="ses-09"), progress=False
         )
+
+
+def test_one_number_given_to_two_people_makes_two_subjects_that_only_the_key_can_join(tmp_path):
+    other = Study("4711-08", "Muster^Max", "19770101", "M", "20240620")
+    save(tmp_path / "d", [*ct_series(ANNA)[:4], *ct_series(other, 3)[:4]])
+    plan = plan_import(tmp_path / "d", progress=False).edit("s001", role="ct").edit("s002", role="ct")
+    assert plan.table["subject"].tolist() == ["sub-001", "sub-002"]
+    joined = plan.edit("s002", subject="sub-001", session="ses-02")
+    with pytest.raises(LayoutError, match=r"or, where they are one person, the same patient in key\.tsv"):
+        ipha.import_dicom(tmp_path / "d", tmp_path / "c", plan=joined, progress=False)
+    joined.save(tmp_path / "c")
+    key = (tmp_path / "c/import/key.tsv").read_text()
+    (tmp_path / "c/import/key.tsv").write_text(key.replace("\t4711-08|19770101\t", "\t4711-08|20150314\t"))
+    out = ipha.import_dicom(tmp_path / "d", tmp_path / "c", progress=False)
+    assert sorted(path.name for path in out.glob("sub-*")) == ["sub-001"]
 
 
 def test_a_subject_that_is_in_the_cohort_already_is_refused(disk, tmp_path):

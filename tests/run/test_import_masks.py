@@ -103,14 +103,15 @@ def test_left_and_right_are_one_lung_and_other_segments_are_masks_of_their_own(t
 @pytest.mark.parametrize(
     ("polygons", "uid", "reason"),
     [
-        ([box((8, 17), (9, 22), 10, shift=0.5)], None, "mask 'Lung' has a contour between the slices of its image"),
-        ([box((8, 17), (9, 22), 60)], None, "mask 'Lung' has a contour outside of its image"),
-        ([], None, "mask 'Lung' is empty"),
+        ([box((8, 17), (9, 22), 10, shift=0.5)], None, "mask 'lung' has a contour between the slices of its image"),
+        ([box((8, 17), (9, 22), 60)], None, "mask 'lung' has a contour outside of its image"),
+        ([], None, "mask 'lung' is empty"),
         ([box((8, 17), (9, 22), 10)], "1.2.3.4", "was drawn on a series that is not converted"),
     ],
 )
 def test_contours_that_do_not_fit_are_refused_by_name(tmp_path, polygons, uid, reason):
-    done, out = imported(tmp_path, rtstruct(ct_series(), {"Lung": polygons}, uid=uid))
+    done, out = imported(tmp_path, rtstruct(ct_series(), {"Lung Dr. House": polygons}, uid=uid))
+    assert b"House" not in (out / "import/converted.tsv").read_bytes() + (out / "import/privacy.html").read_bytes()
     assert reason in done.left_out["s002"]
     assert not (out / "derivatives").exists() or not list((out / "derivatives").rglob("*.nii.gz"))
 
