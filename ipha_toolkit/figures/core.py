@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ipha_toolkit.errors import IphaError
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -83,6 +84,24 @@ def show(drawn: Axes | Figure, *, dpi: int = 110) -> None:
     display(data, metadata={"image/png": {"alt": alt_text(drawn)}}, raw=True)  # type: ignore[no-untyped-call]
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close(_figure(drawn))
+
+
+def wrapped(table: pd.DataFrame, *, digits: int = 2) -> Any:
+    """A table for a notebook whose long texts are shown whole, over several lines, and never as HTML.
+
+    Parameters
+    ----------
+    table : DataFrame
+    digits : int
+        Of its numbers behind the point.
+
+    Returns
+    -------
+    Styler
+        Without the index.
+    """
+    shown = table.style.format(escape="html", precision=digits)
+    return shown.set_properties(**{"white-space": "normal", "text-align": "left"}).hide()  # type: ignore[arg-type]
 
 
 @contextmanager

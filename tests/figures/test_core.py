@@ -1,5 +1,6 @@
 """What every figure shares: a block of a notebook that the data do not allow says why."""
 
+import pandas as pd
 import pytest
 
 import ipha_toolkit as ipha
@@ -23,3 +24,9 @@ def test_words_of_an_error_are_no_html(monkeypatch):
 def test_other_errors_stop_the_notebook_as_ever():
     with pytest.raises(KeyError), ipha.if_possible():
         raise KeyError("attenuation")
+
+
+def test_a_wrapped_table_shows_long_texts_whole_and_as_text():
+    words = "ground glass opacity absent (ct ground_glass_extent) " * 4 + "<script>"
+    html = ipha.plots.wrapped(pd.DataFrame({"reasons": [words], "margin": [0.8333]})).to_html()
+    assert words.replace("<script>", "&lt;script&gt;") in html and "0.83<" in html.replace(" ", "")
