@@ -222,10 +222,20 @@ def _effect(group: pd.Series, base: pd.Series, few: int) -> dict[str, object]:
     }  # fmt: skip
 
 
-def require(table: pd.DataFrame, columns: Sequence[str], name: str) -> None:
-    """Refuse a table that lacks columns, as :class:`ipha_toolkit.errors.DataError`."""
+def require(table: pd.DataFrame, columns: Sequence[str], name: str, *, numbers: Sequence[str] = ()) -> None:
+    """Refuse a table that lacks columns, or has text where numbers belong.
+
+    Raises
+    ------
+    DataError
+    """
     missing = [column for column in columns if column not in table.columns]
     if missing:
         raise DataError(
             f"{name} lack the columns {', '.join(missing)}; there are: {', '.join(map(str, table.columns))}"
         )
+    for column in numbers:
+        known = table[column].dropna()
+        wrong = known[pd.to_numeric(known, errors="coerce").isna()]
+        if len(wrong):
+            raise DataError(f"{name}: {column} holds {wrong.iloc[0]!r}, which is no number; write numbers alone")

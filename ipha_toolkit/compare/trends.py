@@ -108,7 +108,7 @@ def time_to_recurrence(
     DataError
         Where a column is missing.
     """
-    require(sessions, ["subject", "days", "phase", dose], "sessions")
+    require(sessions, ["subject", "days", "phase", dose], "sessions", numbers=["days", dose])
     found = []
     for subject, visits in sessions.dropna(subset=["days", dose]).sort_values("days").groupby("subject", sort=True):
         lowered = np.flatnonzero(np.diff(visits[dose].to_numpy(float)) < 0)
@@ -169,7 +169,7 @@ def _trend_data(
 ) -> pd.DataFrame:
     if measure not in MEASURES:
         raise ValueError(f"measure {measure!r} is not in the catalogue terms.MEASURES")
-    require(sessions, ["subject", "session", "days", *covariates], "sessions")
+    require(sessions, ["subject", "session", "days", *covariates], "sessions", numbers=["days", *covariates])
     chosen = rows[(rows["measure"] == measure) & (rows["modality"] == modality) & (rows["region"] == region)]
     columns = ["subject", "session", "days", *covariates]
     data = chosen[["subject", "session", "value"]].merge(sessions[columns], on=["subject", "session"]).dropna()

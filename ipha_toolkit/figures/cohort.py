@@ -58,7 +58,7 @@ def plot_trend(
     DataError
         Where no session has the measure and a day, or more than six subjects do.
     """
-    require(sessions, ["subject", "session", "days"], "sessions")
+    require(sessions, ["subject", "session", "days"], "sessions", numbers=["days"])
     data = (
         _chosen(rows, measure, modality, region).merge(sessions[["subject", "session", "days"]]).dropna(subset="days")
     )
@@ -170,7 +170,7 @@ def plot_swimmer(
     DataError
         Where a column is missing or no visit has a day.
     """
-    require(sessions, ["subject", "days", dose, phase], "sessions")
+    require(sessions, ["subject", "days", dose, phase], "sessions", numbers=["days", dose])
     visits = sessions.dropna(subset=["days"]).sort_values(["subject", "days"])
     if visits.empty:
         raise DataError("no visit has a day: there is no time to draw")

@@ -4,6 +4,7 @@ import pytest
 
 from ipha_toolkit.compare.change import compare_sessions, phantom_repeatability, read_change, repeatability
 from ipha_toolkit.compare.nodules import match_nodules, summarize_matches
+from ipha_toolkit.errors import DataError
 from ipha_toolkit.measure.rows import row, table
 from ipha_toolkit.protocol import Protocol
 
@@ -123,6 +124,8 @@ def test_sessions_without_days_are_ordered_by_name_and_none_is_left_out():
         found = compare_sessions(rows, visits)
         assert list(zip(found["session_from"], found["session_to"], strict=True)) == [("1", "2"), ("2", "3")]
         assert found["days"].isna().all()
+    with pytest.raises(DataError, match="days holds 'soon', which is no number"):
+        compare_sessions(rows, pd.DataFrame({"subject": ["a"], "session": ["1"], "days": ["soon"]}))
 
 
 def test_a_patient_is_read_as_changed_where_one_deciding_measure_is_beyond_its_limit():

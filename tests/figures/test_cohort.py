@@ -56,6 +56,8 @@ def test_a_clinic_that_knows_no_days_or_doses_is_told_so():
         plot_trend(ROWS, VISITS[["subject", "session"]], measure="attenuation_mean", modality="ct")
     with pytest.raises(DataError, match="sessions lack the columns prednisone_mg_per_day"):
         plot_swimmer(VISITS.drop(columns="prednisone_mg_per_day"))
+    with pytest.raises(DataError, match="prednisone_mg_per_day holds 'ten', which is no number"):
+        plot_swimmer(VISITS.assign(prednisone_mg_per_day=["ten", "5", None, None, None]))
     ax = plot_swimmer(VISITS.assign(prednisone_mg_per_day=pd.Series([None] * len(VISITS), dtype=object)))
     assert {patch.get_facecolor() for patch in ax.patches} == {(1.0, 1.0, 1.0, 1.0)}
 
