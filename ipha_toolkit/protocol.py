@@ -31,6 +31,39 @@ def _setting(default: Any, meaning: str, source: str) -> Any:
 
 
 @dataclass(frozen=True)
+class ReadingSettings:
+    """Reading images, ``io/``."""
+
+    largest_gb: float = _setting(
+        4.0,
+        "an image whose header promises more is refused before memory is asked for, GB",
+        "chosen: a chest CT of 2 GB",
+    )
+    spacing_mm: tuple[float, float] = _setting(
+        (0.05, 30.0), "a voxel smaller or larger than this is a header in another unit, mm", "chosen"
+    )
+    ct_highest_hu: float = _setting(
+        32767.0, "a CT with a higher value is damaged or not in HU", "largest of the 16 bits scanners store"
+    )
+    ct_air_hu: float = _setting(
+        -600.0,
+        "a CT without a value this low is not in HU, or shows no lung",
+        "chosen: air is -1000 HU, lung -900 to -700",
+    )
+    ct_tissue_hu: float = _setting(
+        -300.0, "a CT without a value this high shows no chest", "chosen: muscle and blood are 0 to 60 HU"
+    )
+    hot_times: float = _setting(
+        1000.0,
+        "an MR voxel this many times above 999 of 1000 others holds no signal and counts as missing",
+        "chosen: fat and vessels at a surface coil are some ten times as bright as muscle",
+    )
+    data_elsewhere: bool = _setting(
+        False, "headers may name data files outside their folder", "chosen: a header should not choose what is opened"
+    )
+
+
+@dataclass(frozen=True)
 class LungSettings:
     """Finding the lungs, ``regions/``."""
 
@@ -378,6 +411,7 @@ class Protocol:
     nodules: NoduleSettings = NoduleSettings()
     texture: TextureSettings = TextureSettings()
     films: FilmSettings = FilmSettings()
+    reading: ReadingSettings = ReadingSettings()
     series: SeriesSettings = SeriesSettings()
     layout: LayoutSettings = LayoutSettings()
 

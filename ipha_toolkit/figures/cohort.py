@@ -1,5 +1,5 @@
 """Figures of a cohort: trends over dates, effects between groups, treatment and bleeds. Each carries its description,
-see :mod:`ipha_toolkit.view.plots`."""
+see :mod:`ipha_toolkit.figures.core`."""
 
 from __future__ import annotations
 

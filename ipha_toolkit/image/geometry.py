@@ -185,15 +185,10 @@ def depth_mm(inside: npt.NDArray[np.bool_], spacing_mm: Sequence[float] | npt.ND
 
     if inside.all():
         return np.full(inside.shape, np.inf, np.float32)
-    depth = np.zeros(inside.shape, np.float32)
-    if not inside.any():
-        return depth
-    box = tuple(slice(max(low - 1, 0), high + 1) for low, high in bounding_box(inside))  # beyond it depth is 0
-    outside = sitk.GetImageFromArray((~inside[box]).view(np.uint8))
+    outside = sitk.GetImageFromArray((~inside).view(np.uint8))
     outside.SetSpacing([float(s) for s in tuple(spacing_mm)[::-1]])
     distance = sitk.SignedMaurerDistanceMap(outside, False, False, True)
-    np.maximum(sitk.GetArrayViewFromImage(distance), np.float32(0), out=depth[box])
-    return depth
+    return np.asarray(np.maximum(sitk.GetArrayViewFromImage(distance), np.float32(0)))
 
 
 def block_mean(array: npt.NDArray[Any], factors: tuple[int, int, int], *, missing: float = 0.0) -> FloatArray:
@@ -270,14 +265,18 @@ def _enlarge_into(result, blocks, i0, ti, j0, tj, k0, tk):  # type: ignore[no-un
         low, high = blocks[i0[i]], blocks[min(i0[i] + 1, last_i)]
         for b in range(blocks.shape[1]):
             for c in range(blocks.shape[2]):
-                plane[b, c] = low[b, c] + (high[b, c] - low[b, c]) * ti[i]
+                plane[b, c] = _between(low[b, c], high[b, c], ti[i])
         for j in range(j0.size):
             near, far = plane[j0[j]], plane[min(j0[j] + 1, last_j)]
             for c in range(blocks.shape[2]):
-                column[c] = near[c] + (far[c] - near[c]) * tj[j]
+                column[c] = _between(near[c], far[c], tj[j])
             for k in range(k0.size):
-                before = column[k0[k]]
-                result[i, j, k] = before + (column[min(k0[k] + 1, last_k)] - before) * tk[k]
+                result[i, j, k] = _between(column[k0[k]], column[min(k0[k] + 1, last_k)], tk[k])
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _between(low, high, share):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    return low + (high - low) * share if share > 0 else low
 
 
 def block_factors(image: Volume | Mask, spacing_mm: float) -> tuple[int, int, int]:

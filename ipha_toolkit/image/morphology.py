@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numba
 import numpy as np
@@ -14,6 +15,9 @@ _FWHM_PER_SD = 2.3548
 
 _LEAST_WEIGHT = 1e-5
 
+_TIE = 1e-6
+"""Sides of voxels are known to so many digits: what is as far as the radius to within this lies within it."""
+
 
 def masked_mean(
     values: FloatArray,
@@ -22,6 +26,7 @@ def masked_mean(
     *,
     truncate: float = 3.0,
     least: float = _LEAST_WEIGHT,
+    mode: Literal["reflect", "constant"] = "reflect",
 ) -> FloatArray:
     """Gaussian mean over the voxels inside only.
 
@@ -36,6 +41,8 @@ def masked_mean(
         The Gaussian ends after so many SD.
     least : float
         NaN where the share of the Gaussian that lies inside is not above this.
+    mode : {"reflect", "constant"}
+        How the image goes on beyond its border: mirrored, or as not inside.
     """
     from scipy import ndimage
 
@@ -43,7 +50,7 @@ def masked_mean(
     total = np.zeros(values.shape, np.float32)
     np.copyto(total, values, where=inside)
     for array in (weight, total):
-        ndimage.gaussian_filter(array, sigma, mode="constant", truncate=truncate, output=array)
+        ndimage.gaussian_filter(array, sigma, mode=mode, truncate=truncate, output=array)
     enough = weight > least
     np.divide(total, weight, out=total, where=enough)
     total[~enough] = np.nan
@@ -61,7 +68,9 @@ def mean_over(
     """Gaussian mean of a full width at half maximum over the chosen voxels, NaN out of their reach, and how many voxels
     it averages."""
     sd = sigma_voxels(width_mm / _FWHM_PER_SD, spacing_mm, values.shape)
-    return masked_mean(values, chosen, sd), float(np.prod([max(1.0, 2 * np.sqrt(np.pi) * s) for s in sd]))
+    return masked_mean(values, chosen, sd, mode="constant"), float(
+        np.prod([max(1.0, 2 * np.sqrt(np.pi) * s) for s in sd])
+    )
 
 
 def local_mean(values: FloatArray, where: BoolArray, spacing: npt.NDArray[np.float64], sigma_mm: float) -> FloatArray:
@@ -123,8 +132,8 @@ def within_mm(mask: BoolArray, spacing_mm: npt.ArrayLike, radius_mm: float) -> B
     array([ True,  True,  True, False])
     """
     sides = np.asarray(spacing_mm, np.float64)
-    reach = np.floor(radius_mm / sides + 1e-9).astype(np.int64)
-    return np.asarray(_within(np.ascontiguousarray(mask), sides, reach, float(radius_mm) ** 2 * (1 + 1e-9)))
+    reach = np.floor(radius_mm / sides + _TIE).astype(np.int64)
+    return np.asarray(_within(np.ascontiguousarray(mask), sides, reach, float(radius_mm) ** 2 * (1 + _TIE)))
 
 
 @numba.njit(cache=True, nogil=True)

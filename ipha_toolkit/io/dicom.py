@@ -230,7 +230,7 @@ def _unreadable(series: Series) -> tuple[str, ...]:
     header = series.header
     wrong = []
     if series.problems:
-        wrong.append(f"{len(series.problems)} of its {series.n_files} files are truncated")
+        wrong.append(f"{len(series.problems)} of its {series.n_files} files are damaged or truncated")
     reason = cannot_decode(header.file_meta.get("TransferSyntaxUID")) if series.frames else ""
     if reason:
         wrong.append(reason)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from ipha_toolkit.io.pixels import quiet
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+    from pydicom.uid import UID
 
 Vector = tuple[float, ...]
 
@@ -44,6 +45,10 @@ _FRAME_TAGS = (
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _IMAGES = ("CT", "MR", "CR", "DX", "RG")
 """Modalities whose files hold an image, and are cut off where they do not."""
+_DECIDING = ("Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "RescaleSlope",
+             "RescaleIntercept", "NumberOfFrames")  # fmt: skip
+"""Elements without which values or their places would be wrong."""
+_SCALE = ("RescaleSlope", "RescaleIntercept")
 _HEAD = 1024
 
 
@@ -151,26 +156,34 @@ def _add(file: Source, found: dict[str, Series], seen: dict[str, Source], twins:
         return str(error)
     if header is None:
         return ""
-    if header.get("EncryptedAttributesSequence"):
+    told, broken = _told(header)
+    if told.get("EncryptedAttributesSequence"):
         return f"{file}: its attributes are encrypted; ask for an export without encryption"
-    if not header.get("SOPClassUID") and not header.get("Modality"):
+    if not told.get("SOPClassUID") and not told.get("Modality"):
         return f"{file}: is a DICOM file cut off in its header, or not an image; copy or export it again"
-    uid = f"{header.get('SeriesInstanceUID') or ''}/{header.get('SOPInstanceUID') or file}"
+    uid = f"{told.get('SeriesInstanceUID') or ''}/{told.get('SOPInstanceUID') or file}"
     if uid in seen:
         if not _same(file, seen[uid]):
             known = next((key for key in twins if key.startswith(f"{file.folder}|")), f"{file.folder}|{uid}")
             twins.setdefault(known, []).append(file)
         return ""
     seen[uid] = file
-    series = _series_of(header, file, found)
+    patient, key = _names(told, file)
+    series = found.setdefault(key, Series(header, key, patient))
     series.n_files += 1
-    if _cut_off(header, left):
+    spoiled = [name for name in broken if name in _DECIDING]
+    spoiled += [name for name in _SCALE if told.get(name) not in (None, "") and _number(told[name]) is None]
+    spoiled += ["RescaleSlope"] if told.get("RescaleSlope") == 0 else []
+    if spoiled:
+        series.problems.append(f"{file}: its {spoiled[0]} cannot be read; copy or export it again")
+        return series.problems[-1]
+    if _cut_off(told, header.file_meta.get("TransferSyntaxUID"), left):
         series.problems.append(f"{file}: is truncated, the header promises more pixels than there are; copy it again")
         return series.problems[-1]
-    if header.get("Modality") in ("SEG", "RTSTRUCT"):
+    if told.get("Modality") in ("SEG", "RTSTRUCT"):
         series.drawn.append(file)
     else:
-        series.frames += _frames(header, file, uid)
+        series.frames += _frames(told, file, uid)
     return ""
 
 
@@ -222,26 +235,40 @@ def _not_dicom(head: bytes, file: Source) -> str | None:
     return "is not a DICOM file, though its name says so; copy or export it again"
 
 
-def _cut_off(header: Dataset, left: int) -> bool:
-    syntax = header.file_meta.get("TransferSyntaxUID") if hasattr(header, "file_meta") else None
+def _told(header: Dataset) -> tuple[dict[str, Any], list[str]]:
+    """Elements by keyword, each converted once, and the keywords of those that cannot be read, which are taken out."""
+    from pydicom.datadict import keyword_for_tag
+
+    told, broken = {}, []
+    for tag in list(header.keys()):
+        try:
+            told[header[tag].keyword] = header[tag].value
+        except Exception:  # values that break DICOM's rules raise whatever they like
+            broken.append(keyword_for_tag(tag))
+            del header[tag]
+    return told, broken
+
+
+def _cut_off(header: Mapping[str, Any], syntax: UID | None, left: int) -> bool:
     if not header.get("Rows"):
         return str(header.get("Modality", "")) in _IMAGES
     if syntax is None or not syntax.is_transfer_syntax or syntax.is_compressed:
         return False
     bits = int(header.get("BitsAllocated") or 0) * int(header.get("SamplesPerPixel") or 1)
-    return left < int(header.Rows) * int(header.Columns) * int(header.get("NumberOfFrames") or 1) * bits // 8
+    count = max(1, _int(header.get("NumberOfFrames")))
+    return left < int(header["Rows"]) * _int(header.get("Columns")) * count * bits // 8
 
 
-def _series_of(header: Dataset, file: Source, found: dict[str, Series]) -> Series:
+def _names(header: Mapping[str, Any], file: Source) -> tuple[str, str]:
+    """Patient and key of the series a file belongs to."""
     patient = _patient(header, file)
     uid = str(header.get("SeriesInstanceUID") or "")
     named = "|".join([file.folder, *(str(header.get(name) or "") for name in ("SeriesNumber", "SeriesDescription"))])
     size = f"{header.get('Rows', '')}x{header.get('Columns', '')}" if not uid else ""
-    key = "|".join([patient, uid or named, size, str(header.get("Modality", ""))])
-    return found.setdefault(key, Series(header, key, patient))
+    return patient, "|".join([patient, uid or named, size, str(header.get("Modality", ""))])
 
 
-def _patient(header: Dataset, file: Source) -> str:
+def _patient(header: Mapping[str, Any], file: Source) -> str:
     """What tells one patient from another; the folder where the header names nobody.
 
     Hospitals give the same numbers to different people, so the birth date is part of it.
@@ -254,7 +281,7 @@ def _patient(header: Dataset, file: Source) -> str:
     return f"name {name} {born}".strip() if name else f"folder {file.folder}"
 
 
-def _frames(header: Dataset, file: Source, uid: str) -> Iterator[Frame]:
+def _frames(header: Mapping[str, Any], file: Source, uid: str) -> Iterator[Frame]:
     shared = _first(header.get("SharedFunctionalGroupsSequence"))
     groups = header.get("PerFrameFunctionalGroupsSequence")
     count = max(1, _int(header.get("NumberOfFrames")))
@@ -265,7 +292,7 @@ def _frames(header: Dataset, file: Source, uid: str) -> Iterator[Frame]:
         yield _frame(header, file, uid, index, shared, own)
 
 
-def _frame(header: Dataset, file: Source, uid: str, index: int, shared: Any, own: Any) -> Frame:
+def _frame(header: Mapping[str, Any], file: Source, uid: str, index: int, shared: Any, own: Any) -> Frame:
     def get(name: str, group: str = "", inner: str = "") -> Any:
         for place in (own, shared):
             item = _first(place.get(group)) if place is not None and group else None

@@ -20,7 +20,9 @@ import numpy.typing as npt
 
 from ipha_toolkit.errors import ReadError
 from ipha_toolkit.grid import Affine, reorient_to_ras
+from ipha_toolkit.io.checks import require_slope
 from ipha_toolkit.io.decode import stored_pixels
+from ipha_toolkit.io.streams import require_png_sums
 from ipha_toolkit.terms import Modality
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ _FACTS = (
     "KVP",
     "Manufacturer",
 )
+_OF_ROLE = {Modality.CT: ("CT",), Modality.T1W: ("MR",), Modality.T2W: ("MR",), Modality.MEGRE: ("MR",)}
 _ROLES = {"CT": Modality.CT, "CR": Modality.DX, "DX": Modality.DX, "RG": Modality.DX}
 NOT_FILMS = ("MR", "CT", "PT", "NM", "US", "XA", "MG", "IO", "PX", "OP")
 """DICOM modalities that are no radiographs of a chest; others (OT, SC of a scanned film) may be."""
@@ -80,6 +83,13 @@ def read(path: Path, sidecar: dict[str, Any]) -> Pixels:
     return _read_picture(path, sidecar) if path.suffix.lower() in PICTURES else _read_dicom(path)
 
 
+def may_be(kind: str, role: Modality) -> bool:
+    """Whether a DICOM file whose Modality is ``kind`` can be in that role; no Modality says nothing against it."""
+    if role is Modality.DX:
+        return kind not in NOT_FILMS
+    return not kind or kind in _OF_ROLE[role]
+
+
 def dicom_role(path: Path) -> Modality | None:
     """What a DICOM file's own Modality says it is: ``ct``, ``dx``, or None."""
     with quiet():
@@ -106,6 +116,8 @@ def _read_picture(path: Path, sidecar: dict[str, Any]) -> Pixels:
             with Image.open(path, formats=("PNG", "JPEG")) as picture:
                 _require_size(path, picture.width, picture.height)
                 _require_depth(path)
+                if picture.format == "PNG":
+                    require_png_sums(path)
                 values, flags = _gray(picture)
         except ReadError:
             raise
@@ -177,6 +189,7 @@ def _read_dicom(path: Path) -> Pixels:
         except (OSError, ValueError, AttributeError, KeyError, EOFError, NotImplementedError) as error:
             raise ReadError(f"{path}: the DICOM header is damaged ({error}); export it again") from None
         _require_one_plane(path, data)
+        _require_scale(path, data)
         values, flags = _decoded(path, data)
         spacing, spacing_flags = _dicom_spacing(path, data)
         affine = _dicom_affine(path, data, spacing)
@@ -208,6 +221,16 @@ def _require_one_plane(path: Path, data: Dataset) -> None:
     _require_size(path, columns, rows)
     if _whole(data.get("SamplesPerPixel") or 1) > 1 and _whole(data.get("BitsAllocated")) > 8:
         raise ReadError(f"{path}: is 16-bit colour; a radiograph is gray: export it as MONOCHROME2")
+
+
+def _require_scale(path: Path, data: Dataset) -> None:
+    try:
+        slope, intercept = (
+            float(data.get(name, default)) for name, default in (("RescaleSlope", 1), ("RescaleIntercept", 0))
+        )
+    except (TypeError, ValueError):
+        slope = intercept = float("nan")
+    require_slope(path, slope, intercept, "RescaleSlope")
 
 
 def _decoded(path: Path, data: Dataset) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:

@@ -127,7 +127,6 @@ def hemosiderin_signature(
     controls: SignatureReference | Iterable[ControlPair] | None = None,
     corrected: tuple[Volume, Volume] | None = None,
     regions: Mapping[str, Mask] | None = None,
-    flags: Collection[str] = (),
     protocol: Protocol = DEFAULT,
 ) -> tuple[pd.DataFrame, dict[str, Volume]]:
     """How far, and in how much of the lung, T2w lies below what T1w predicts.
@@ -143,8 +142,6 @@ def hemosiderin_signature(
         None takes the protocol's line and flags the rows ``no_controls``.
     regions : mapping of str to Mask, optional
         None means :func:`ipha_toolkit.lung_regions` of the lungs.
-    flags : collection of str
-        Codes set on every row.
     protocol : Protocol
 
     Returns
@@ -173,8 +170,8 @@ def hemosiderin_signature(
     pair = ratio_pair(t1w, t2w, lungs, reference, corrected=corrected, protocol=protocol)
     histogram = joint_histogram(pair, lung_regions(lungs) if regions is None else regions, lungs, protocol=protocol)
     line = _reference(controls, protocol)
-    flags = [*flags, *pair.flags]
-    rows = [floor_row(pair, flags), *signature_rows(histogram, line, pair.floor, flags=flags, protocol=protocol)]
+    found = signature_rows(histogram, line, pair.floor, flags=pair.flags, protocol=protocol)
+    rows = [floor_row(pair, pair.flags), *found]
     return table(rows), {"signature": signature_map(pair, line), "t1w_ratio": pair.t1w, "t2w_ratio": pair.t2w}
 
 

@@ -405,7 +405,8 @@ def _slab_candidates(
 ) -> tuple[Array, float, int] | None:
     """Candidates of one slab along i, noise, and voxels it rests on.
 
-    Columns are those of :func:`nodule_candidates`, the score still in the image's unit, and the contrast it is of.
+    Columns are those of :func:`nodule_candidates`, and last the contrast at the scale where the candidate was found.
+    The score is in the image's unit: it is divided by the noise once that of all slabs is known.
     """
     from scipy import ndimage
 

@@ -158,8 +158,8 @@ def measure_texture(
 
         vessels = segment_vessels(ct, lungs, protocol=protocol)
     ct.require_same_grid(vessels)
-    scene = _coarse(ct, lungs, vessels)
     settings = protocol.texture
+    scene = _coarse(ct, lungs, vessels, settings)
     density = opacity_map(
         scene.ct.array, scene.lungs.array, scene.ct.spacing_mm, left_out=scene.vessels.array, settings=settings
     )
@@ -232,13 +232,14 @@ class _Scene:
     vessels: Mask
 
 
-def _coarse(ct: Volume, lungs: Mask, vessels: Mask) -> _Scene:
+def _coarse(ct: Volume, lungs: Mask, vessels: Mask, settings: TextureSettings) -> _Scene:
     """CT, lungs and vessels on blocks of at most 1.5 mm: enough for patterns, and less noise."""
     factors = block_factors(ct, _COARSE_MM)
     grid, share = ct.grid.coarser(factors), block_mean(lungs.array, factors)
     inside = share > 0.99 if (share > 0.99).any() else share > 0.5
     margin = [int(np.ceil(_SCENE_MARGIN_MM / s)) for s in grid.spacing_mm]
-    low = [max(0, first - m) for (first, _), m in zip(bounding_box(inside), margin, strict=True)]
+    apart = grid.block_factors(settings.neighborhood_mm)  # the samples of patchiness stay where they are
+    low = [max(0, first - m) // n * n for (first, _), m, n in zip(bounding_box(inside), margin, apart, strict=True)]
     high = [min(last + m, n) for (_, last), m, n in zip(bounding_box(inside), margin, grid.shape, strict=True)]
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     fine = tuple(slice(a * f, b * f) for a, b, f in zip(low, high, factors, strict=True))

@@ -150,3 +150,20 @@ def test_another_image_under_the_same_uid_is_named_and_left_out(folder):
     found = look(folder)
     assert found.series[0].n_files == 4
     assert "IM000044: has the UID of" in found.problems[0] and found.problems[0].endswith("left out")
+
+
+@pytest.mark.parametrize(
+    ("element", "value", "stops"),
+    [(b"\x28\x00\x52\x10DS", b"abcde ", True), (b"\x18\x00\x50\x00DS", b"x ", False)],
+    ids=["RescaleIntercept", "SliceThickness"],
+)
+def test_a_value_that_breaks_dicoms_rules_stops_its_series_only_where_voxels_hang_on_it(folder, element, value, stops):
+    path = folder / "IM000002"
+    content = path.read_bytes()
+    at = content.index(element)
+    path.write_bytes(content[: at + 8] + value + content[at + 8 + len(value) :])
+    found = look(folder)
+    (series,) = found.series
+    assert len(series.frames) == (3 if stops else 4)
+    assert ("IM000002: its RescaleIntercept cannot be read" in "".join(found.problems)) == stops
+    assert bool(parts(found.series)[0].wrong) == stops

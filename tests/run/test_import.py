@@ -512,7 +512,7 @@ def test_a_truncated_file_is_named_and_its_series_left_out(tmp_path):
     plan = plan_import(tmp_path / "d", progress=False)
     assert "is truncated, the header promises more pixels" in plan.problems[0] and path.name in plan.problems[0]
     done = import_.run_import(plan, tmp_path / "c", progress=False)
-    assert done.left_out == {"s001": "1 of its 34 files are truncated"}
+    assert done.left_out == {"s001": "1 of its 34 files are damaged or truncated"}
 
 
 def test_a_source_that_is_gone_keeps_what_was_made(disk, tmp_path):
