@@ -167,14 +167,14 @@ def _import(options: argparse.Namespace) -> int:
     from ipha_toolkit.run.plan import plan_import
 
     protocol = Protocol.read(options.protocol) if options.protocol else DEFAULT
-    shown = not options.quiet
-    plan = plan_import(options.sources, options.out, protocol=protocol, progress=shown)
+    plan = plan_import(options.sources, options.out, protocol=protocol, progress=not options.quiet)
     for problem in plan.problems:
         print(f"- {problem}", file=sys.stderr)
     if plan.new and not options.yes:
         return _planned(plan, options.out)
     done = run_import(
-        plan, options.out, protocol=protocol, progress=shown, allow_gaps=options.allow_gaps, mend_tilt=options.mend_tilt
+        plan, options.out, allow_gaps=options.allow_gaps, mend_tilt=options.mend_tilt, protocol=protocol,
+        progress=not options.quiet,
     )  # fmt: skip
     counts = f"{done.kept} series done before, {len(done.left_out)} left out"
     print(f"{len(done.made)} images written to {options.out}, {counts}")

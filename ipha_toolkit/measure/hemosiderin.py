@@ -177,9 +177,12 @@ def hemosiderin_signature(
 
 def signature_map(pair: RatioPair, line: SignatureReference) -> Volume:
     """Distance of every voxel's T2w below the line, in the controls' SD; NaN where that is no evidence."""
-    evidence = line.predicted(pair.t1w.array) >= np.nan_to_num(pair.floor)
-    below = np.where(evidence, line.below(pair.t1w.array, pair.t2w.array), np.nan)
-    return pair.t2w.replace(array=below, unit="SD", name="T2w below the line")
+    known = np.isfinite(pair.t1w.array)
+    t1w, t2w = pair.t1w.array[known], pair.t2w.array[known]
+    evidence = line.predicted(t1w) >= np.nan_to_num(pair.floor)
+    below = np.full(pair.t2w.shape, np.nan, np.float32)
+    below[known] = np.where(evidence, line.below(t1w, t2w), np.nan)
+    return pair.t2w.replace(array=handed_over(below), unit="SD", name="T2w below the line")
 
 
 def ratio_pair(
