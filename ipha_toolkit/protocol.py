@@ -322,19 +322,24 @@ class FilmSettings:
     least_contrast: float = _setting(
         -0.1,
         "no lung field where its faintest border (ribs, diaphragm, medial) is less dense outside than this, -1 to 1",
-        "chosen: films cut off -0.05, others 0.2 to 0.9; from uncertain_contrast down a second look is taken",
+        "chosen: one lung opaque 0.1 to 0.2, others 0.3 to 0.9",
     )
     least_mediastinum: float = _setting(
-        0.65,
+        0.55,
         "no chest where the middle is denser than both lungs in a smaller share of the rows",
-        "chosen: radiographs and phantom 0.75 to 1, other pictures 0 to 0.57",
+        "chosen: radiographs and phantom 0.6 to 1, lateral views and other pictures 0 to 0.5",
     )
     least_base: float = _setting(
         0.75,
         "no radiograph where the lower middle, spine, heart and liver, is denser than a smaller share of the picture",
         "chosen: radiographs and phantom 0.90 to 0.96, nine in ten photographs and slices of CT and MRI below",
     )
-    uncertain_base: float = _setting(0.88, "flagged below this share as perhaps no radiograph", "chosen")
+    uncertain_base: float = _setting(
+        0.88, "flagged below this share as perhaps no radiograph, unless its lung fields are sure", "chosen"
+    )
+    sure_contrast: float = _setting(
+        0.7, "lung fields whose faintest border has this contrast are sure, and vouch for the film", "chosen"
+    )
     tallest: float = _setting(
         1.2,
         "a lateral view where lungs are more times as high as wide than this, and the halves unlike",
@@ -345,10 +350,19 @@ class FilmSettings:
         "and the correlation of the film's halves is below this",
         "chosen: lateral views of the phantom 0.4 to 0.6",
     )
+    lateral_likeness: float = _setting(
+        0.5, "a lateral view as well where the halves correlate less than this", "chosen: lateral films 0.31 to 0.53"
+    )
+    lateral_contrast: float = _setting(
+        0.35, "and the faintest border has less contrast than this", "chosen: lateral films -0.05 to 0.32"
+    )
     uncertain_likeness: float = _setting(
         0.55, "flagged below this correlation as perhaps not frontal", "chosen: radiographs and phantom 0.60 to 0.97"
     )
     uncertain_contrast: float = _setting(0.45, "a lung field is flagged uncertain below this contrast", "chosen")
+    uncertain_inside: float = _setting(
+        0.0, "and where its inside looks like lung less than this, -1 to 1", "chosen: a lung that is opaque"
+    )
     consolidation_opacity: float = _setting(
         0.45, "consolidation at or above this opacity, 0 chest wall, 1 mediastinum", "chosen on the phantom"
     )

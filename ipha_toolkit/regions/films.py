@@ -2,8 +2,10 @@
 
 Two lungs drawn from a handful of anatomical lengths (apex, ribs, costophrenic angle, dome of the diaphragm, heart,
 hilum, mediastinum) are fitted to the film by the cross-entropy method: along their borders the outside has to be denser
-than the inside. Where a clavicle was taken for the apex, the apex is sought above it. Last, a shortest path near the
-fitted border follows the film's own. Lung hidden behind heart and diaphragm is outside the border and not counted.
+than the inside, and the inside has to look like lung (:mod:`ipha_toolkit.regions.film_tissue`), which clavicles,
+shoulders and the air beside a child do not. The search starts twice, the second time with apices near the film's edge;
+these are taken where all of what lies between looks like lung. Last, a shortest path near the fitted border follows the
+film's own. Lung hidden behind heart and diaphragm is outside the border and not counted.
 
 What is no frontal radiograph of a chest is told from one by three facts of projection: spine, heart and liver, low in
 the middle, are the densest of a film (polarity follows, and slices of CT or MRI fall short); between two lungs lies
@@ -23,6 +25,7 @@ import numpy.typing as npt
 
 from ipha_toolkit.errors import ImageError
 from ipha_toolkit.protocol import DEFAULT, Protocol
+from ipha_toolkit.regions.film_tissue import lung_likeness
 from ipha_toolkit.terms import Region
 from ipha_toolkit.volume import BoolArray, FloatArray, Mask, Volume
 
@@ -39,31 +42,39 @@ _LATERAL = ("LAT", "LL", "RL", "LLD", "RLD", "LLO", "RLO", "LATERAL")
 _SHAPE = np.array([[0.47, 0.80, 0.94, 0.30, 0.30, 0.26, 0.22, 0.20], [0.47, 0.80, 0.94, 0.62, 0.52, 0.30, 0.24, 0.17]])
 _SHAPE_SD = np.array([0.06, 0.05, 0.04, 0.12, 0.10, 0.07, 0.07, 0.08])
 # Size and place, as shares of the exposed height, height and width: top, bottom, half width.
-_PLACE, _PLACE_SD = np.array([0.12, 0.80, 0.40]), np.array([0.08, 0.13, 0.06])
+_PLACE, _PLACE_SD = np.array([0.15, 0.80, 0.39]), np.array([0.10, 0.13, 0.07])
+_FILLED = 0.62
+"""Share of a lung's box that is lung, by which the likeness inside a border is scaled."""
 _BETWEEN_SIDES_SD = np.array([0.03, 0.05, 0.04])
 _TILT_SD, _MIDLINE_SD = 0.04, 0.05
 
 _N = 24
 """Points along the rib cage, and along the medial border; half as many along the diaphragm."""
-_APEX = np.r_[0:10, 2 * _N + _N // 2 - 8 : 2 * _N + _N // 2]
 _WEIGHT = np.r_[np.full(_N, 1.0), np.full(_N // 2, 1.6), np.full(_N, 1.0)]
 _WEIGHT = _WEIGHT / _WEIGHT.sum()
 _OUTWARD = np.array([1.0, -1.0])[:, None, None]
 
-_STARTS, _SAMPLES, _ELITE = 2, 300, 36
-_STAGES = ((5.0, 6.0, 25), (2.5, 3.5, 20), (2.5, 3.5, 20))
-"""Blur and half distance across the border of each stage, in pixels, and its rounds."""
+_SAMPLES, _ELITE = 300, 36
+_STAGES = ((5.0, 6.0, 25, 1.0), (2.5, 3.5, 22, 0.3), (2.5, 3.5, 12, 0.15))
+"""Blur and half distance across the border of each stage, in pixels, its rounds, and the spread it starts with as a
+share of the first one's."""
+_INSIDE = (1.0, 1.0, 0.4)
+"""How much likeness to lung counts against contrast along the border in each stage: last, the border has its say."""
+_HIGHER, _NEARLY = 0.12, 0.15
+"""The second start's apices lie higher by this share of the film; it wins when worse by this at most, given lung."""
+_LUNG_ROW = 0.05
 _ENOUGH = 0.5
 """Step across the border, in local standard deviations, beyond which more does not count."""
-_WIDE, _HIGH = (0.6, 0.2), 0.3
-"""How much wide lungs are preferred (less where that finds little, as in lungs full of blood), and high ones."""
+_WIDE, _HIGH = (0.15, 0.15, 0.3), 0.1
+"""How much wide lungs are preferred in each stage, and high ones."""
 _CUT = 0.7
 """A part of a border with this share of its points or more off the film says nothing of the lung's contrast."""
 _UNLIKELY, _UNLIKE_SIDES = 0.012, 0.04
-_APEX_KEPT = 0.8
 _PULL_OUT = (0.09, 0.0, 0.06)
 """Outward pull of the last step, a pixel, on rib cage, diaphragm and medial border: masks drawn by hand take in the
 inner edge of the ribs and the hilar vessels."""
+_TOP, _NO_LUNG = 0.22, 0.2
+"""In this share of the height no border is followed outward across what is no lung, at this cost a pixel."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +84,7 @@ class LungFields:
     ``lungs``: both, on the film's grid. ``contrast``: right and left, how consistently the outside is denser along the
     faintest of ribs, diaphragm and medial border, -1 to 1. ``inverted``: the film was stored with dense dark.
     ``base``: share of the film less dense than its lower middle, 0 to 1. ``likeness``: correlation of its halves, -1 to
-    1. ``narrow``: found, or found better, when wide lungs were not preferred.
+    1. ``inside``: right and left, how much of the field looks like lung, -1 to 1; below 0 where a lung is opaque.
     """
 
     lungs: Mask
@@ -81,7 +92,7 @@ class LungFields:
     inverted: bool
     base: float
     likeness: float
-    narrow: bool
+    inside: tuple[float, float]
 
 
 def find_lung_fields(film: Volume, *, protocol: Protocol = DEFAULT) -> LungFields:
@@ -116,25 +127,18 @@ def find_lung_fields(film: Volume, *, protocol: Protocol = DEFAULT) -> LungField
             f"densest, is denser than {100 * base:.0f} % of the picture; needs {100 * settings.least_base:.0f} %. Give "
             "the radiograph uncropped, a slice of CT or MRI as DICOM or NIfTI, or pass a lung mask"
         )
-    flat, seen, found = _flattened(-picture if inverted else picture, area), [], []
-    for narrow, wide in enumerate(_WIDE):
-        contour, contrast = _fit(flat, area, wide)
-        ridge = _ridge(flat, contour)
-        seen.append(f"border contrast {min(contrast):.2f}, mediastinum {ridge:.2f}")
-        if min(contrast) >= settings.least_contrast and ridge >= settings.least_mediastinum:
-            found.append((min(contrast), -narrow, contour, contrast))
-        if found and found[-1][0] >= settings.uncertain_contrast:
-            break
-    if found:
-        _, second, contour, contrast = max(found, key=lambda one: one[:2])
-        likeness = _likeness(flat, contour)
-        _require_two_sides(name, contour, likeness, protocol)
-        borders = [_followed(flat, contour[side], float(_OUTWARD[side, 0, 0])) for side in (0, 1)]
+    picture = -picture if inverted else picture
+    flat, lung_like = _flattened(picture, area), lung_likeness(picture, area)
+    contour, contrast = _fit(flat, lung_like, area)
+    ridge, likeness = _ridge(flat, contour), _likeness(flat, contour)
+    if min(contrast) >= settings.least_contrast and ridge >= settings.least_mediastinum:
+        _require_two_sides(name, contour, likeness, min(contrast), protocol)
+        borders = [_followed(flat, lung_like, contour[side], float(_OUTWARD[side, 0, 0])) for side in (0, 1)]
         lungs = Mask(_drawn(film, borders, step), film.affine, name="lung fields")
-        return LungFields(lungs, contrast, inverted, base, likeness, narrow=bool(second))
+        return LungFields(lungs, contrast, inverted, base, likeness, _inside(lung_like, borders))
     raise ImageError(
-        f"{name}: no two lung fields found ({'; again '.join(seen)}; needs {settings.least_contrast:g} and "
-        f"{settings.least_mediastinum:g}): no frontal chest radiograph, or lungs too dense for their borders to be "
+        f"{name}: no two lung fields found (border contrast {min(contrast):.2f}, mediastinum {ridge:.2f}; needs "
+        f"{settings.least_contrast:g} and {settings.least_mediastinum:g}): no frontal chest radiograph, or lungs too dense for their borders to be "
         "seen; give a frontal one, or pass a lung mask drawn by hand"
     )
 
@@ -143,11 +147,13 @@ def film_flags(film: Volume, fields: LungFields, *, protocol: Protocol = DEFAULT
     """Flags of a film and of the lung fields found on it, codes of :data:`ipha_toolkit.terms.FLAGS`."""
     flags = list(film.meta.get("ReadFlags", ()))
     settings = protocol.films
-    uncertain = fields.narrow or min(fields.contrast) < settings.uncertain_contrast
+    uncertain = min(fields.contrast) < settings.uncertain_contrast or min(fields.inside) < settings.uncertain_inside
+    unlike = fields.likeness < settings.uncertain_likeness
+    odd = fields.base < settings.uncertain_base and min(fields.contrast) < settings.sure_contrast
     flags += ["inverted_film"] if fields.inverted else []
     flags += ["uncertain_lung_field"] if uncertain else []
-    flags += ["perhaps_not_frontal"] if fields.likeness < settings.uncertain_likeness else []
-    return flags + (["perhaps_no_radiograph"] if fields.base < settings.uncertain_base else [])
+    flags += ["perhaps_not_frontal"] if unlike else []
+    return flags + (["perhaps_no_radiograph"] if odd else [])
 
 
 def film_zones(lungs: Mask) -> dict[str, Mask]:
@@ -259,12 +265,15 @@ def _likeness(flat: Array, contour: Array) -> float:
     return float(np.nanmax(found, initial=-1.0))
 
 
-def _require_two_sides(name: str, contour: Array, likeness: float, protocol: Protocol) -> None:
-    height, width = np.ptp(contour, axis=(0, 1))
-    if height > protocol.films.tallest * width and likeness < protocol.films.least_likeness:
+def _require_two_sides(name: str, contour: Array, likeness: float, contrast: float, protocol: Protocol) -> None:
+    """Refuse a lateral view: tall and unlike, or unlike and without two clear borders."""
+    (height, width), settings = np.ptp(contour, axis=(0, 1)), protocol.films
+    tall = height > settings.tallest * width and likeness < settings.least_likeness
+    if tall or (likeness < settings.lateral_likeness and contrast < settings.lateral_contrast):
         raise ImageError(
             f"{name}: looks like a lateral view: its lungs would be {height / width:.1f} times as high as wide and its "
-            f"halves unlike (correlation {likeness:.2f}); lung fields are found and measured on frontal ones"
+            f"halves unlike (correlation {likeness:.2f}, border contrast {contrast:.2f}); lung fields are found and "
+            "measured on frontal ones; where it is one, pass a lung mask drawn by hand"
         )
 
 
@@ -371,7 +380,8 @@ class _Search:
     sd: Array
     unit: Array
     """Exposed height, height and width."""
-    wide: float
+    lung_so_far: Array
+    """Likeness to lung, summed along each row: a line integral along a border is the sum inside it (Green)."""
 
     def unlikely(self, poses: Array) -> Array:
         """Cost of lungs unlike a chest's, and unlike each other."""
@@ -379,34 +389,46 @@ class _Search:
         far = (((poses - self.mean) / self.sd) ** 2).sum(axis=1)
         return np.asarray(_UNLIKELY * far + _UNLIKE_SIDES * apart.sum(axis=1))
 
-    def worth(self, image: Array, poses: Array, reach: float) -> Array:
-        """Contrast along the borders; wide and high lungs are preferred, as ribs and clavicles make false borders."""
-        place = _sides(poses)[:, :, :3] / self.unit
-        contrast = (_steps(image, _contours(poses), reach) * _WEIGHT).sum(axis=-1).mean(axis=-1)
-        size = self.wide * np.log(place[..., 2] / _PLACE[2]) - _HIGH * place[..., 0]
-        return np.asarray(contrast + size.mean(axis=-1) - self.unlikely(poses))
+    def worth(self, image: Array, poses: Array, reach: float, stage: int) -> Array:
+        """Contrast along the borders and likeness to lung inside; wide and high lungs are preferred a little."""
+        place, contours = _sides(poses)[:, :, :3] / self.unit, _contours(poses)
+        contrast = (_steps(image, contours, reach) * _WEIGHT).sum(axis=-1)
+        box = _FILLED * (_PLACE[1] - _PLACE[0] + 0.03) * _PLACE[2] * self.unit[1] * self.unit[2]
+        inside = _INSIDE[stage] * _line_integral(self.lung_so_far, contours) / box
+        size = _WIDE[stage] * np.log(place[..., 2] / _PLACE[2]) - _HIGH * place[..., 0]
+        return np.asarray((contrast + inside + size).mean(axis=-1) - self.unlikely(poses))
 
 
-def _search(flat: Array, area: BoolArray, wide: float) -> _Search:
+def _line_integral(so_far: Array, contours: Array) -> Array:
+    """Sum of what was summed along rows, inside closed borders of shape (n, 2, points, 2): shape (n, 2)."""
+    rows, values = contours[..., 0], _sample(so_far, contours)
+    steps = np.roll(rows, -1, axis=-1) - rows
+    return np.asarray(-_OUTWARD[:, 0, 0] * ((values + np.roll(values, -1, axis=-1)) / 2 * steps).sum(axis=-1))
+
+
+def _search(flat: Array, lung_like: Array, area: BoolArray) -> _Search:
     rows, columns = np.flatnonzero(area.any(axis=1)), np.flatnonzero(area.any(axis=0))
     height, width = float(np.ptp(rows)), float(np.ptp(columns))
     unit = np.array([height, height, width])
     place = _PLACE * unit + [rows[0], rows[0], 0]
     mean = np.concatenate([[columns[0] + width / 2, 0.0], *(np.r_[place, shape] for shape in _SHAPE)])
     sd = np.concatenate([[_MIDLINE_SD * width, _TILT_SD], *2 * [np.r_[_PLACE_SD * unit, _SHAPE_SD]]])
-    return _Search(flat, mean, sd, unit, wide)
+    return _Search(flat, mean, sd, unit, np.cumsum(lung_like, axis=1))
 
 
-def _fit(flat: Array, area: BoolArray, wide: float) -> tuple[Array, tuple[float, float]]:
+def _fit(flat: Array, lung_like: Array, area: BoolArray) -> tuple[Array, tuple[float, float]]:
     """Borders of right and left lung, shape (2, points, 2), and the contrast of each at its faintest part shown."""
     from scipy import ndimage
 
-    search = _search(flat, area, wide)
-    blur, reach, _ = _STAGES[-1]
+    search, last = _search(flat, lung_like, area), len(_STAGES) - 1
+    blur, reach = _STAGES[last][:2]
     image = ndimage.gaussian_filter(flat, blur)
-    poses = np.stack([_one_fit(search, seed) for seed in range(_STARTS)])
-    contour = _contours(poses[[search.worth(image, poses, reach).argmax()]])
-    steps, off = _steps(image, contour, reach)[0], _off_film(image, contour)[0]
+    poses = np.stack([_one_fit(search, seed, higher=seed * _HIGHER) for seed in range(2)])
+    worth, contours = search.worth(image, poses, reach, last), _contours(poses)
+    taken = int(worth.argmax())
+    if worth[1] > worth[0] - _NEARLY and all(_lung_above(lung_like, contours[0, n], contours[1, n]) for n in (0, 1)):
+        taken = 1
+    steps, off = _steps(image, contours[taken : taken + 1], reach)[0], _off_film(image, contours[taken])
     parts = [_N, _N + _N // 2]
     right, left = (
         min(
@@ -415,7 +437,26 @@ def _fit(flat: Array, area: BoolArray, wide: float) -> tuple[Array, tuple[float,
         )
         for line, gone in zip(steps, off, strict=True)
     )  # fmt: skip
-    return contour[0], (float(right), float(left))
+    return contours[taken], (float(right), float(left))
+
+
+def _lung_above(lung_like: Array, low: Array, high: Array) -> bool:
+    """Whether every row between the apex of one border and a higher apex looks like lung."""
+    rows = np.arange(max(0, int(high[:, 0].min()) + 3), int(low[:, 0].min()) + 1)
+    cap = high[high[:, 0] < low[:, 0].min() + 1, 1]
+    if len(rows) < 4 or not cap.size:
+        return False
+    first, last = max(0, int(cap.min())), int(cap.max()) + 1
+    return bool(lung_like[rows, first:last].mean(axis=1).min() > _LUNG_ROW)
+
+
+def _inside(lung_like: Array, borders: list[Array]) -> tuple[float, float]:
+    """Mean likeness to lung inside each border."""
+    from skimage.draw import polygon2mask
+
+    fields = [polygon2mask(lung_like.shape, border) for border in borders]
+    right, left = (float(lung_like[field].mean()) if field.any() else -1.0 for field in fields)
+    return right, left
 
 
 def _ridge(flat: Array, contour: Array) -> float:
@@ -432,58 +473,38 @@ def _ridge(flat: Array, contour: Array) -> float:
     return float(np.mean(denser)) if len(denser) > 10 else 0.0
 
 
-def _one_fit(search: _Search, seed: int) -> Array:
-    """Coarse, fine, and once more below an apex found above the clavicle."""
+def _one_fit(search: _Search, seed: int, *, higher: float) -> Array:
+    """Coarse, fine, and last with the border's own say; with apices expected ``higher`` by a share of the film."""
     from scipy import ndimage
 
     rng = np.random.default_rng(seed)
-    mean, sd = search.mean, search.sd
-    for stage, (blur, reach, rounds) in enumerate(_STAGES):
-        image = ndimage.gaussian_filter(search.flat, blur)
-        if stage > 0:
-            sd = np.maximum(sd, (0.25 if stage == 1 else 0.5) * search.sd)
-        if stage == 2:
-            mean = _raised(image, mean, reach)
-            sd[[2, 13]] = 0.012 * search.unit[0]
-        mean, sd = _cross_entropy(search, image, reach, rounds, mean, sd, rng)
+    mean, sd = search.mean.copy(), search.sd.copy()
+    mean[[2, 13]] -= higher * search.unit[0]
+    sd[[2, 13]] *= 0.4 if higher else 1.0
+    for stage, (blur, _, _, spread) in enumerate(_STAGES):
+        sd = np.maximum(sd, spread * search.sd) if stage else sd
+        mean, sd = _cross_entropy(search, ndimage.gaussian_filter(search.flat, blur), stage, mean, sd, rng)
     return mean
 
 
 def _cross_entropy(
-    search: _Search, image: Array, reach: float, rounds: int, mean: Array, sd: Array, rng: np.random.Generator
+    search: _Search, image: Array, stage: int, mean: Array, sd: Array, rng: np.random.Generator
 ) -> tuple[Array, Array]:
     """Draw poses, keep the best, draw around those."""
+    _, reach, rounds, _ = _STAGES[stage]
     for _ in range(rounds):
         poses = mean + sd * rng.standard_normal((_SAMPLES, len(mean)))
         poses[0] = mean
-        elite = poses[np.argsort(-search.worth(image, poses, reach))[:_ELITE]]
+        elite = poses[np.argsort(-search.worth(image, poses, reach, stage))[:_ELITE]]
         mean = 0.3 * mean + 0.7 * elite.mean(axis=0)
         sd = 0.3 * sd + 0.7 * elite.std(axis=0) + 1e-3 * search.sd
     return mean, sd
 
 
-def _raised(image: Array, pose: Array, reach: float) -> Array:
-    """The pose with each apex as high as a border still stands out: what lies below a clavicle is a false apex."""
-    changes = np.array(list(product((-0.12, -0.06, 0, 0.06), (-0.2, -0.12, -0.05, 0.03), (-0.05, 0, 0.05, 0.1))))
-    for side in (0, 1):
-        at = 2 + 11 * side
-        height = pose[at + 1] - pose[at]
-        found = []
-        for shift in np.arange(-0.3 * height, 0.06 * height, 2.0):
-            poses = np.repeat(pose[None], len(changes), axis=0)
-            poses[:, at] += shift
-            poses[:, [at + 3, at + 4, at + 9]] += changes
-            contrast = _steps(image, _contours(poses), reach)[:, side][:, _APEX].mean(axis=1)
-            found.append((float(contrast.max()), poses[contrast.argmax()]))
-        contrasts = np.array([contrast for contrast, _ in found])
-        pose = found[int(np.argmax(contrasts >= _APEX_KEPT * contrasts.max()))][1]
-    return pose
-
-
 # ------------------------------------------------------------------------------------------------------- last step
 
 
-def _followed(flat: Array, contour: Array, outward: float) -> Array:
+def _followed(flat: Array, lung_like: Array, contour: Array, outward: float) -> Array:
     """The border moved to a closed path of largest contrast near it, shape (points, 2); then nearer and nearer."""
     from scipy import ndimage
 
@@ -498,6 +519,9 @@ def _followed(flat: Array, contour: Array, outward: float) -> Array:
         points = contour[:, None] + moves[:, None] * normals[:, None]
         step = _sample(image, points + 2 * normals[:, None]) - _sample(image, points - 2 * normals[:, None])
         cost = -np.clip(step, -_ENOUGH, _ENOUGH) / _ENOUGH - pull[:, None] * moves + 0.02 * (3 * moves / reach) ** 2
+        crossed = np.cumsum(np.minimum(_sample(lung_like, points), 0), axis=1)
+        top = contour[:, :1] < contour[:, 0].min() + _TOP * np.ptp(contour[:, 0])
+        cost -= _NO_LUNG * np.where(top, crossed - crossed[:, [reach]], 0.0)
         path = _closed_path(cost, 0.3 * np.abs(moves[:, None] - moves) ** 1.5)
         contour = contour + moves[path][:, None] * normals
     return contour
