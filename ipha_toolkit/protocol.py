@@ -337,9 +337,6 @@ class FilmSettings:
     uncertain_base: float = _setting(
         0.88, "flagged below this share as perhaps no radiograph, unless its lung fields are sure", "chosen"
     )
-    sure_contrast: float = _setting(
-        0.7, "lung fields whose faintest border has this contrast are sure, and vouch for the film", "chosen"
-    )
     tallest: float = _setting(
         1.2,
         "a lateral view where lungs are more times as high as wide than this, and the halves unlike",
@@ -362,6 +359,14 @@ class FilmSettings:
     uncertain_contrast: float = _setting(0.45, "a lung field is flagged uncertain below this contrast", "chosen")
     uncertain_inside: float = _setting(
         0.0, "and where its inside looks like lung less than this, -1 to 1", "chosen: a lung that is opaque"
+    )
+    least_step: float = _setting(
+        0.15,
+        "a film is refused where clear lung and mediastinum lie a smaller share of its gray range apart",
+        "chosen: a white film of a child with pneumonia 0.2, others 0.3 to 0.8",
+    )
+    least_sure_slope: float = _setting(
+        3.0, "and where the slope of the scale of opacity is fewer standard errors from 0", "chosen"
     )
     consolidation_opacity: float = _setting(
         0.45, "consolidation at or above this opacity, 0 chest wall, 1 mediastinum", "chosen on the phantom"

@@ -146,10 +146,10 @@ def find_lung_fields(film: Volume, *, protocol: Protocol = DEFAULT) -> LungField
 def film_flags(film: Volume, fields: LungFields, *, protocol: Protocol = DEFAULT) -> list[str]:
     """Flags of a film and of the lung fields found on it, codes of :data:`ipha_toolkit.terms.FLAGS`."""
     flags = list(film.meta.get("ReadFlags", ()))
-    settings = protocol.films
+    settings = protocol.films  # sure lung fields vouch for a film whose lower middle is not its densest
     uncertain = min(fields.contrast) < settings.uncertain_contrast or min(fields.inside) < settings.uncertain_inside
     unlike = fields.likeness < settings.uncertain_likeness
-    odd = fields.base < settings.uncertain_base and min(fields.contrast) < settings.sure_contrast
+    odd = fields.base < settings.uncertain_base and uncertain
     flags += ["inverted_film"] if fields.inverted else []
     flags += ["uncertain_lung_field"] if uncertain else []
     flags += ["perhaps_not_frontal"] if unlike else []
