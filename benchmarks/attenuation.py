@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import scipy.stats
 
-from ipha_toolkit.measure.attenuation import PERCENTILES, attenuation_statistics
+from ipha_toolkit.measure.statistics import PERCENTILES, attenuation_statistics
 
 RESULT = Path(__file__).parent / "results" / "attenuation.md"
 

@@ -58,7 +58,7 @@ def matched_lines(patients: int, spacing_mm: float) -> list[str]:
 
 def match_patient(seed: int, spacing_mm: float) -> dict:
     import ipha_toolkit as ipha
-    from ipha_toolkit.compare.change import match_nodules, summarize_matches
+    from ipha_toolkit.compare.nodules import match_nodules, summarize_matches
     from ipha_toolkit.protocol import DEFAULT
 
     rng = np.random.default_rng([seed, 3])

@@ -68,7 +68,7 @@ def lung_ratio(image, scan, lungs):
     """Lung to muscle, the muscle found in the scan as it is."""
     import ipha_toolkit as ipha
     from ipha_toolkit.image.bias import correct_bias
-    from ipha_toolkit.regions.reference import reference_tissue
+    from ipha_toolkit.regions.muscle import reference_tissue
 
     corrected = correct_bias(image, exclude=lungs)
     muscle = reference_tissue(correct_bias(scan, exclude=lungs), lungs)

@@ -43,9 +43,9 @@ def patients():
 
 def examine(number, patient):
     """One patient: what was measured, what is true, Dice by modality, seconds of CPU."""
+    from ipha_toolkit.demo import truth as recovery
     from ipha_toolkit.phantom.disease import Disease
     from ipha_toolkit.phantom.subject import simulate_subject
-    from ipha_toolkit.run import recovery
 
     name, size, phase, severity, consolidated = patient
     seed = 500 + number if phase == "none" else {"child": 900, "adult": 901}[size]  # severities share their patient
@@ -63,13 +63,13 @@ def examine(number, patient):
 
 
 def measure(subject, names, true):
-    from ipha_toolkit.compare.reference import SessionHistogram
+    from ipha_toolkit.compare.controls import SessionHistogram
+    from ipha_toolkit.demo.truth import dice
     from ipha_toolkit.image.bias import correct_bias
     from ipha_toolkit.measure.attenuation import measure_attenuation
     from ipha_toolkit.measure.signal import measure_signal
     from ipha_toolkit.regions.lungs import segment_lungs
-    from ipha_toolkit.regions.reference import reference_tissue
-    from ipha_toolkit.run.recovery import dice
+    from ipha_toolkit.regions.muscle import reference_tissue
 
     frames, histograms, overlap = [], [], {}
     for modality, volume in subject.volumes.items():
@@ -91,8 +91,8 @@ def measure(subject, names, true):
 
 def compared(results):
     """Measured beside true, children and adults each against their own controls."""
-    from ipha_toolkit.compare.reference import against_controls
-    from ipha_toolkit.run import recovery
+    from ipha_toolkit.compare.controls import against_controls
+    from ipha_toolkit.demo import truth as recovery
 
     pairs = []
     for size in SIZES:
@@ -141,7 +141,7 @@ def overlaps(results):
 
 
 def main():
-    from ipha_toolkit.run.recovery import agreement
+    from ipha_toolkit.demo.truth import agreement
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, default=os.cpu_count())

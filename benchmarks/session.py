@@ -31,7 +31,8 @@ def write(root: str, modalities: tuple[str, ...], spacing_mm: tuple[float, ...])
 def measure(root: str, send) -> None:
     from ipha_toolkit.io.images import load
     from ipha_toolkit.io.layout import read_cohort
-    from ipha_toolkit.run.session import Context, measure_session
+    from ipha_toolkit.run.scan import Context
+    from ipha_toolkit.run.session import measure_session
 
     files = read_cohort(root).sessions[0]
     shapes = ", ".join("x".join(map(str, load(path).shape)) for path in files.images.values())

@@ -25,7 +25,7 @@ import psutil
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parents[1]
-_spec = importlib.util.spec_from_file_location("view_conftest", ROOT / "tests" / "view" / "conftest.py")
+_spec = importlib.util.spec_from_file_location("view_conftest", ROOT / "tests" / "viewer" / "conftest.py")
 lab = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(lab)
 sys.path.insert(0, str(ROOT / "tests"))

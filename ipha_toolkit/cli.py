@@ -74,8 +74,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from ipha_toolkit.report.demo import write_report
-    from ipha_toolkit.run.demo import run_demo
+    from ipha_toolkit.demo.cohort import run_demo
+    from ipha_toolkit.demo.page import write_report
 
     demo = run_demo(options.out)
     print(f"open {write_report(demo, options.out / 'report.html')}")
@@ -91,7 +91,7 @@ def _simulate(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from ipha_toolkit.run.cohort import check
+    from ipha_toolkit.run.check import check
 
     report = check(options.cohort)
     print(report.sessions.to_string(index=False))

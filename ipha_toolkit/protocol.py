@@ -7,12 +7,22 @@ publication settles.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from ipha_toolkit.errors import ProtocolError
+from ipha_toolkit.rules import FINDING_LINES, PHASE_LINES
+
+SECOND_PASS = frozenset(
+    {
+        "findings", "phases", "groups", "change", "films.cleared_share", "films.least_rise",
+        "signal.hyperintense_quantile", "signal.hypointense_quantile", "signal.hyperintense_ratio",
+        "signal.hypointense_ratio", "signal.few_controls", "signature.threshold_sd",
+    }
+)  # fmt: skip
+"""Sections and settings that are read only after all sessions are measured: to change one measures nothing anew."""
 
 
 def _setting(default: Any, meaning: str, source: str) -> Any:
@@ -87,22 +97,10 @@ class RelaxometrySettings:
 
 @dataclass(frozen=True)
 class FindingSettings:
-    """Findings, ``compare/phases.py``: one line a rule, ``finding: modality measure > cuts -- source``."""
+    """Findings, ``compare/phases.py``: one line a rule, in the forms of ``rules.py``."""
 
     rules: tuple[str, ...] = _setting(
-        (
-            "ground_glass_opacity: ct ground_glass_extent > 12, 35, 65 -- cuts chosen on the phantom",
-            "consolidation: ct consolidation_extent > 1, 10, 30 -- cuts chosen on the phantom",
-            "lower_zone_predominance: ct opacity_lower_excess > 40, 90, 130 -- cuts chosen on the phantom",
-            "micronodules: ct nodules_per_litre > 35, 60, 90 -- cuts chosen on the phantom",
-            "micronodules: T1w nodules_per_litre > 50, 75, 100 -- cuts chosen on the phantom",
-            "reticulation: ct reticulation > 0.7, 1.5, 3 -- cuts chosen on the phantom",
-            "t1w_signal_gain: T1w signal_ratio_median_vs_controls > 2, 5, 9 -- cuts chosen on the phantom",
-            "t2w_signal_gain: T2w signal_ratio_median_vs_controls > 2.5, 6, 15 -- cuts chosen on the phantom",
-            "hemosiderin_signature: T1w+T2w signature_strength > 0.7, 2, 4.5 -- cuts chosen on the phantom",
-            "free_water: T1w+T2w signature_strength < -1, -2, -3 -- cuts chosen on the phantom",
-            "film_opacity: dx film_consolidation_fraction > 9, 20, 30 -- cuts chosen on the phantom",
-        ),
+        FINDING_LINES,
         "where a measure of the whole lung passes a cut, the finding is mild, moderate or marked; the highest counts",
         "each rule names its own",
     )
@@ -110,7 +108,7 @@ class FindingSettings:
 
 @dataclass(frozen=True)
 class PhaseSettings:
-    """Phases, ``compare/phases.py``: one line a rule, ``+weight phase: finding >= grade -- source``."""
+    """Phases, ``compare/phases.py``: one line a rule, in the forms of ``rules.py``."""
 
     margin: float = _setting(
         0.15, "where the best phase's support is not this far above the next, the reading is indeterminate", "chosen"
@@ -121,49 +119,7 @@ class PhaseSettings:
         "chosen",
     )
     rules: tuple[str, ...] = _setting(
-        (
-            "+3 none: ground_glass_opacity < 1 -- definition",
-            "+1 none: consolidation < 1 -- definition",
-            "+1 none: micronodules < 1 -- definition",
-            "+2 none: t1w_signal_gain < 1 -- definition",
-            "+2 none: hemosiderin_signature < 1 -- definition",
-            "-1 none: ground_glass_opacity >= 1 -- definition",
-            "-1 none: reticulation >= 1 -- definition",
-            "-1 none: t1w_signal_gain >= 1 -- definition",
-            "-1 none: hemosiderin_signature >= 1 -- definition",
-            "-1 none: hemosiderin_signature >= 2 -- definition",
-            "-2 none: free_water >= 1 -- definition",
-            "+2 acute: consolidation >= 1 -- Ha & Palacio 2020, SWJPCC",
-            "+1 acute: ground_glass_opacity >= 1 -- Ha & Palacio 2020, SWJPCC",
-            "+2 acute: lower_zone_predominance >= 2 -- Ha & Palacio 2020, SWJPCC",
-            "+1 acute: t1w_signal_gain >= 1 -- Ha & Palacio 2020, SWJPCC",
-            "+1 acute: t2w_signal_gain >= 2 -- Ha & Palacio 2020, SWJPCC",
-            "+2 acute: free_water >= 2 -- Ha & Palacio 2020, SWJPCC: fresh blood and edema are bright",
-            "+3 acute: film_opacity >= 1 -- Ha & Palacio 2020, SWJPCC",
-            "-3 acute: hemosiderin_signature >= 1 -- chosen: a first bleed has left no iron yet",
-            "-1 acute: reticulation >= 1 -- Ha & Palacio 2020, SWJPCC: follows the consolidation",
-            "+2 subacute: ground_glass_opacity >= 1 -- Ha & Palacio 2020, SWJPCC",
-            "+2 subacute: lower_zone_predominance >= 1 -- Ha & Palacio 2020, SWJPCC",
-            "+1 subacute: reticulation >= 1 -- Ha & Palacio 2020, SWJPCC",
-            "+2 subacute: t1w_signal_gain >= 1 -- Ha & Palacio 2020, SWJPCC",
-            "+2 subacute: hemosiderin_signature >= 1 -- Ha & Palacio 2020, SWJPCC: T1w high, T2w low",
-            "-1 subacute: lower_zone_predominance < 1 -- chosen on the phantom",
-            "-2 subacute: lower_zone_predominance >= 2 -- chosen on the phantom: the bleed is still dense",
-            "-3 subacute: consolidation >= 2 -- Ha & Palacio 2020, SWJPCC: clears within days",
-            "-4 subacute: free_water >= 1 -- Ha & Palacio 2020, SWJPCC: T2w is low",
-            "-4 subacute: hemosiderin_signature >= 3 -- chosen on the phantom",
-            "-2 subacute: micronodules >= 1 -- chosen on the phantom",
-            "-1 subacute: micronodules >= 2 -- chosen on the phantom",
-            "+3 chronic: micronodules >= 1 -- Ha & Palacio 2020, SWJPCC",
-            "+3 chronic: hemosiderin_signature >= 3 -- Ha & Palacio 2020, SWJPCC",
-            "-2 chronic: hemosiderin_signature < 3 -- Ha & Palacio 2020, SWJPCC: T2w markedly reduced",
-            "+1 chronic: reticulation >= 1 -- Ha & Palacio 2020, SWJPCC",
-            "+1 chronic: ground_glass_opacity >= 1 -- chosen: fibrosis makes the lung denser",
-            "+1 chronic: lower_zone_predominance < 1 -- chosen on the phantom",
-            "-1 chronic: lower_zone_predominance >= 1 -- chosen on the phantom",
-            "-3 chronic: consolidation >= 1 -- Ha & Palacio 2020, SWJPCC: clears within days",
-            "-2 chronic: t2w_signal_gain >= 1 -- Ha & Palacio 2020, SWJPCC: T2w is low",
-        ),
+        PHASE_LINES,
         "what speaks for (+) and against (-) a phase, and how much",
         "each rule names its own",
     )
@@ -448,6 +404,14 @@ class Protocol:
                 table.add(setting.name, _listed(value) if isinstance(value, tuple) else value)
             document.add(section.name, table)
         return tomlkit.dumps(document)
+
+    def first_pass(self) -> dict[str, Any]:
+        """Settings that the measurement of a session may read, by section; those of :data:`SECOND_PASS` left out."""
+        sections = {name: values for name, values in asdict(self).items() if name not in SECOND_PASS}
+        return {
+            name: {key: value for key, value in values.items() if f"{name}.{key}" not in SECOND_PASS}
+            for name, values in sections.items()
+        }
 
     def digest(self) -> str:
         """Hash of all settings, for provenance."""

@@ -43,7 +43,7 @@ def offline_page(browser: Any) -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def small_demo(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The demo at coarse voxels, made once for all who look at it."""
-    from ipha_toolkit.run.demo import FILMED, FOLLOWED, demo_population, run_demo
+    from ipha_toolkit.demo.cohort import FILMED, FOLLOWED, demo_population, run_demo
 
     people = [person for person in demo_population() if person.name in ("sub-001", "sub-002", FOLLOWED, FILMED)]
     return run_demo(tmp_path_factory.mktemp("demo"), people=people, spacing_mm=4.0, workers=1, progress=False)

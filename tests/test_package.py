@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import ipha_toolkit
-from ipha_toolkit.terms import FLAGS, MEASURES
+from ipha_toolkit.catalogue import FLAGS, MEASURES
 
 HEAVY = ("matplotlib", "ipywidgets", "SimpleITK", "numba", "skimage", "nibabel", "scipy")
 

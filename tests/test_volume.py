@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from ipha_toolkit.errors import GridError
-from ipha_toolkit.volume import Mask, Volume, reorient_to_ras
+from ipha_toolkit.grid import reorient_to_ras
+from ipha_toolkit.volume import Mask, Volume
 
 EYE = np.eye(4)
 ORIENTATIONS = [

@@ -18,57 +18,20 @@ diagnosis, and none of the rules has been tested in patients.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 
-from ipha_toolkit.errors import ProtocolError
+from ipha_toolkit.catalogue import FINDINGS, MEASURES
 from ipha_toolkit.io.packaged import read_packaged
 from ipha_toolkit.protocol import DEFAULT, Protocol
-from ipha_toolkit.terms import FINDINGS, MEASURES, Modality, Phase, Region
+from ipha_toolkit.rules import PHASES, FindingRule, PhaseRule, finding_rules, phase_rules
+from ipha_toolkit.terms import Modality, Phase, Region
 
 GRADES = ("absent", "mild", "moderate", "marked")
 """Words for grades 0 to 3."""
-
-_FINDING_RULE = re.compile(r"(\w+): ([\w+]+) (\w+) ([<>]) ([-+.\d, e]+) -- (.+)")
-_PHASE_RULE = re.compile(r"([+-][\d.]+) (\w+): (\w+) (>=|<) ([1-3]) -- (.+)")
-
-
-@dataclass(frozen=True)
-class FindingRule:
-    """One line of ``findings.rules``: which measure carries a finding, and where its grades begin."""
-
-    finding: str
-    modality: str
-    measure: str
-    more: bool
-    """Whether higher values are more of the finding."""
-    cuts: tuple[float, ...]
-    source: str
-
-    def grade(self, value: float) -> int:
-        """0 to 3."""
-        return sum((value > cut) if self.more else (value < cut) for cut in self.cuts)
-
-
-@dataclass(frozen=True)
-class PhaseRule:
-    """One line of ``phases.rules``: a finding that speaks for (weight above 0) or against a phase."""
-
-    weight: float
-    phase: Phase
-    finding: str
-    at_least: bool
-    grade: int
-    source: str
-
-    def holds(self, grade: int) -> bool:
-        """Whether a finding of this grade fulfils the rule."""
-        return (grade >= self.grade) == self.at_least
 
 
 @dataclass(frozen=True)
@@ -130,7 +93,7 @@ def read_findings(rows: pd.DataFrame, *, protocol: Protocol = DEFAULT) -> tuple[
     """
     values = _whole_lung(rows)
     best: dict[str, FindingReading] = {}
-    for rule in finding_rules(protocol):
+    for rule in finding_rules(protocol.findings.rules):
         value = values.get((rule.modality, rule.measure), np.nan)
         if not np.isfinite(value):
             continue
@@ -171,8 +134,8 @@ def classify_phase(rows: pd.DataFrame, *, protocol: Protocol = DEFAULT) -> Phase
     findings = read_findings(rows, protocol=protocol)
     undecided, alone = _cannot_decide(rows, protocol), _film_alone(rows, protocol)
     grades = {found.finding: found.grade for found in findings if alone or not found.carrier.startswith(Modality.DX)}
-    rules = phase_rules(protocol)
-    support = {str(phase): _support(phase, rules, grades) for phase in _PHASES}
+    rules = phase_rules(protocol.phases.rules)
+    support = {str(phase): _support(phase, rules, grades) for phase in PHASES}
     seen = {found.finding for found in findings}
     missing = [name.replace("_", " ") for name in dict.fromkeys(rule.finding for rule in rules) if name not in seen]
     ranked = sorted((value if np.isfinite(value) else 0.0, phase) for phase, value in support.items())
@@ -230,7 +193,7 @@ def read_sessions(rows: pd.DataFrame, *, protocol: Protocol = DEFAULT) -> tuple[
     for (subject, session), part in rows.groupby(["subject", "session"], sort=False):
         reading = classify_phase(part, protocol=protocol)
         who = {"subject": subject, "session": session}
-        supports = {f"support_{phase}": reading.support.get(phase, np.nan) for phase in _PHASES}
+        supports = {f"support_{phase}": reading.support.get(phase, np.nan) for phase in PHASES}
         readings.append(
             who | {"phase": str(reading.phase), "margin": reading.margin, "reasons": "; ".join(reading.reasons),
                    "missing": "; ".join(reading.missing)} | supports
@@ -243,27 +206,11 @@ def read_sessions(rows: pd.DataFrame, *, protocol: Protocol = DEFAULT) -> tuple[
     return pd.DataFrame(readings, columns=READING_COLUMNS), pd.DataFrame(findings, columns=FINDING_COLUMNS)
 
 
-_PHASES = (Phase.NONE, Phase.ACUTE, Phase.SUBACUTE, Phase.CHRONIC)
 READING_COLUMNS = [
-    "subject", "session", "phase", "margin", "reasons", "missing", *(f"support_{phase}" for phase in _PHASES)
+    "subject", "session", "phase", "margin", "reasons", "missing", *(f"support_{phase}" for phase in PHASES)
 ]  # fmt: skip
+
 FINDING_COLUMNS = ["subject", "session", "finding", "grade", "grade_name", "score", "carrier", "source"]
-
-
-def finding_rules(protocol: Protocol) -> tuple[FindingRule, ...]:
-    """The protocol's ``findings.rules``, read; ProtocolError names a line that cannot be."""
-    return tuple(_finding_rule(line) for line in protocol.findings.rules)
-
-
-def phase_rules(protocol: Protocol) -> tuple[PhaseRule, ...]:
-    """The protocol's ``phases.rules``, read; ProtocolError names a line that cannot be."""
-    return tuple(_phase_rule(line) for line in protocol.phases.rules)
-
-
-def require_rules(protocol: Protocol) -> None:
-    """Raise ProtocolError, naming the line, unless every rule can be read."""
-    finding_rules(protocol)
-    phase_rules(protocol)
 
 
 def differential(pattern: str | None = None) -> pd.DataFrame:
@@ -291,44 +238,6 @@ def differential(pattern: str | None = None) -> pd.DataFrame:
     if pattern not in set(table["pattern"]):
         raise ValueError(f"pattern is one of {', '.join(dict.fromkeys(table['pattern']))}, got {pattern!r}")
     return table[table["pattern"] == pattern].reset_index(drop=True)
-
-
-@lru_cache(maxsize=512)
-def _finding_rule(line: str) -> FindingRule:
-    form = "finding: modality measure > mild, moderate, marked -- source"
-    finding, modality, measure, sign, numbers, source = _parts(line, _FINDING_RULE, "findings.rules", form)
-    _require_name(line, "findings.rules", "finding", finding, FINDINGS)
-    _require_name(line, "findings.rules", "measure", measure, MEASURES)
-    try:
-        cuts = tuple(float(number) for number in numbers.split(","))
-    except ValueError:
-        cuts = ()
-    if not 1 <= len(cuts) <= 3 or list(cuts) != sorted(cuts, reverse=sign == "<"):
-        raise ProtocolError(f"findings.rules: {line!r}: needs one to three cuts, from less to more of the finding")
-    return FindingRule(finding, modality, measure, sign == ">", cuts, source)
-
-
-@lru_cache(maxsize=512)
-def _phase_rule(line: str) -> PhaseRule:
-    form = "+2 phase: finding >= grade -- source, grade 1 to 3"
-    weight, phase, finding, sign, grade, source = _parts(line, _PHASE_RULE, "phases.rules", form)
-    _require_name(line, "phases.rules", "phase", phase, _PHASES)
-    _require_name(line, "phases.rules", "finding", finding, FINDINGS)
-    return PhaseRule(float(weight), Phase(phase), finding, sign == ">=", int(grade), source)
-
-
-def _parts(line: str, pattern: re.Pattern[str], setting: str, form: str) -> tuple[str, ...]:
-    matched = pattern.fullmatch(line.strip())
-    if matched is None:
-        raise ProtocolError(f"{setting}: {line!r}: needs the form '{form}'")
-    return matched.groups()
-
-
-def _require_name(line: str, setting: str, kind: str, name: str, known: Iterable[str]) -> None:
-    names = list(known)
-    if name not in names:
-        listed = ", ".join(names) if len(names) < 20 else "those of the catalogue, terms.MEASURES"
-        raise ProtocolError(f"{setting}: {line!r}: {kind} {name!r} is none of {listed}")
 
 
 def _whole_lung(rows: pd.DataFrame) -> dict[tuple[str, str], float]:

@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ipha_toolkit.errors import ImageError
+from ipha_toolkit.grid import BoolArray, FloatArray
 from ipha_toolkit.image.geometry import block_mean, enlarged_slabs
-from ipha_toolkit.volume import BoolArray, FloatArray, Mask, Volume
+from ipha_toolkit.volume import Mask, Volume
 
 _FIT_SPACING_MM = 8.0
 _FEWEST_SAMPLES = 16

@@ -12,19 +12,25 @@ import numpy as np
 import numpy.typing as npt
 
 from ipha_toolkit.errors import ImageError
-from ipha_toolkit.volume import Affine, FloatArray, Mask, Volume
+from ipha_toolkit.grid import Affine, FloatArray, Grid
+from ipha_toolkit.volume import Mask, Volume
 
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 """Index range, first and one past the last, along i, j, k."""
 
 _ORDERS = (0, 1, 3)
+
 _SLAB = 16
 
 
 @overload
 def resample_to(image: Volume, like: Volume | Mask, *, order: int = 1) -> Volume: ...
+
+
 @overload
 def resample_to(image: Mask, like: Volume | Mask, *, order: int = 1) -> Mask: ...
+
+
 def resample_to(image: Volume | Mask, like: Volume | Mask, *, order: int = 1) -> Volume | Mask:
     """Resample an image onto the grid of another.
 
@@ -59,13 +65,17 @@ def resample_to(image: Volume | Mask, like: Volume | Mask, *, order: int = 1) ->
     >>> resample_to(coarse, fine).array.ravel()
     array([0., 2., 4.], dtype=float32)
     """
-    return on_grid(image, like.shape, like.affine, order)
+    return on_grid(image, like.grid, order)
 
 
 @overload
 def resample_spacing(image: Volume, spacing_mm: float | npt.ArrayLike, *, order: int = 1) -> Volume: ...
+
+
 @overload
 def resample_spacing(image: Mask, spacing_mm: float | npt.ArrayLike, *, order: int = 1) -> Mask: ...
+
+
 def resample_spacing(image: Volume | Mask, spacing_mm: float | npt.ArrayLike, *, order: int = 1) -> Volume | Mask:
     """Resample an image to another voxel size, its axes and the center of its field of view kept.
 
@@ -100,13 +110,17 @@ def resample_spacing(image: Volume | Mask, spacing_mm: float | npt.ArrayLike, *,
     affine = image.affine.copy()
     affine[:3, :3] *= ratio
     affine[:3, 3] += image.affine[:3, :3] @ (np.array(image.shape) - 1) / 2 - affine[:3, :3] @ (shape - 1) / 2
-    return on_grid(image, (int(shape[0]), int(shape[1]), int(shape[2])), affine, order)
+    return on_grid(image, Grid((int(shape[0]), int(shape[1]), int(shape[2])), affine), order)
 
 
 @overload
 def crop(image: Volume, to: Mask | Box, *, margin_mm: float = 0.0) -> Volume: ...
+
+
 @overload
 def crop(image: Mask, to: Mask | Box, *, margin_mm: float = 0.0) -> Mask: ...
+
+
 def crop(image: Volume | Mask, to: Mask | Box, *, margin_mm: float = 0.0) -> Volume | Mask:
     """Cut an image to the box around a mask, or to a box of indices.
 
@@ -141,10 +155,8 @@ def crop(image: Volume | Mask, to: Mask | Box, *, margin_mm: float = 0.0) -> Vol
     margin = np.floor(margin_mm / np.array(image.spacing_mm) + 1e-6).astype(int)
     low = np.maximum(box[:, 0] - margin, 0)
     high = np.minimum(box[:, 1] + margin, image.shape)
-    affine = image.affine.copy()
-    affine[:3, 3] = image.to_world(low)
     part = image.array[tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))]
-    return image.replace(array=part, affine=affine)
+    return image.replace(array=part, affine=image.grid.cropped(low, high).affine)
 
 
 def bounding_box(inside: npt.NDArray[np.bool_]) -> Box:
@@ -248,8 +260,7 @@ def _stretched(blocks: FloatArray, axis: int, factor: int, start: int, stop: int
 
 def block_factors(image: Volume | Mask, spacing_mm: float) -> tuple[int, int, int]:
     """Largest blocks, in voxels along i, j, k, that stay at or below a spacing in mm; at least 1."""
-    i, j, k = (max(1, int(spacing_mm / step + 1e-6)) for step in image.spacing_mm)
-    return i, j, k
+    return image.grid.block_factors(spacing_mm)
 
 
 def _checked_box(image: Volume | Mask, to: Mask | Box) -> npt.NDArray[np.int_]:
@@ -270,13 +281,18 @@ def _checked_box(image: Volume | Mask, to: Mask | Box) -> npt.NDArray[np.int_]:
 
 
 @overload
-def on_grid(image: Volume, shape: tuple[int, int, int], affine: Affine, order: int) -> Volume: ...
+def on_grid(image: Volume, grid: Grid, order: int) -> Volume: ...
+
+
 @overload
-def on_grid(image: Mask, shape: tuple[int, int, int], affine: Affine, order: int) -> Mask: ...
-def on_grid(image: Volume | Mask, shape: tuple[int, int, int], affine: Affine, order: int) -> Volume | Mask:
-    """As :func:`resample_to`, onto a grid given by its shape and affine."""
+def on_grid(image: Mask, grid: Grid, order: int) -> Mask: ...
+
+
+def on_grid(image: Volume | Mask, grid: Grid, order: int) -> Volume | Mask:
+    """As :func:`resample_to`, onto a grid."""
     if order not in _ORDERS:
         raise ValueError(f"order needs to be one of {_ORDERS}, got {order!r}")
+    shape, affine = grid.shape, grid.affine
     step = np.linalg.inv(image.affine) @ affine
     if isinstance(image, Mask):
         return image.replace(

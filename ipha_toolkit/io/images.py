@@ -13,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ipha_toolkit.errors import GridError, ReadError
+from ipha_toolkit.grid import Affine, checked_affine, reorient_to_ras
 from ipha_toolkit.io import itk, nifti, pixels
+from ipha_toolkit.io.names import image_ending, is_image, sidecar_of, stem
 from ipha_toolkit.terms import Modality
-from ipha_toolkit.volume import Affine, Mask, Volume, checked_affine, reorient_to_ras
+from ipha_toolkit.volume import Mask, Volume
 
 CT_PADDING_BELOW_HU = -1500.0
 """CT values below this are padding outside the field of view (-2000, -2048, -3024, ...), not tissue: air is
@@ -54,7 +56,7 @@ def load(path: str | os.PathLike[str], *, modality: str | None = None) -> Volume
     path = Path(path)
     _require_file(path)
     role = Modality(modality) if modality in set(Modality) else _infer_modality(path, modality)
-    if _ending(path) in pixels.SUFFIXES:
+    if image_ending(path) in pixels.SUFFIXES:
         return _plane(path, role)
     array, affine = _read_canonical(path)
     if role is Modality.DX:
@@ -156,7 +158,7 @@ def save(image: Volume | Mask, path: str | os.PathLike[str]) -> None:
         Where the folder is missing or cannot be written.
     """
     path = Path(path)
-    ending = _ending(path)
+    ending = image_ending(path)
     array = image.array.astype(np.uint8) if isinstance(image, Mask) else image.array
     if ending not in (*nifti.SUFFIXES, ".nrrd", ".mha"):
         raise ValueError(f"{path}: writes .nii, .nii.gz, .nrrd and .mha, not {ending or 'a name without ending'!r}")
@@ -170,26 +172,7 @@ def save(image: Volume | Mask, path: str | os.PathLike[str]) -> None:
         if isinstance(image, Volume) and image.meta:
             sidecar = Path(folder) / "image.json"
             sidecar.write_text(json.dumps(dict(image.meta), indent=2, sort_keys=True, default=_plain) + "\n", "utf-8")
-            sidecar.replace(_sidecar(path))
-
-
-def stem(path: Path) -> str:
-    """File name without its image ending: ``a_T1w`` of ``a_T1w.nii.gz``."""
-    return path.name[: len(path.name) - len(_ending(path))]
-
-
-def is_image(path: Path) -> bool:
-    """Whether the file name's ending is one that `load` reads."""
-    return _ending(path) in (*nifti.SUFFIXES, *itk.SUFFIXES, *pixels.SUFFIXES)
-
-
-def _ending(path: Path) -> str:
-    name = path.name.lower()
-    return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
-
-
-def _sidecar(path: Path) -> Path:
-    return path.with_name(f"{stem(path)}.json")
+            sidecar.replace(sidecar_of(path))
 
 
 def _infer_modality(path: Path, given: str | None) -> Modality:
@@ -199,7 +182,7 @@ def _infer_modality(path: Path, given: str | None) -> Modality:
     for modality in Modality:
         if suffix.lower() == modality.lower():
             return modality
-    role = pixels.dicom_role(path) if _ending(path) == ".dcm" else None
+    role = pixels.dicom_role(path) if image_ending(path) == ".dcm" else None
     if role is not None:
         return role
     raise ReadError(
@@ -209,9 +192,9 @@ def _infer_modality(path: Path, given: str | None) -> Modality:
 
 def _plane(path: Path, role: Modality) -> Volume:
     """A picture or single DICOM file in its role."""
-    if _ending(path) in pixels.PICTURES and role is not Modality.DX:
+    if image_ending(path) in pixels.PICTURES and role is not Modality.DX:
         raise ReadError(f"{path}: a picture holds gray levels, no {role} values; give the DICOM file or its NIfTI")
-    header_role = pixels.dicom_role(path) if _ending(path) == ".dcm" else None
+    header_role = pixels.dicom_role(path) if image_ending(path) == ".dcm" else None
     if header_role is not None and header_role is not role:
         raise ReadError(
             f"{path}: is to be {role}, but its DICOM header says it is {header_role}; check the file's name"
@@ -226,13 +209,13 @@ def _plane(path: Path, role: Modality) -> Volume:
 
 def _read_mask(path: Path, image: Volume | None) -> tuple[npt.NDArray[Any], Affine]:
     """Stored values of a mask and their affine, that of its radiograph where the file has none of its own."""
-    if _ending(path) not in pixels.SUFFIXES:
+    if image_ending(path) not in pixels.SUFFIXES:
         array, affine = _read_canonical(path)
         film = image is not None and image.modality is Modality.DX and array.ndim == 3
         return pixels.flat_last(array, affine) if film else (array, affine)
     _require_file(path)
     found = pixels.read(path, _read_sidecar(path))
-    lossy = _ending(path) in (".jpg", ".jpeg")
+    lossy = image_ending(path) in (".jpg", ".jpeg")
     values = found.array > found.array.max() / 2 if lossy else found.array
     return values, image.affine if image is not None and image.shape == values.shape else found.affine
 
@@ -250,7 +233,7 @@ def _read_canonical(path: Path) -> tuple[npt.NDArray[Any], Affine]:
 
 def _read(path: Path) -> tuple[npt.NDArray[Any], Affine]:
     _require_file(path)
-    return nifti.read(path) if _ending(path) in nifti.SUFFIXES else itk.read(path)
+    return nifti.read(path) if image_ending(path) in nifti.SUFFIXES else itk.read(path)
 
 
 def _require_file(path: Path) -> None:
@@ -284,7 +267,7 @@ def _require_content(values: npt.NDArray[np.float32], path: Path) -> None:
 
 
 def _read_sidecar(path: Path) -> dict[str, Any]:
-    sidecar = _sidecar(path)
+    sidecar = sidecar_of(path)
     if not sidecar.exists():
         return {}
     try:
@@ -305,7 +288,7 @@ def _echoes_of(path: Path) -> list[Volume]:
     if stack.ndim != 4 or len(listed) != stack.shape[3] or not all(_is_time(time) for time in listed):
         raise ReadError(
             f"{path}: holds {array.shape[3:] or 1} echo(es) and its JSON sidecar gives EchoTime = {times!r}; "
-            f"needs one EchoTime in seconds for each echo in {_sidecar(path).name}"
+            f"needs one EchoTime in seconds for each echo in {sidecar_of(path).name}"
         )
     _require_content(np.asarray(stack, np.float32), path)
     return [

@@ -12,17 +12,28 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+import ipha_toolkit
 from ipha_toolkit.errors import LayoutError
-from ipha_toolkit.io.images import is_image, stem
+from ipha_toolkit.io.names import (
+    RESULTS_TOOL,
+    echo_number,
+    is_entity,
+    is_image,
+    label_of,
+    mask_target,
+    role_of,
+    session_key,
+    stem,
+)
 from ipha_toolkit.terms import Modality
 
-RESULTS_TOOL = "ipha_toolkit"
-"""``GeneratedBy`` name in ``dataset_description.json`` of our own results, which are never read as masks."""
+if TYPE_CHECKING:
+    from ipha_toolkit.volume import Volume
 
-_LABEL = re.compile(r"[A-Za-z0-9]+")
 _NOT_LUNG = re.compile(r"vessel|vein|arter|nodule|airway|trachea|bronch|tumou?r|cancer", re.IGNORECASE)
 
 
@@ -59,12 +70,34 @@ class SessionFiles:
     images: dict[Modality, Path] = field(default_factory=dict)
     echoes: tuple[Path, ...] = ()
     lungs: dict[Modality, MaskFile] = field(default_factory=dict)
-    reference: dict[Modality, MaskFile] = field(default_factory=dict)
+    muscle: dict[Modality, MaskFile] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
         """``sub-001_ses-01``, or ``sub-001`` where the subject has no session folders."""
         return f"{self.subject}_{self.session}" if self.session else self.subject
+
+    def image(self, modality: str) -> Volume:
+        """Read an image of the session; of several echoes the first, ``echo-2_MEGRE`` the second.
+
+        Raises
+        ------
+        KeyError
+            Where the session has no such image; the message lists those there are.
+        """
+        from ipha_toolkit.io.images import load, load_echoes
+
+        number, _, role = str(modality).rpartition("_")
+        if role == Modality.MEGRE and self.echoes:
+            return load_echoes(self.echoes)[0][int(number.removeprefix("echo-") or 1) - 1]
+        if role not in self.images:
+            raise KeyError(f"{self.label} has no {modality} image; there are {', '.join(self.modalities) or 'none'}")
+        return load(self.images[Modality(role)], modality=role)
+
+    def view(self, *modalities: str, **options: Any) -> Any:
+        """Images of the session side by side in the slice viewer; options as of :func:`ipha_toolkit.view`."""
+        shown = modalities or [role for role in self.modalities if role != Modality.DX] or self.modalities
+        return ipha_toolkit.view(*(self.image(role) for role in shown), **options)
 
     @property
     def modalities(self) -> list[Modality]:
@@ -80,6 +113,21 @@ class Cohort:
     sessions: tuple[SessionFiles, ...]
     participants: pd.DataFrame
     problems: tuple[Problem, ...]
+
+    def __getitem__(self, key: str | tuple[str, str]) -> SessionFiles:
+        """``cohort["001", "01"]``, ``cohort["sub-001", "ses-01"]`` or ``cohort["sub-001_ses-01"]``.
+
+        Raises
+        ------
+        KeyError
+            Where there is no such session; the message lists those there are.
+        """
+        wanted = label_of(*session_key(*(key if isinstance(key, tuple) else (key,))))
+        for session in self.sessions:
+            if session.label == wanted:
+                return session
+        listed = ", ".join(session.label for session in self.sessions[:12])
+        raise KeyError(f"{self.root} has no session {wanted}; there are {listed or 'none'}")
 
     def stopped(self, session: SessionFiles) -> list[Problem]:
         """Problems that stop this session."""
@@ -137,6 +185,9 @@ def read_cohort(root: str | os.PathLike[str]) -> Cohort:
             else:
                 problems.append(Problem(place, f"holds no image named like {folder.name}_..._T1w.nii.gz"))
     return Cohort(root, tuple(sessions), participants, tuple(problems))
+
+
+open_cohort = read_cohort
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -217,7 +268,7 @@ def _read_participants(root: Path) -> tuple[pd.DataFrame, list[Problem]]:
     for name in sorted(set(table["participant_id"][table["participant_id"].duplicated()])):
         problems.append(Problem(path, f"{name} stands in more than one row; keep one row a subject", name))
     for name in table["participant_id"]:
-        if not _is_entity(name, "sub"):
+        if not is_entity(name, "sub"):
             problems.append(
                 Problem(path, f"participant_id {name!r} is not sub- and letters or digits; rename it", name)
             )
@@ -227,7 +278,7 @@ def _read_participants(root: Path) -> tuple[pd.DataFrame, list[Problem]]:
 def _subject_problems(folders: list[Path], participants: pd.DataFrame, root: Path) -> list[Problem]:
     problems = []
     for folder in folders:
-        if not _is_entity(folder.name, "sub"):
+        if not is_entity(folder.name, "sub"):
             problems.append(
                 Problem(
                     folder,
@@ -242,7 +293,7 @@ def _subject_problems(folders: list[Path], participants: pd.DataFrame, root: Pat
             )
     names = {folder.name for folder in folders}
     for name in participants["participant_id"]:
-        if name not in names and _is_entity(name, "sub"):
+        if name not in names and is_entity(name, "sub"):
             problems.append(Problem(root / "participants.tsv", f"{name} has no folder here"))
     return problems
 
@@ -258,11 +309,11 @@ def _read_session(root: Path, subject: str, session: str, place: Path) -> tuple[
     def complain(path: Path, message: str) -> None:
         problems.append(Problem(path, message, subject, session))
 
-    if session and not _is_entity(session, "ses"):
+    if session and not is_entity(session, "ses"):
         complain(place, "folder name is not ses- and letters or digits; rename it")
     claims: dict[Modality, list[Path]] = {}
     for path in _images(place):
-        role = _role(path)
+        role = role_of(path)
         if role is None:
             problems.append(Problem(path, f"not analyzed: the name does not end with _{', _'.join(Modality)}"))
         elif not path.name.startswith(f"{subject}_{session}_" if session else f"{subject}_"):
@@ -272,7 +323,7 @@ def _read_session(root: Path, subject: str, session: str, place: Path) -> tuple[
             )
         else:
             claims.setdefault(role, []).append(path)
-    echoes = tuple(sorted(claims.pop(Modality.MEGRE, []), key=_echo_number))
+    echoes = tuple(sorted(claims.pop(Modality.MEGRE, []), key=echo_number))
     for role, paths in claims.items():
         if len(paths) > 1:
             names = ", ".join(path.name for path in paths)
@@ -296,21 +347,6 @@ def _inner(path: Path, place: Path) -> str:
     return "/".join(part for part in path.relative_to(place).parts[:-1] if part.startswith("ses-"))
 
 
-def _role(path: Path) -> Modality | None:
-    suffix = stem(path).rpartition("_")[2].lower()
-    return next((modality for modality in Modality if modality.lower() == suffix), None)
-
-
-def _echo_number(path: Path) -> tuple[int, str]:
-    found = re.search(r"_echo-(\d+)_", path.name)
-    return (int(found[1]) if found else 0, path.name)
-
-
-def _is_entity(name: str, key: str) -> bool:
-    head, _, label = name.partition("-")
-    return head == key and _LABEL.fullmatch(label) is not None
-
-
 def _foreign_masks(
     root: Path, subject: str, session: str, roles: set[Modality], complain: object
 ) -> tuple[dict[Modality, MaskFile], dict[Modality, MaskFile]]:
@@ -319,7 +355,7 @@ def _foreign_masks(
     reference: dict[Modality, list[MaskFile]] = {}
     for path in _derivative_files(root, subject, session):
         name = stem(path)
-        target = _mask_target(name, roles)
+        target = mask_target(name, roles)
         if target is None:
             complain(
                 path,
@@ -359,14 +395,6 @@ def is_own_result(folder: Path) -> bool:
         return any(tool.get("Name") == RESULTS_TOOL for tool in described.get("GeneratedBy", []))
     except (OSError, ValueError, AttributeError):
         return False
-
-
-def _mask_target(name: str, roles: set[Modality]) -> Modality | None:
-    parts = re.split(r"[_-]", name.lower())
-    named = [role for role in Modality if role.lower() in parts]
-    if len(named) == 1:
-        return named[0]
-    return next(iter(roles)) if not named and len(roles) == 1 else None
 
 
 def _mask_file(path: Path) -> tuple[str, MaskFile]:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipha_toolkit.errors import ReadError
-from ipha_toolkit.volume import Affine
+from ipha_toolkit.grid import Affine
 
 SUFFIXES = (".nii", ".nii.gz")
 

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ipha_toolkit.errors import ReadError
+from ipha_toolkit.grid import Affine, reorient_to_ras
 from ipha_toolkit.terms import Modality
-from ipha_toolkit.volume import Affine, reorient_to_ras
 
 if TYPE_CHECKING:
     from PIL.Image import Image

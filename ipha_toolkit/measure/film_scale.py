@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ipha_toolkit.grid import BoolArray, FloatArray
 from ipha_toolkit.protocol import DEFAULT, Protocol
-from ipha_toolkit.volume import BoolArray, FloatArray
 
 Array = npt.NDArray[np.float64]
 

@@ -13,7 +13,7 @@ either. It is a signal deficit in units of controls of the same sequence, never 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,42 +21,56 @@ import numpy.typing as npt
 import pandas as pd
 
 from ipha_toolkit.errors import ImageError
+from ipha_toolkit.grid import BoolArray, FloatArray
 from ipha_toolkit.image.bias import correct_bias
-from ipha_toolkit.measure.quality import estimate_noise
+from ipha_toolkit.image.morphology import mean_over
+from ipha_toolkit.measure.histogram import weighted_quantile
+from ipha_toolkit.measure.quality import Noise, estimate_noise
 from ipha_toolkit.measure.rows import row, table
 from ipha_toolkit.measure.signal import is_contrast_enhanced
 from ipha_toolkit.protocol import DEFAULT, Protocol
-from ipha_toolkit.regions.reference import reference_level
+from ipha_toolkit.regions.muscle import muscle_level
 from ipha_toolkit.regions.zones import lung_regions, world_coordinate
 from ipha_toolkit.terms import Modality, Region
-from ipha_toolkit.volume import BoolArray, FloatArray, Mask, Volume
+from ipha_toolkit.volume import Mask, Volume
 
 MODALITY = "T1w+T2w"
 """What the rows name as their modality: both images together."""
 
 _SOFT = 0.1
+
 _STEP = 0.05
+
 _CODES = (-40, 110)
+
 JOINT_EDGES = _SOFT * np.sinh(_STEP * (np.arange(_CODES[0], _CODES[1] + 2) - 0.5))
 """Edges of the joint histogram's bins, of both ratios: 0.005 apart near 0, 5 % far from it."""
 
 _BLOCK = "block-"
+
 _DRAWS = 400
-_FWHM_PER_SD = 2.3548
+
 _RIM_MM = 3.0
-_LEAST_WEIGHT = 1e-5
+
 _RAYLEIGH_MEAN, _RAYLEIGH_SD = np.sqrt(np.pi / 2), np.sqrt(2 - np.pi / 2)
+
 _SD_PER_MAD = 1.4826
+
 _PARENCHYMA = (0.1, 0.9)
+
 _LEAST_RATIO = 1e-3
+
 _LEAST_SHARE = 0.05
+
 _LEAST_SPREAD = 0.02
+
 _RATIOS = {
     "signature_upper_lower_ratio": (Region.UPPER, Region.LOWER),
     "signature_central_peripheral_ratio": (Region.CENTRAL, Region.PERIPHERAL),
 }
 
 Array = npt.NDArray[np.float64]
+
 ControlPair = tuple[Volume, Volume, Mask, Mask]
 
 
@@ -112,7 +126,7 @@ def hemosiderin_signature(
     controls: SignatureReference | Iterable[ControlPair] | None = None,
     corrected: tuple[Volume, Volume] | None = None,
     regions: Mapping[str, Mask] | None = None,
-    flags: Sequence[str] = (),
+    flags: Collection[str] = (),
     protocol: Protocol = DEFAULT,
 ) -> tuple[pd.DataFrame, dict[str, Volume]]:
     """How far, and in how much of the lung, T2w lies below what T1w predicts.
@@ -128,7 +142,7 @@ def hemosiderin_signature(
         None takes the protocol's line and flags the rows ``no_controls``.
     regions : mapping of str to Mask, optional
         None means :func:`ipha_toolkit.lung_regions` of the lungs.
-    flags : sequence of str
+    flags : collection of str
         Codes set on every row.
     protocol : Protocol
 
@@ -174,19 +188,24 @@ def ratio_pair(
     t1w: Volume,
     t2w: Volume,
     lungs: Mask,
-    reference: Mask,
+    muscle: Mask,
     *,
     corrected: tuple[Volume, Volume] | None = None,
+    noise: tuple[Noise | None, Noise | None] = (None, None),
     protocol: Protocol = DEFAULT,
 ) -> RatioPair:
     """Ratios of T1w and T2w to muscle inside the lungs, free of the noise's offset.
 
     Parameters
     ----------
-    t1w, t2w, lungs, reference
+    t1w, t2w, lungs
         As in :func:`hemosiderin_signature`.
+    muscle : Mask
+        Skeletal muscle on the same grid.
     corrected : (Volume, Volume), optional
         Both images with their bias field removed; None removes it here.
+    noise : (Noise, Noise), optional
+        Of both images; None estimates it here.
     protocol : Protocol
 
     Returns
@@ -195,11 +214,12 @@ def ratio_pair(
     """
     for volume, role in ((t1w, Modality.T1W), (t2w, Modality.T2W)):
         _require(volume, role)
-        for other in (t1w, lungs, reference):
+        for other in (t1w, lungs, muscle):
             volume.require_same_grid(other)
     evened = corrected or (correct_bias(t1w, exclude=lungs), correct_bias(t2w, exclude=lungs))
     (first, _, unknown1), (second, floor, unknown2) = (
-        _clean_ratio(volume, even, lungs, reference, protocol) for volume, even in zip((t1w, t2w), evened, strict=True)
+        _clean_ratio(volume, even, lungs, muscle, known or estimate_noise(volume, lungs), protocol)
+        for volume, even, known in zip((t1w, t2w), evened, noise, strict=True)
     )
     flags = [*unknown1, *unknown2, *(["contrast_enhanced"] if is_contrast_enhanced(t1w) else [])]
     return RatioPair(first, second, floor, tuple(dict.fromkeys(flags)))
@@ -294,13 +314,15 @@ def signature_reference(histograms: Iterable[pd.DataFrame], *, protocol: Protoco
     points = pd.concat(pooled).sort_values("t1w", kind="stable")
     share = points["weight"].cumsum() / points["weight"].sum()
     points = points[share.between(*_PARENCHYMA)]
-    slope = _median(points["t2w"], points["weight"]) / _median(points["t1w"], points["weight"])
+    slope = weighted_quantile(points["t2w"], points["weight"], 0.5) / weighted_quantile(
+        points["t1w"], points["weight"], 0.5
+    )
     distance = SignatureReference(float(slope), 1.0, len(pooled)).below(points["t1w"], points["t2w"])
-    spread = _SD_PER_MAD * _median(pd.Series(np.abs(distance)), points["weight"])
+    spread = _SD_PER_MAD * weighted_quantile(np.abs(distance), points["weight"], 0.5)
     return SignatureReference(float(slope), max(spread, _LEAST_SPREAD), len(pooled))
 
 
-def floor_row(pair: RatioPair, flags: Sequence[str] = ()) -> dict[str, object]:
+def floor_row(pair: RatioPair, flags: Collection[str] = ()) -> dict[str, object]:
     """The one row of a session that needs no line: the T2w ratio that is not told from noise."""
     n = int(np.count_nonzero(np.isfinite(pair.t2w.array)))
     return row("signature_floor", pair.floor, modality=MODALITY, region=Region.LUNG, n_voxels=n, flags=flags)
@@ -311,7 +333,7 @@ def signature_rows(
     line: SignatureReference,
     floor: float,
     *,
-    flags: Sequence[str] = (),
+    flags: Collection[str] = (),
     protocol: Protocol = DEFAULT,
 ) -> list[dict[str, object]]:
     """Rows of one session from its joint histogram; see :func:`hemosiderin_signature`."""
@@ -338,7 +360,7 @@ def signature_rows(
     ]
 
 
-def _region_rows(sums: Array, strength: float, region: str, flags: Sequence[str]) -> list[dict[str, object]]:
+def _region_rows(sums: Array, strength: float, region: str, flags: Collection[str]) -> list[dict[str, object]]:
     n, evidence, carrying, load = sums
     silent = 100 * (1 - evidence / n) if n else np.nan
     flags = [*flags, *(["no_evidence"] if silent > 50 else [])]
@@ -394,17 +416,16 @@ def _require(volume: Volume, role: Modality) -> None:
 
 
 def _clean_ratio(
-    volume: Volume, even: Volume, lungs: Mask, reference: Mask, protocol: Protocol
+    volume: Volume, even: Volume, lungs: Mask, muscle: Mask, noise: Noise, protocol: Protocol
 ) -> tuple[Volume, float, tuple[str, ...]]:
     """Smoothed ratio inside the lungs, the amplitude that stands out of its noise, and flags."""
-    noise = estimate_noise(volume, lungs)
-    level, inside = reference_level(even, reference), lungs.array & np.isfinite(even.array)
+    level, inside = muscle_level(even, muscle), lungs.array & np.isfinite(even.array)
     if not level > 0:
         raise ImageError(f"{volume.name or volume.modality}: the reference muscle has no signal")
     gain = np.divide(even.array, volume.array, out=np.ones(volume.shape, np.float32), where=volume.array > 0)
     deep, width = _deep(inside, volume.spacing_mm), protocol.signature.smoothing_mm
-    mean, averaged = _mean_over(even.array / np.float32(level), deep, lungs, width)
-    scale, _ = _mean_over(np.asarray(gain / level, np.float32), deep, lungs, width)
+    mean, averaged = mean_over(even.array / np.float32(level), deep, lungs, width)
+    scale, _ = mean_over(np.asarray(gain / level, np.float32), deep, lungs, width)
     sigma = np.float32(np.nan_to_num(noise.sigma)) * scale
     ratio = np.where(inside & np.isfinite(mean), rician_amplitude(mean, sigma), np.nan)
     stands_out = 2 * np.sqrt(protocol.signal.noise_floor_sigmas * _RAYLEIGH_SD / _RAYLEIGH_MEAN / np.sqrt(averaged))
@@ -421,17 +442,6 @@ def _deep(inside: BoolArray, spacing_mm: tuple[float, float, float]) -> BoolArra
     return deep if deep.any() else inside
 
 
-def _mean_over(values: FloatArray, chosen: BoolArray, grid: Mask, width_mm: float) -> tuple[FloatArray, float]:
-    """Gaussian mean over the chosen voxels, NaN out of their reach, and how many voxels it averages."""
-    from scipy import ndimage
-
-    sd = [width_mm / _FWHM_PER_SD / step if n > 1 else 0.0 for step, n in zip(grid.spacing_mm, grid.shape, strict=True)]
-    weight = ndimage.gaussian_filter(chosen.astype(np.float32), sd, mode="constant", truncate=3)
-    total = ndimage.gaussian_filter(np.where(chosen, values, np.float32(0)), sd, mode="constant", truncate=3)
-    mean = np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > _LEAST_WEIGHT)
-    return mean, float(np.prod([max(1.0, 2 * np.sqrt(np.pi) * s) for s in sd]))
-
-
 def _code(ratio: npt.ArrayLike) -> npt.NDArray[np.int64]:
     """Bin of a ratio: even steps of 0.005 near 0, of 5 % far from it."""
     steps = np.rint(np.arcsinh(np.asarray(ratio, np.float64) / _SOFT) / _STEP).astype(np.int64)
@@ -444,13 +454,6 @@ def _blocks(lungs: Mask, wanted: int) -> npt.NDArray[np.int64]:
     where = [np.broadcast_to(world_coordinate(lungs, axis), lungs.shape)[lungs.array] for axis in range(3)]
     cubes = np.stack([np.floor((x - x.min(initial=np.inf)) / edge) for x in where], axis=1).astype(np.int64)
     return np.unique(cubes @ [1_000_000, 1000, 1], return_inverse=True)[1]
-
-
-def _median(values: pd.Series, weights: pd.Series) -> float:
-    """Weighted median of binned values, linear between the bins' centers."""
-    place, index = np.unique(values.to_numpy(), return_inverse=True)
-    weight = np.bincount(index, weights.to_numpy())
-    return float(np.interp(0.5, (np.cumsum(weight) - weight / 2) / weight.sum(), place))
 
 
 def _midmean(values: Array, weights: Array) -> Array:

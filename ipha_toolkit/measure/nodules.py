@@ -15,7 +15,7 @@ vessel's maxima, its ends and junctions among them, can be left along the vessel
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from heapq import heappop, heappush
 
@@ -25,12 +25,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from ipha_toolkit.errors import ImageError
+from ipha_toolkit.grid import BoolArray, FloatArray
 from ipha_toolkit.image.geometry import block_factors, block_mean, bounding_box, enlarged_slabs
 from ipha_toolkit.measure.rows import row, table
 from ipha_toolkit.protocol import DEFAULT, NoduleSettings, Protocol
 from ipha_toolkit.regions.zones import lung_regions
 from ipha_toolkit.terms import Modality, Region
-from ipha_toolkit.volume import BoolArray, FloatArray, Mask, Volume
+from ipha_toolkit.volume import Mask, Volume
 
 Array = npt.NDArray[np.float64]
 
@@ -103,7 +104,7 @@ def measure_nodules(
     *,
     modality: str,
     regions: Mapping[str, Mask] | None = None,
-    flags: Sequence[str] = (),
+    flags: Collection[str] = (),
     rng: np.random.Generator | None = None,
     protocol: Protocol = DEFAULT,
 ) -> pd.DataFrame:
@@ -119,7 +120,7 @@ def measure_nodules(
         Of the image, for the rows.
     regions : mapping of str to Mask, optional
         None means :func:`ipha_toolkit.lung_regions` of the lungs.
-    flags : sequence of str
+    flags : collection of str
         Codes of :data:`ipha_toolkit.terms.FLAGS` set on every row.
     rng : numpy.random.Generator, optional
         Of the random patterns; None is a fixed one.

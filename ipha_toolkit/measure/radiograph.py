@@ -11,7 +11,7 @@ texture scores by about a third. Compare these only between films of one process
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +19,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from ipha_toolkit.errors import ImageError
+from ipha_toolkit.grid import BoolArray
 from ipha_toolkit.measure.rows import row, table
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.terms import Region
-from ipha_toolkit.volume import BoolArray, Mask, Volume
+from ipha_toolkit.volume import Mask, Volume
 
 Array = npt.NDArray[np.float64]
 
@@ -136,7 +137,7 @@ def measure_opacity(film: Volume, lungs: Mask) -> Opacity:
 
 
 def measure_radiograph(
-    film: Volume, lungs: Mask, *, flags: Iterable[str] = (), protocol: Protocol = DEFAULT
+    film: Volume, lungs: Mask, *, flags: Collection[str] = (), protocol: Protocol = DEFAULT
 ) -> pd.DataFrame:
     """Measure a frontal chest radiograph.
 

@@ -15,20 +15,22 @@ map is read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ipha_toolkit.grid import BoolArray, FloatArray
 from ipha_toolkit.image.geometry import block_factors, block_mean, depth_mm
-from ipha_toolkit.measure.attenuation import anterior_mm, dorsal_ventral_slope, require_hu
+from ipha_toolkit.measure.attenuation import require_hu
 from ipha_toolkit.measure.rows import row, table
+from ipha_toolkit.measure.statistics import dorsal_ventral_slope
 from ipha_toolkit.protocol import DEFAULT, Protocol, TextureSettings
-from ipha_toolkit.regions.zones import lung_extent, lung_regions, world_coordinate
+from ipha_toolkit.regions.zones import anterior_mm, lung_extent, lung_regions, world_coordinate
 from ipha_toolkit.terms import Modality, Region
-from ipha_toolkit.volume import BoolArray, FloatArray, Mask, Volume
+from ipha_toolkit.volume import Mask, Volume
 
 _COARSE_MM = 1.5
 _SHEET_SIGMA_MM = 1.2
@@ -111,7 +113,7 @@ def measure_texture(
     lungs: Mask,
     *,
     vessels: Mask | None = None,
-    flags: Sequence[str] = (),
+    flags: Collection[str] = (),
     protocol: Protocol = DEFAULT,
 ) -> Texture:
     """Opacity, its evenness and distribution, and reticulation.
@@ -124,7 +126,7 @@ def measure_texture(
         On the same grid.
     vessels : Mask, optional
         None finds them; give an empty Mask to leave nothing out.
-    flags : sequence of str
+    flags : collection of str
         Codes of :data:`ipha_toolkit.terms.FLAGS` set on every row.
     protocol : Protocol
         Section ``texture``.
@@ -231,9 +233,7 @@ class _Scene:
 def _coarse(ct: Volume, lungs: Mask, vessels: Mask) -> _Scene:
     """CT, lungs and vessels on blocks of at most 1.5 mm: enough for patterns, and less noise."""
     factors = block_factors(ct, _COARSE_MM)
-    affine = ct.affine.copy()
-    affine[:3, :3] *= factors
-    affine[:3, 3] = ct.to_world((np.array(factors) - 1) / 2)
+    affine = ct.grid.coarser(factors).affine
     inside = block_mean(lungs.array, factors) > 0.99
     inside = inside if inside.any() else block_mean(lungs.array, factors) > 0.5
     return _Scene(
@@ -253,7 +253,7 @@ def _without_gradient(density: FloatArray, lungs: Mask, settings: TextureSetting
 
 
 def _opacity_rows(
-    opacity: Volume, regions: Mapping[str, Mask], flags: Sequence[str], settings: TextureSettings
+    opacity: Volume, regions: Mapping[str, Mask], flags: Collection[str], settings: TextureSettings
 ) -> list[dict[str, object]]:
     rows = []
     for name, region in regions.items():
@@ -272,7 +272,7 @@ def _opacity_rows(
 
 
 def _patchiness_rows(
-    opacity: Volume, lungs: Mask, flags: Sequence[str], settings: TextureSettings
+    opacity: Volume, lungs: Mask, flags: Collection[str], settings: TextureSettings
 ) -> list[dict[str, object]]:
     inside = lungs.array & np.isfinite(opacity.array)
     apart = tuple(slice(None, None, factor) for factor in block_factors(opacity, settings.neighborhood_mm))
@@ -327,7 +327,7 @@ def local_variation(
 
 
 def _distribution_rows(
-    opacity: Volume, lungs: Mask, regions: Mapping[str, Mask], flags: Sequence[str]
+    opacity: Volume, lungs: Mask, regions: Mapping[str, Mask], flags: Collection[str]
 ) -> list[dict[str, object]]:
     parts: Mapping[str, BoolArray] = {name: region.array for name, region in regions.items()} | _ends(lungs, regions)
     differences = {
@@ -369,5 +369,5 @@ def _clear_of(scene: _Scene) -> BoolArray:
     return (deep > _SHEET_CLEARANCE_MM) & (depth_mm(~scene.vessels.array, spacing) > _VESSEL_CLEARANCE_MM)
 
 
-def _row(measure: str, value: float, region: str, n_voxels: int, flags: Sequence[str]) -> dict[str, object]:
+def _row(measure: str, value: float, region: str, n_voxels: int, flags: Collection[str]) -> dict[str, object]:
     return row(measure, value, modality=Modality.CT, region=region, n_voxels=n_voxels, flags=flags)

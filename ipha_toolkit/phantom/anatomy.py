@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from ipha_toolkit.phantom.raster import Grid, paint, paint_coat, sample
+from ipha_toolkit.grid import BoolArray, FloatArray, Grid
+from ipha_toolkit.phantom.raster import paint, paint_coat, sample
 from ipha_toolkit.phantom.trees import Capsules, draw_capsules, grow_tree
-from ipha_toolkit.volume import BoolArray, FloatArray
 
 Array = npt.NDArray[np.floating]
 
@@ -34,7 +34,7 @@ def grid_around(patient: Patient, spacing_mm: tuple[float, float, float]) -> Gri
     shape = np.ceil(extent / spacing_mm).astype(int)
     origin = centre - (shape - 1) / 2 * np.array(spacing_mm)
     i, j, k = (int(size) for size in shape)
-    return Grid((i, j, k), spacing_mm, (float(origin[0]), float(origin[1]), float(origin[2])))
+    return Grid.upright((i, j, k), spacing_mm, (float(origin[0]), float(origin[1]), float(origin[2])))
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ def build_body(patient: Patient, grid: Grid) -> Body:
     airway = canvas.draw("air", patient.airways)
     depth = np.maximum(-canvas.sample(lung), 0)
     lungs = (depth > 0) & ~((airway > 0.3) | (great > 0.5))
-    right = grid.axes[0] > -3 * patient.scale
+    right = grid.axes_mm()[0] > -3 * patient.scale
     masks = {
         "lung": lungs, "left": lungs & ~right, "right": lungs & right, "airway": airway > 0.5,
         "vessel": (depth > 0) & (canvas.share("blood") > 0.5),
@@ -229,7 +229,7 @@ class _Canvas:
     def __init__(self, patient: Patient, grid: Grid) -> None:
         self.patient, self.grid = patient, grid
         self.raster = grid_around(patient, (_RASTER_MM * patient.scale,) * 3)
-        self.world = self.raster.axes
+        self.world = self.raster.axes_mm()
         x, y, z = (axis / np.float32(patient.scale) for axis in self.world)
         self.at = (x, y, z)
         self.stack = np.zeros((len(TISSUES), *grid.shape), np.float32)
@@ -245,7 +245,7 @@ class _Canvas:
 
     def draw(self, tissue: str, capsules: Capsules, *, inside: str = "") -> FloatArray:
         """Paint capsules, everywhere or only inside another tissue."""
-        coat = draw_capsules(self.grid.shape, self.grid.origin, self.grid.spacing, capsules)
+        coat = draw_capsules(self.grid.shape, self.grid.origin_mm, self.grid.spacing_mm, capsules)
         if inside:
             coat *= self.share(inside) > 0.02
         paint_coat(self.stack, TISSUES.index(tissue), coat)

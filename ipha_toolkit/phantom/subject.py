@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ipha_toolkit.grid import BoolArray, FloatArray, Grid
 from ipha_toolkit.phantom import physics
 from ipha_toolkit.phantom.anatomy import Body, Patient, build_body, grid_around
 from ipha_toolkit.phantom.disease import (
@@ -25,9 +26,8 @@ from ipha_toolkit.phantom.disease import (
     thinned,
     with_volume_loss,
 )
-from ipha_toolkit.phantom.raster import Grid
 from ipha_toolkit.terms import Modality
-from ipha_toolkit.volume import BoolArray, FloatArray, Mask, Volume
+from ipha_toolkit.volume import Mask, Volume
 
 MODALITIES = ("T1w", "T2w", "MEGRE", "ct", "dx")
 ECHO_TIMES_MS = (0.1, 0.4, 0.8, 1.4, 2.2, 3.2, 4.6, 6.5)
@@ -299,7 +299,7 @@ def _megre(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[st
         level = level or _muscle_level(scene.body, clean)
         coil.bit_generator.state = state  # one coil for all echoes, noise of its own for each
         image = physics.acquire_mr(
-            clean, level, spacing=scene.body.grid.spacing, snr=scanner.snr, shading=scanner.shading,
+            clean, level, spacing=scene.body.grid.spacing_mm, snr=scanner.snr, shading=scanner.shading,
             motion_mm=scanner.motion_mm, coil_rng=coil, rng=rng,
         )  # fmt: skip
         meta = _gre_meta(scanner, **settings)
@@ -311,7 +311,7 @@ def _megre(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[st
 
 def _ct(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, Volume]:
     image = physics.acquire_ct(
-        scene.hu, spacing=scene.body.grid.spacing, kernel=scanner.kernel,
+        scene.hu, spacing=scene.body.grid.spacing_mm, kernel=scanner.kernel,
         noise_hu=scanner.ct_noise_hu, rng=rng,
     )  # fmt: skip
     meta = {"ConvolutionKernel": scanner.kernel}
@@ -320,7 +320,7 @@ def _ct(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, 
 
 def _dx(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, Volume]:
     grid = scene.body.grid
-    film = physics.project_radiograph(scene.hu, grid.spacing, photons=4e4, rng=rng)
+    film = physics.project_radiograph(scene.hu, grid.spacing_mm, photons=4e4, rng=rng)
     affine = grid.affine[:, [0, 2, 1, 3]]  # a film's second axis runs up, its third through the patient
     meta = {"PhotometricInterpretation": "MONOCHROME2", "ViewPosition": "PA"}
     return {"dx": Volume(film[:, :, None], affine, modality=Modality.DX, name="dx", meta=meta)}
@@ -334,7 +334,7 @@ def _mr(
     meta: dict[str, object], snr: float,
 ) -> Volume:  # fmt: skip
     image = physics.acquire_mr(
-        clean, _muscle_level(scene.body, clean), spacing=scene.body.grid.spacing, snr=snr, shading=scanner.shading,
+        clean, _muscle_level(scene.body, clean), spacing=scene.body.grid.spacing_mm, snr=snr, shading=scanner.shading,
         motion_mm=scanner.motion_mm, coil_rng=rng, rng=rng,
     )  # fmt: skip
     return Volume(image, scene.body.grid.affine, modality=role, name=str(role), meta=meta)

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from ipha_toolkit.volume import FloatArray
+from ipha_toolkit.grid import FloatArray
 
 MURRAY_EXPONENT = 2.8
 """r^e of a parent is the sum of its children's; 2.6 to 3 in lungs (Mauroy 2004, doi 10.1038/nature02287: about 3)."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ipha_toolkit.volume import BoolArray, FloatArray
+from ipha_toolkit.grid import BoolArray, FloatArray
 
 Array = npt.NDArray[np.float64]
 

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import sys
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from hashlib import file_digest
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-from tqdm.auto import tqdm
 
-from ipha_toolkit.compare.phases import read_sessions, require_rules
-from ipha_toolkit.compare.reference import Reference, SessionHistogram, against_controls
-from ipha_toolkit.errors import IphaError, LayoutError
-from ipha_toolkit.io import results
-from ipha_toolkit.io.images import load, load_echoes, load_mask
-from ipha_toolkit.io.layout import Cohort, Problem, SessionFiles, read_cohort
+from ipha_toolkit.compare.controls import Reference, SessionHistogram, against_controls
+from ipha_toolkit.compare.phases import read_sessions
+from ipha_toolkit.errors import LayoutError
+from ipha_toolkit.io import names, outputs, results
+from ipha_toolkit.io.layout import Cohort, SessionFiles, read_cohort
+from ipha_toolkit.measure.rows import flags_of, table
 from ipha_toolkit.protocol import DEFAULT, Protocol
-from ipha_toolkit.run.session import HISTOGRAMS, Context, Segmenter, measure_session
+from ipha_toolkit.rules import finding_rules, phase_rules
+from ipha_toolkit.run import provenance
+from ipha_toolkit.run.execute import Failures, Task, measure_all
+from ipha_toolkit.run.scan import Context, Segmenter
 from ipha_toolkit.terms import Modality
+
+_LOG = logging.getLogger(__name__)
+_COUNTED = (Modality.T1W, Modality.T2W, names.PAIR)
+"""What has a histogram that the second pass reads."""
 
 
 @dataclass(frozen=True)
@@ -103,97 +105,41 @@ def run(
     """As :func:`analyze`, with failures and counts."""
     if workers is not None and workers < 1:
         raise ValueError(f"workers needs to be 1 or more, got {workers}")
-    require_rules(protocol)
+    finding_rules(protocol.findings.rules)  # a rule that cannot be read stops the run before it begins
+    phase_rules(protocol.phases.rules)
     cohort = read_cohort(cohort_dir)
     if Path(out_dir).resolve() == cohort.root.resolve():
         raise LayoutError(f"{out_dir}: is the cohort folder itself; give another folder for the results")
-    out = results.open_results(out_dir)
-    failures: list[dict[str, str]] = []
-    todo: list[tuple[SessionFiles, dict[str, Any], Context]] = []
-    done: list[SessionFiles] = []
+    out = outputs.results_folder(out_dir, cohort.root)
+    tasks, done, failures = _sort_out(cohort, out, Context(protocol, segment))
+    _LOG.info("%d sessions to measure, %d done before", len(tasks), len(done))
+    failures += measure_all(tasks, workers or 1, progress)
+    failures = [{key: text.replace(f"{cohort.root}{os.sep}", "") for key, text in each.items()} for each in failures]
+    rows, readings, findings = _second_pass(out, cohort, protocol)
+    outputs.write_failures(out, failures)
+    return Analysis(rows, failures, len(tasks), len(done), out, readings, findings)
+
+
+def _sort_out(cohort: Cohort, out: Path, context: Context) -> tuple[list[Task], list[SessionFiles], Failures]:
+    """Sessions to be measured, sessions done before, and why others cannot be measured."""
+    tasks, done, failures = [], [], []
     for files in cohort.sessions:
         stopped = cohort.stopped(files)
+        failures += [outputs.failure(files, "", problem.path, problem) for problem in stopped]
         if stopped:
-            failures += [results.failure(files, "", problem.path, problem) for problem in stopped]
-            results.remove_session(out, files)
+            outputs.remove_session(out, files)
             continue
-        context = Context(protocol, segment, _subject_flags(cohort, files, protocol))
-        source = _source(files, cohort, context)
-        if isinstance(source, dict) and results.is_done(out, files, source):
-            done.append(files)
-        elif isinstance(source, dict):
-            todo.append((files, source, context))
-        else:
-            failures.append(source[0])
-    measured = [task[0] for task in todo]
-    failures += _measure_all(out, todo, workers or 1, progress)
-    failures = [{key: text.replace(f"{cohort.root}{os.sep}", "") for key, text in each.items()} for each in failures]
-    rows, reference = _second_pass(out, cohort, protocol)
-    readings, findings = read_sessions(rows, protocol=protocol)
-    results.write_cohort(
-        out, rows, failures, reference=asdict(reference), protocol=protocol, readings=readings, findings=findings
-    )
-    return Analysis(rows, failures, len(measured), len(done), out, readings, findings)
-
-
-@dataclass(frozen=True)
-class Check:
-    """What an analysis of the cohort would do, and every problem found."""
-
-    sessions: pd.DataFrame
-    problems: list[Problem]
-
-    @property
-    def stopping(self) -> list[Problem]:
-        """Problems that stop the analysis of a session or image."""
-        return [problem for problem in self.problems if problem.subject]
-
-
-def check(cohort_dir: str | os.PathLike[str], *, progress: bool = True) -> Check:
-    """Read the whole cohort folder and every image in it, measure nothing, and report all problems at once.
-
-    Returns
-    -------
-    Check
-        ``sessions``: one row an image: subject, session, group, modality, file, size and spacing in mm, lungs from.
-
-    Raises
-    ------
-    LayoutError
-        Where the folder is no cohort folder.
-    """
-    cohort = read_cohort(cohort_dir)
-    problems = list(cohort.problems)
-    described = []
-    for files in tqdm(cohort.sessions, desc="Checking", unit="session", disable=not progress, file=sys.stderr):
-        for record, problem in _check_session(cohort, files):
-            described.append(record)
-            problems += [problem] if problem else []
-    columns = ["subject", "session", "group", "modality", "file", "image", "lungs"]
-    return Check(pd.DataFrame(described, columns=columns), problems)
-
-
-def _check_session(cohort: Cohort, files: SessionFiles) -> Iterator[tuple[dict[str, str], Problem | None]]:
-    group = cohort.covariate(files.subject, "group") or "?"
-    jobs: list[tuple[Modality, Path]] = [*files.images.items()]
-    jobs += [(Modality.MEGRE, files.echoes[0])] if files.echoes else []
-    for modality, path in jobs:
-        record = {"subject": files.subject, "session": files.session, "group": group, "modality": str(modality)}
-        record |= {"file": str(path.relative_to(cohort.root)), "lungs": "found here"}
-        problem = None
+        own = Context(context.protocol, context.segment, _subject_flags(cohort, files, context.protocol))
         try:
-            volume = load_echoes(files.echoes)[0][0] if modality is Modality.MEGRE else load(path, modality=modality)
-            shape = " x ".join(map(str, volume.shape))
-            record["image"] = f"{shape}, {' x '.join(f'{step:.3g}' for step in volume.spacing_mm)} mm"
-            if modality in files.lungs:
-                mask = files.lungs[modality]
-                record["lungs"] = str(mask.path.relative_to(cohort.root))
-                if not load_mask(mask.path, labels=mask.labels, image=volume).same_grid(volume):
-                    raise LayoutError(f"{mask.path}: mask is on a different grid than {path.name}; resample it")
-        except (IphaError, ValueError) as error:
-            record["image"] = "cannot be used"
-            problem = Problem(path, str(error).removeprefix(f"{path}: "), files.subject, files.session)
-        yield record, problem
+            source = provenance.first_pass(files, cohort.root, own)
+        except OSError as error:
+            failures.append(outputs.failure(files, "", str(error.filename), error))
+            continue
+        if outputs.is_done(out, files, source):
+            done.append(files)
+        else:
+            tasks.append(Task(out, cohort.root, files, source, own))
+    return tasks, done, failures
 
 
 def _subject_flags(cohort: Cohort, files: SessionFiles, protocol: Protocol) -> tuple[str, ...]:
@@ -203,99 +149,43 @@ def _subject_flags(cohort: Cohort, files: SessionFiles, protocol: Protocol) -> t
         return ()
 
 
-def _source(files: SessionFiles, cohort: Cohort, context: Context) -> dict[str, Any] | list[dict[str, str]]:
-    """Provenance of the session as it would be written now, or the failure that forbids it."""
-    segment = context.segment
-    name = "" if segment is None else f"{segment.__module__}.{getattr(segment, '__qualname__', type(segment))}"
-    try:
-        return results.provenance(
-            files, cohort.root, context.protocol, {"segmenter": name, "flags": list(context.flags)}
-        )
-    except OSError as error:
-        return [results.failure(files, "", str(error.filename), error)]
+def _second_pass(out: Path, cohort: Cohort, protocol: Protocol) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Rows of all sessions with what controls say of them, readings, findings; made anew only if they would differ."""
+    folders = {
+        files.label: outputs.session_folder(out, files)
+        for files in cohort.sessions
+        if (outputs.session_folder(out, files) / names.PROVENANCE).exists() and not cohort.stopped(files)
+    }
+    source = provenance.second_pass({label: _digest(folder) for label, folder in folders.items()}, cohort, protocol)
+    if outputs.is_compared(out, source):
+        known = results.Results(out, cohort.root)
+        return known.rows, known.readings, known.findings
+    rows, reference = _compared(out, cohort, [files for files in cohort.sessions if files.label in folders], protocol)
+    readings, findings = read_sessions(rows, protocol=protocol)
+    outputs.write_cohort(
+        out, rows, reference=asdict(reference), protocol=protocol, readings=readings, findings=findings, source=source
+    )
+    return rows, readings, findings
 
 
-def _measure_all(
-    out: Path, todo: list[tuple[SessionFiles, dict[str, Any], Context]], workers: int, progress: bool
-) -> list[dict[str, str]]:
-    failures: list[dict[str, str]] = []
-    with tqdm(total=len(todo), desc="Measuring", unit="session", disable=not progress, file=sys.stderr) as bar:
-        for label, found in _finished(out, todo, workers):
-            failures += found
-            bar.set_postfix_str(label)
-            bar.update()
-    return failures
+def _digest(folder: Path) -> str:
+    with (folder / names.PROVENANCE).open("rb") as stream:
+        return file_digest(stream, "sha256").hexdigest()
 
 
-def _finished(
-    out: Path, todo: list[tuple[SessionFiles, dict[str, Any], Context]], workers: int
-) -> Iterator[tuple[str, list[dict[str, str]]]]:
-    if workers == 1 or len(todo) < 2:
-        for task in todo:
-            yield task[0].label, _measure_one(out, *task)
-        return
-    left = {task[0].label: task for task in todo}
-    for label, failures in _in_pool(out, todo, workers):
-        del left[label]
-        yield label, failures
-    for label, task in left.items():  # a worker died: each of the rest alone, so that only the culprit fails
-        answers = dict(_in_pool(out, [task], 1))
-        died = results.failure(
-            task[0], "", "", f"{label}: the worker process died, most likely out of memory; use fewer --workers"
-        )
-        if label not in answers:
-            results.remove_session(out, task[0])
-        yield label, answers.get(label, [died])
-
-
-def _in_pool(
-    out: Path, tasks: list[tuple[SessionFiles, dict[str, Any], Context]], workers: int
-) -> Iterator[tuple[str, list[dict[str, str]]]]:
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _limit_threads, (threads,))
-    with pool:
-        jobs: dict[Future[list[dict[str, str]]], str] = {}
-        try:
-            jobs = {pool.submit(_measure_one, out, *task): task[0].label for task in tasks}
-            for job in as_completed(jobs):
-                yield jobs[job], job.result()
-        except BrokenProcessPool:
-            return
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _limit_threads(threads: int) -> None:
-    """Share the cores among the workers."""
-    for name in ("NUMBA_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "OMP_NUM_THREADS"):
-        os.environ[name] = str(threads)
-
-
-def _measure_one(out: Path, files: SessionFiles, source: dict[str, Any], context: Context) -> list[dict[str, str]]:
-    """Measure and write one session; whatever goes wrong is its failure, not the cohort's."""
-    try:
-        result = measure_session(files, context)
-        results.write_session(out, files, result, source)
-    except Exception as error:
-        results.remove_session(out, files)
-        return [results.failure(files, "", "", f"{files.label}: {type(error).__name__}: {error}")]
-    return result.failures
-
-
-def _second_pass(out: Path, cohort: Cohort, protocol: Protocol) -> tuple[pd.DataFrame, Reference]:
+def _compared(
+    out: Path, cohort: Cohort, sessions: list[SessionFiles], protocol: Protocol
+) -> tuple[pd.DataFrame, Reference]:
     frames, histograms = [], []
-    for files in cohort.sessions:
-        if not (results.session_folder(out, files) / "provenance.json").exists() or cohort.stopped(files):
-            continue
-        rows = results.read_session_rows(out, files)
+    for files in sessions:
+        folder = outputs.session_folder(out, files)
+        rows = results.read_rows(folder / names.rows_file(files.label))
         frames.append(rows)
-        for modality, ending in HISTOGRAMS.items():
-            counts = results.read_session_table(out, files, ending)
-            if counts is not None:
-                flags = _common_flags(rows, modality)
+        for modality in _COUNTED:
+            path = folder / names.histogram_file(files.label, modality)
+            if path.exists():
+                counts, flags = pd.read_csv(path, sep="\t"), _common_flags(rows, modality)
                 histograms.append(SessionHistogram(files.subject, files.session, modality, counts, flags))
-    from ipha_toolkit.measure.rows import table
-
     rows = pd.concat(frames, ignore_index=True) if frames else table([])
     controls = [files.subject for files in cohort.sessions if cohort.is_control(files.subject)]
     compared, reference = against_controls(rows, histograms, controls, protocol=protocol)
@@ -309,4 +199,4 @@ def _common_flags(rows: pd.DataFrame, modality: str) -> tuple[str, ...]:
     """Flags that the image's ratio, or the pair's floor, carries."""
     of_all = rows["measure"].isin(["signal_ratio_median", "signature_floor"])
     cells = rows.loc[(rows["modality"] == modality) & of_all, "flag"]
-    return tuple(dict.fromkeys(code for cell in cells for code in cell.split(";") if code))
+    return tuple(sorted({code for cell in cells for code in flags_of(cell)}))

@@ -20,7 +20,8 @@ from tqdm.auto import tqdm
 from ipha_toolkit import __version__
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io.images import save
-from ipha_toolkit.io.results import swap, write_json, write_tsv
+from ipha_toolkit.io.names import FOLDERS
+from ipha_toolkit.io.outputs import swap, write_json, write_tsv
 from ipha_toolkit.phantom.population import Participant, Visit, draw_population, scan, scan_without_noise
 from ipha_toolkit.phantom.subject import MODALITIES, SimulatedSubject, Spacing, Truth
 from ipha_toolkit.volume import Volume
@@ -31,8 +32,6 @@ SIMULATOR = "ipha_toolkit phantom"
 TRUTH_FOLDER = "truth"
 """Holds what is really there; no part of the cohort folder that an analysis reads."""
 
-FOLDERS = {"ct": "ct", "dx": "xray"}
-"""Folder of a session in which a modality lies; others lie in ``anat``."""
 _WRITTEN = ("dataset_description.json", "README", ".bidsignore", "participants.tsv", "participants.json",
             "sessions.json", TRUTH_FOLDER)  # fmt: skip
 
@@ -45,6 +44,7 @@ _PARTICIPANT_COLUMNS = {
     "age": {"Description": "age at the first visit", "Units": "year"},
     "sex": {"Description": "sex", "Levels": {"F": "female", "M": "male"}},
 }
+
 _SESSION_COLUMNS = {
     "session_id": {"Description": "ses-<label>"},
     "days": {"Description": "days since the first visit", "Units": "day"},
@@ -66,6 +66,7 @@ _SESSION_COLUMNS = {
         "Levels": {"positive": "found", "negative": "not found", "n/a": "not done"},
     },
 }
+
 _README = """Simulated patients: every image and number here is made up, none is of a person. Research, not diagnosis.
 participants.tsv and sub-*/ are laid out as a cohort folder; truth/ holds what is really there and is never analyzed.
 """

@@ -2,14 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ipha_toolkit.compare.change import (
-    compare_sessions,
-    match_nodules,
-    phantom_repeatability,
-    read_change,
-    repeatability,
-    summarize_matches,
-)
+from ipha_toolkit.compare.change import compare_sessions, phantom_repeatability, read_change, repeatability
+from ipha_toolkit.compare.nodules import match_nodules, summarize_matches
 from ipha_toolkit.measure.rows import row, table
 from ipha_toolkit.protocol import Protocol
 

@@ -2,14 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ipha_toolkit.compare.groups import (
-    compare_groups,
-    fit_trend,
-    hedges_g,
-    recurrence_curve,
-    summarize_participants,
-    time_to_recurrence,
-)
+from ipha_toolkit.compare.groups import compare_groups, hedges_g, summarize_participants
+from ipha_toolkit.compare.trends import fit_trend, recurrence_curve, time_to_recurrence
 from ipha_toolkit.measure.rows import row, table
 
 

@@ -1,18 +1,12 @@
 import pytest
 
-from ipha_toolkit.compare.phases import (
-    classify_phase,
-    compare_readings,
-    differential,
-    finding_rules,
-    phase_rules,
-    read_findings,
-    read_sessions,
-)
+from ipha_toolkit.catalogue import FINDINGS, MEASURES
+from ipha_toolkit.compare.phases import classify_phase, compare_readings, differential, read_findings, read_sessions
 from ipha_toolkit.errors import ProtocolError
 from ipha_toolkit.measure.rows import row, table
 from ipha_toolkit.protocol import Protocol
-from ipha_toolkit.terms import FINDINGS, MEASURES, Phase
+from ipha_toolkit.rules import finding_rules, phase_rules
+from ipha_toolkit.terms import Phase
 
 RULES = """
 [findings]
@@ -158,11 +152,11 @@ def test_a_rule_that_cannot_be_read_is_named(old, new, said):
 
 
 def test_the_default_rules_can_be_read_and_every_finding_is_used():
-    carried = {rule.finding for rule in finding_rules(Protocol())}
-    used = {rule.finding for rule in phase_rules(Protocol())}
+    carried = {rule.finding for rule in finding_rules(Protocol().findings.rules)}
+    used = {rule.finding for rule in phase_rules(Protocol().phases.rules)}
     assert used <= carried <= set(FINDINGS)
-    assert {rule.measure for rule in finding_rules(Protocol())} <= set(MEASURES)
-    assert {rule.phase for rule in phase_rules(Protocol())} == {"none", "acute", "subacute", "chronic"}
+    assert {rule.measure for rule in finding_rules(Protocol().findings.rules)} <= set(MEASURES)
+    assert {rule.phase for rule in phase_rules(Protocol().phases.rules)} == {"none", "acute", "subacute", "chronic"}
 
 
 def test_rows_stay_as_they_were():

@@ -4,7 +4,8 @@ import scipy.stats
 from toys import AFFINE, toy_ct, toy_masks
 
 from ipha_toolkit.errors import GridError, ImageError
-from ipha_toolkit.measure.attenuation import attenuation_statistics, dorsal_ventral_slope, measure_attenuation
+from ipha_toolkit.measure.attenuation import measure_attenuation
+from ipha_toolkit.measure.statistics import attenuation_statistics, dorsal_ventral_slope
 from ipha_toolkit.volume import Mask
 
 RNG = np.random.default_rng(11)

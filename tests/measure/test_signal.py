@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from toys import AFFINE, toy_masks, toy_mr
 
-from ipha_toolkit.compare.reference import pooled_quantile
 from ipha_toolkit.errors import GridError, ImageError
+from ipha_toolkit.measure.histogram import BIN_EDGES, pooled_quantile, share_below
 from ipha_toolkit.measure.quality import estimate_noise
-from ipha_toolkit.measure.signal import BIN_EDGES, measure_t1, measure_t2, share_below, signal_ratio
+from ipha_toolkit.measure.signal import measure_t1, measure_t2, signal_ratio
 from ipha_toolkit.volume import Mask
 
 

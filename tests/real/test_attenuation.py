@@ -7,7 +7,7 @@ import pytest
 
 import ipha_toolkit as ipha
 from ipha_toolkit.io.images import load_mask
-from ipha_toolkit.measure.attenuation import attenuation_statistics
+from ipha_toolkit.measure.statistics import attenuation_statistics
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "ct_ibsi1_phantom"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the IBSI phantom is not on this machine")

@@ -3,7 +3,8 @@ import pytest
 
 from ipha_toolkit.errors import GridError, ImageError
 from ipha_toolkit.protocol import LungSettings, Protocol
-from ipha_toolkit.regions.lungs import lung_flags, segment_lungs
+from ipha_toolkit.regions.lung_checks import lung_flags
+from ipha_toolkit.regions.lungs import segment_lungs
 from ipha_toolkit.volume import Mask, Volume
 
 

@@ -8,11 +8,12 @@ import pytest
 from toys import AFFINE, put_echoes, put_participants, put_session, toy_ct, toy_masks, toy_mr
 
 import ipha_toolkit as ipha
+from ipha_toolkit.catalogue import MEASURES, ROW_COLUMNS
 from ipha_toolkit.errors import LayoutError, ProtocolError
 from ipha_toolkit.io.results import read_rows
 from ipha_toolkit.protocol import Protocol
-from ipha_toolkit.run.cohort import check, run
-from ipha_toolkit.terms import MEASURES, ROW_COLUMNS
+from ipha_toolkit.run.check import check
+from ipha_toolkit.run.cohort import run
 from ipha_toolkit.volume import Mask, Volume
 
 

@@ -4,7 +4,8 @@ from PIL import Image
 
 import ipha_toolkit as ipha
 from ipha_toolkit.io.layout import read_cohort
-from ipha_toolkit.run.session import Context, measure_session
+from ipha_toolkit.run.scan import Context
+from ipha_toolkit.run.session import measure_session
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,455 @@
+"""The catalogue: every measure, flag and finding, with unit, direction, definition and source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Worse(StrEnum):
+    """Direction in which a measure is worse."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+    NEITHER = "neither"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One entry of the catalogue."""
+
+    name: str
+    definition: str
+    unit: str
+    worse: Worse
+    source: str
+    compared: bool = True
+    """Whether it is set against controls; false for what describes the scan rather than the lung."""
+
+
+FINDINGS: dict[str, str] = {
+    "ground_glass_opacity": "hazy opacity through which vessels are still seen: air space partly filled",
+    "consolidation": "opacity that hides the vessels: air space filled",
+    "lower_zone_predominance": "more opacity in the lower than in the upper third, the normal gradient taken off",
+    "micronodules": "innumerable small nodules",
+    "reticulation": "a net of thin dense sheets: thickened septa, fibrosis",
+    "t1w_signal_gain": "T1w: lung brighter than that of controls: more water, protein, methemoglobin or contrast agent",
+    "t2w_signal_gain": "T2w: lung brighter than that of controls: water, fresh blood",
+    "hemosiderin_signature": "T2w darker than the T1w signal predicts",
+    "free_water": "T2w brighter than the T1w signal predicts: fresh blood, edema",
+    "film_opacity": "radiograph: air-space opacity of a lung field",
+}
+"""What a reader would call seen, in the order of a report."""
+
+ROW_COLUMNS = ("subject", "session", "modality", "region", "measure", "value", "unit", "n_voxels", "flag")
+"""Columns of the one long table. ``flag`` holds codes of :data:`FLAGS`, joined by ``;``, or is empty."""
+
+FLAGS: dict[str, str] = {
+    # lungs
+    "one_lung": "only one lung was found",
+    "cut_field_of_view": "the lungs reach the border of the image: volumes and zones are of what is shown",
+    "implausible_lung_volume": "the lung volume is outside what a child or adult can have; look at the mask",
+    "lungs_partly_missing": "MRI mask far smaller than another scan's: lung as bright as muscle is lost; pass a mask",
+    "single_slice": "measured on one slice: no volume, no zones along the missing axis",
+    "child": "under 16 years by participants.tsv: norms of adults at full inspiration do not hold",
+    "foreign_mask": "measured in a lung mask made elsewhere",
+    # radiographs
+    "no_pixel_spacing": "the file gives no pixel spacing: one pixel is taken as 1 mm, lengths are in pixels",
+    "detector_spacing": "pixel spacing is that of the detector: the patient is magnified on it",
+    "colour_converted": "a colour picture, converted to gray levels",
+    "inverted_film": "the film was stored with dense dark and was turned round",
+    "uncertain_lung_field": "a border of a lung field hardly stands out: look at the mask",
+    "perhaps_not_frontal": "right and left half of the film are unlike: another view, or one lung opaque; look at it",
+    "perhaps_no_radiograph": "the lower middle is not the densest: a slice of CT or MRI, or a film cut off; look at it",
+    "small_zone": "the zone holds under 300 pixels",
+    # noise
+    "noise_not_estimable": "no air outside the body with five distinct values: noise cannot be estimated",
+    # controls
+    "no_controls": "no control in participants.tsv: the protocol's fallback threshold was used",
+    "few_controls": "fewer controls than the protocol asks for",
+    "contrast_enhanced": "T1w after contrast agent: enhancement mimics signal gain",
+    # signature
+    "no_evidence": "T1w predicts no T2w above the noise floor in most voxels: the signature cannot be judged there",
+    "realigned": "T2w was moved onto the grid of T1w",
+    # R2*
+    "mostly_censored": "most voxels of the region never rise above the noise floor: R2* is of the rest",
+    "no_lung_density": "no CT in the session: R2* cannot tell iron from aeration",
+    # texture
+    "no_opacity": "too little opacity to be patchy or homogeneous",
+    # nodules
+    "few_nodules": "too few nodules for a size or pattern",
+    "coarse_for_micronodules": "voxels too large for micronodules: only larger nodules are counted",
+    # reference tissue
+    "small_reference": "under 2 mL of reference muscle",
+    "asymmetric_reference": "reference muscle differs by more than 25 % between left and right",
+}
+"""What each flag on a row means."""
+
+
+def versus_controls(measure: str) -> str:
+    """Name of a measure's distance from the controls."""
+    return f"{measure}_vs_controls"
+
+
+def _catalogue(*measures: Measure) -> dict[str, Measure]:
+    compared = [
+        Measure(
+            versus_controls(measure.name),
+            f"{measure.name}: distance from the mean of the controls in their standard deviations",
+            "SD",
+            measure.worse,
+            "definition; each control is left out of its own reference",
+            compared=False,
+        )
+        for measure in measures
+        if measure.compared
+    ]
+    return {measure.name: measure for measure in [*measures, *compared]}
+
+
+_IBSI = "IBSI, doi 10.1148/radiol.2020191145"
+
+MEASURES: dict[str, Measure] = _catalogue(
+    # lungs
+    Measure("lung_volume", "volume of the lung mask", "mL", Worse.LOWER, "voxel count times voxel volume"),
+    # CT attenuation
+    Measure("attenuation_mean", "mean attenuation", "HU", Worse.HIGHER, _IBSI),
+    Measure("attenuation_sd", "standard deviation of attenuation, population", "HU", Worse.HIGHER, _IBSI),
+    Measure("attenuation_skewness", "skewness of attenuation", "1", Worse.LOWER, _IBSI),
+    Measure("attenuation_excess_kurtosis", "excess kurtosis of attenuation (normal = 0)", "1", Worse.LOWER, _IBSI),
+    *(
+        Measure(f"attenuation_p{p}", f"percentile {p} of attenuation", "HU", Worse.HIGHER, _IBSI)
+        for p in (5, 10, 25, 50, 75, 90, 95)
+    ),
+    Measure(
+        "high_attenuation_area",
+        "share of lung voxels between -600 and -250 HU (protocol attenuation.high_attenuation_hu)",
+        "%",
+        Worse.HIGHER,
+        "MESA Lung Study, PMID 26744025: healthy never-smokers median 4.3 % (2.7 to 17.8), adults at full inspiration",
+    ),
+    Measure(
+        "ground_glass_fraction",
+        "share of lung voxels, vessels left out, in the ground-glass range (protocol attenuation.ground_glass_hu)",
+        "%",
+        Worse.HIGHER,
+        "common practice, no agreed cut",
+    ),
+    Measure(
+        "consolidation_fraction",
+        "share of lung voxels, vessels left out, at or above the consolidation cut (attenuation.consolidation_hu)",
+        "%",
+        Worse.HIGHER,
+        "common practice, no agreed cut",
+    ),
+    Measure(
+        "attenuation_dorsal_gradient",
+        "rise of median attenuation per cm towards the back (supine: dependent), line through 1 cm slabs",
+        "HU/cm",
+        Worse.NEITHER,
+        "definition",
+    ),
+    Measure(
+        "lung_density", "mean of 1 + HU/1000: tissue, blood and water per volume", "g/mL", Worse.HIGHER, "definition"
+    ),
+    # signature
+    Measure(
+        "signature_fraction",
+        "share of lung voxels whose T2w lies more than signature.threshold_sd below what their T1w predicts",
+        "%",
+        Worse.HIGHER,
+        "definition; water raises T1w and T2w together, hemosiderin takes T2w away, but so does flow in vessels",
+    ),
+    Measure(
+        "signature_strength",
+        "ln(T2w that T1w predicts / T2w) in the controls' SD, mean of the middle half of voxels that are evidence",
+        "SD",
+        Worse.HIGHER,
+        "definition; not a concentration of iron",
+    ),
+    Measure(
+        "signature_load",
+        "mean over all voxels of the region of the distance below the line, 0 where above it or no evidence",
+        "SD",
+        Worse.HIGHER,
+        "definition",
+    ),
+    Measure(
+        "signature_no_evidence",
+        "share of lung voxels whose T1w predicts a T2w at the noise floor: dark there proves nothing",
+        "%",
+        Worse.NEITHER,
+        "definition",
+        compared=False,
+    ),
+    Measure("signature_upper_lower_ratio", "signature_load, upper over lower third", "1", Worse.NEITHER, "definition"),
+    Measure(
+        "signature_central_peripheral_ratio",
+        "signature_load, central over peripheral",
+        "1",
+        Worse.NEITHER,
+        "definition",
+    ),
+    *(
+        Measure(
+            f"signature_{name}_{end}",
+            f"{end} limit of the 95 % interval of signature_{name}, blocks of lung drawn anew",
+            unit,
+            Worse.NEITHER,
+            "percentile bootstrap over blocks; of this scan, not of the patient's other days",
+            compared=False,
+        )
+        for name, unit in (("fraction", "%"), ("strength", "SD"))
+        for end in ("lower", "upper")
+    ),
+    Measure(
+        "signature_slope",
+        "slope of the line: T2w over T1w ratio of lung that holds water only",
+        "1",
+        Worse.NEITHER,
+        "definition",
+        compared=False,
+    ),
+    Measure(
+        "signature_floor",
+        "T2w ratio below which smoothed signal is not told from noise (signal.noise_floor_sigmas)",
+        "1",
+        Worse.NEITHER,
+        "definition",
+        compared=False,
+    ),
+    # R2*
+    Measure(
+        "r2star_median",
+        "median R2*, Rician maximum likelihood, voxels at the noise floor left out",
+        "1/s",
+        Worse.NEITHER,
+        "definition; iron raises it, filling of air space lowers it: read with lung density. No calibration to iron is "
+        "known for lung",
+    ),
+    Measure("r2star_iqr", "interquartile range of R2*", "1/s", Worse.NEITHER, "definition"),
+    Measure(
+        "r2star_censored_share",
+        "share of lung voxels that no echo lifts above the noise floor: they have no R2*",
+        "%",
+        Worse.NEITHER,
+        "definition",
+        compared=False,
+    ),
+    # MRI signal
+    Measure(
+        "signal_ratio_median",
+        "median of lung signal over the level of skeletal muscle, bias field removed; depends on coil and sequence",
+        "1",
+        Worse.NEITHER,
+        "definition; T1w: higher = signal gain, which is not T1 shortening",
+    ),
+    Measure("signal_ratio_iqr", "interquartile range of lung-to-muscle ratio", "1", Worse.NEITHER, "definition"),
+    Measure(
+        "hyperintense_fraction",
+        "T1w: share of lung voxels above the controls' upper quantile (protocol signal.hyperintense_quantile)",
+        "%",
+        Worse.HIGHER,
+        "definition",
+    ),
+    Measure(
+        "hypointense_fraction",
+        "T2w: share of lung voxels below the controls' lower quantile (protocol signal.hypointense_quantile)",
+        "%",
+        Worse.HIGHER,
+        "definition; a dark T2w lung alone proves nothing",
+    ),
+    Measure(
+        "noise_floor_share",
+        "share of lung voxels at the noise floor, where the image is no evidence",
+        "%",
+        Worse.NEITHER,
+        "definition",
+        compared=False,
+    ),
+    Measure(
+        "signal_dorsal_gradient",
+        "rise of median lung-to-muscle ratio per cm towards the back, line through 1 cm slabs",
+        "1/cm",
+        Worse.NEITHER,
+        "definition",
+    ),
+    Measure(
+        "noise_sigma",
+        "noise of one channel, from air outside the body; MEGRE: from what is noise alone in the late echoes",
+        "a.u.",
+        Worse.HIGHER,
+        "Rayleigh distribution of magnitude noise, Gudbjartsson 1995, doi 10.1002/mrm.1910340618",
+        compared=False,
+    ),
+    Measure("snr_muscle", "muscle level over noise_sigma", "1", Worse.LOWER, "definition", compared=False),
+    Measure("snr_lung", "median lung signal over noise_sigma", "1", Worse.LOWER, "definition", compared=False),
+    Measure(
+        "reference_volume", "volume of the muscle used as reference", "mL", Worse.NEITHER, "definition", compared=False
+    ),
+    Measure(
+        "reference_level",
+        "signal level of the muscle used as reference",
+        "a.u.",
+        Worse.NEITHER,
+        "definition",
+        compared=False,
+    ),
+    # small nodules
+    Measure(
+        "nodule_count",
+        "number of small nodules found, score at or above protocol nodules.nodule_score",
+        "1",
+        Worse.HIGHER,
+        "definition; holds false positives of vessels",
+        compared=False,
+    ),
+    Measure("nodules_per_litre", "small nodules found per litre of lung", "1/L", Worse.HIGHER, "definition"),
+    Measure("nodule_diameter", "median diameter of the nodules found", "mm", Worse.NEITHER, "definition"),
+    Measure(
+        "micronodule_share",
+        "share of nodules under 3 mm (nodules.micronodule_mm)",
+        "%",
+        Worse.NEITHER,
+        "Fleischner Society glossary, Hansell 2008, Radiology 246:697",
+    ),
+    Measure(
+        "nodule_pleural_distance", "median distance of nodules to the lungs' surface", "mm", Worse.NEITHER, "definition"
+    ),
+    Measure(
+        "nodule_subpleural_share",
+        "share of nodules nearer to the lungs' surface than nodules.subpleural_mm, those within shallow_mm left out",
+        "%",
+        Worse.NEITHER,
+        "definition",
+    ),
+    Measure(
+        "nodule_pleural_avoidance",
+        "how far the subpleural share lies below that of as many random points in the same lung: positive is "
+        "centrilobular, near 0 random",
+        "SD",
+        Worse.NEITHER,
+        "Monte Carlo against complete spatial randomness",
+        compared=False,
+    ),
+    Measure("nodule_spacing", "median distance of a nodule to the nearest other", "mm", Worse.NEITHER, "definition"),
+    Measure(
+        "nodule_spacing_ratio",
+        "mean distance to the nearest nodule over that of random points in the same lung: above 1 spaced out, below 1 "
+        "clustered",
+        "1",
+        Worse.NEITHER,
+        "Clark & Evans 1954, Monte Carlo reference",
+        compared=False,
+    ),
+    Measure(
+        "nodule_spacing_z",
+        "mean distance to the nearest nodule, in SD of random points in the same lung from their mean",
+        "SD",
+        Worse.NEITHER,
+        "Monte Carlo against complete spatial randomness",
+        compared=False,
+    ),
+    # CT patterns
+    Measure(
+        "opacity_mean",
+        "mean of the opacity map: density of the lung around each voxel, vessels and the normal gradient taken out",
+        "HU",
+        Worse.HIGHER,
+        "definition; neighborhoods as in Zavaletta 2007, PMC2701291",
+    ),
+    *(
+        Measure(name, f"share of lung where the opacity map is {where}", "%", Worse.HIGHER, "definition")
+        for name, where in (
+            ("opacity_fraction", "at or above texture.opacity_hu"),
+            ("ground_glass_extent", "from texture.opacity_hu to below texture.consolidation_hu"),
+            ("consolidation_extent", "at or above texture.consolidation_hu"),
+        )
+    ),
+    *(
+        Measure(
+            f"opacity_variation_{mm}mm",
+            f"SD of the opacity map between neighborhoods of {mm} mm, coarser variation left out",
+            "HU",
+            Worse.NEITHER,
+            "definition",
+        )
+        for mm in (8, 16)
+    ),
+    Measure(
+        "patchiness",
+        "opacity's variation between neighborhoods of 8 and 16 mm, less that of clear lung, over its mean above clear "
+        "lung: 0 homogeneous",
+        "1",
+        Worse.NEITHER,
+        "definition",
+    ),
+    Measure(
+        "reticulation",
+        "mean sheetness of the parenchyma (septa) less twice its mean tubeness (vessels, noise); below 0 in health",
+        "HU",
+        Worse.HIGHER,
+        "definition",
+    ),
+    *(
+        Measure(name, f"mean of the opacity map in {where}", "HU", Worse.NEITHER, "definition")
+        for name, where in (
+            ("opacity_central_excess", "the central less the peripheral lung"),
+            ("opacity_lower_excess", "the lower less the upper third"),
+            ("opacity_dorsal_excess", "the dorsal less the ventral half, normal gradient taken off"),
+            ("opacity_right_excess", "the right less the left lung"),
+            ("opacity_apical_sparing", "the rest of the lungs less the uppermost tenth"),
+            ("opacity_costophrenic_sparing", "the rest of the lungs less the lowest tenth of the periphery"),
+        )
+    ),
+    # radiographs
+    Measure(
+        "film_opacity_mean",
+        "mean opacity: 0 the chest wall beside the lungs, 1 the mediastinum, clear lung below 0",
+        "1",
+        Worse.HIGHER,
+        "definition",
+    ),
+    Measure(
+        "film_opacity_over_clear",
+        "mean opacity over that of the film's clearest 5 % of lung",
+        "1",
+        Worse.HIGHER,
+        "definition",
+    ),
+    Measure("film_opacity_sd", "standard deviation of opacity", "1", Worse.NEITHER, "definition"),
+    Measure(
+        "film_consolidation_fraction",
+        "radiograph: share of the lung field as opaque as consolidation (protocol films.consolidation_opacity)",
+        "%",
+        Worse.HIGHER,
+        "definition; cut chosen on the phantom",
+    ),
+    Measure(
+        "film_ground_glass_fraction",
+        "radiograph: share of the lung field as opaque as ground glass (protocol films.ground_glass_opacity)",
+        "%",
+        Worse.HIGHER,
+        "definition; cut chosen on the phantom",
+    ),
+    Measure(
+        "film_reticular_score", "radiograph: mean strength of dense lines, in opacity", "1", Worse.HIGHER, "definition"
+    ),
+    Measure(
+        "film_miliary_score", "radiograph: mean strength of dense dots, in opacity", "1", Worse.HIGHER, "definition"
+    ),
+    Measure(
+        "film_opacity_perihilar",
+        "opacity of the central less that of the peripheral lung",
+        "1",
+        Worse.NEITHER,
+        "definition",
+    ),
+    Measure(
+        "film_opacity_lower", "opacity of the lower less that of the upper third", "1", Worse.NEITHER, "definition"
+    ),
+    Measure(
+        "film_opacity_asymmetry", "opacity of the right less that of the left lung", "1", Worse.NEITHER, "definition"
+    ),
+)
+"""Catalogue of measures by name."""

@@ -1,0 +1,234 @@
+"""Lungs in CT: air inside the body, and the dense disease that it encloses."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ipha_toolkit.grid import BoolArray, FloatArray
+from ipha_toolkit.image.geometry import (
+    block_factors,
+    block_mean,
+    bounding_box,
+    enlarged_slabs,
+)
+from ipha_toolkit.image.morphology import ball, close_by, dilate_by, largest_piece, open_by, touching
+from ipha_toolkit.protocol import Protocol
+from ipha_toolkit.regions.lung_checks import lung_sized, no_lung
+from ipha_toolkit.regions.zones import split_left_right
+from ipha_toolkit.volume import Mask, Volume
+
+_CT_SPACING_MM = 2.5
+
+_AIR_HU = -350.0
+
+_HAZE_HU = -200.0
+
+_OUTSIDE_HU = -920.0
+
+_AIRWAY_HU = -930.0
+
+_AIRWAY_HEIGHT_MM = 25.0
+
+_PURE_AIR_HU = -960.0
+
+_WALL_MM = 6.0
+
+_WALL_HU = -600.0
+
+_ROOM_AIR_HU = -1000.0
+
+_BONE_HU = 200.0
+
+_CLOSING_MM = 8.0
+
+_SMALLEST_PLANE_MM2 = 500.0
+
+_ANGLES = 120
+
+
+def segment_ct(ct: Volume, protocol: Protocol) -> Mask:
+    factors = block_factors(ct, _CT_SPACING_MM)
+    hu = block_mean(ct.array, factors, missing=_ROOM_AIR_HU)
+    spacing = np.array(ct.grid.coarser(factors).spacing_mm)
+    air = _enclosed_air(hu < _AIR_HU, hu, spacing)
+    airways = _airways(air, hu, spacing)
+    aerated = _lung_pieces(air & ~airways, spacing)
+    if not aerated.any():
+        raise no_lung(ct, f"no air above {_OUTSIDE_HU:g} HU enclosed by the body", hu)
+    whole = np.zeros(hu.shape, bool)
+    left, right = split_left_right(Mask(_with_haze(aerated, hu, spacing), ct.grid.coarser(factors).affine))
+    for side, medial in ((left, 1), (right, -1)):
+        whole |= _with_what_it_lost(side.array, hu, spacing, medial)
+    lungs = _at_full_resolution(ct, aerated, whole & ~airways, airways, factors)
+    if not protocol.lungs.vessels:
+        from ipha_toolkit.regions.vessels import segment_vessels
+
+        lungs &= ~segment_vessels(ct, Mask(lungs, ct.affine), protocol=protocol).array
+    return Mask(lungs, ct.affine, name="lungs")
+
+
+def _with_what_it_lost(lung: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float64], medial: int) -> BoolArray:
+    """One lung with its ground glass, closed over vessels, and over consolidation in it or at the chest wall."""
+    if not lung.any():
+        return lung
+    reach = np.ceil(2 * _CLOSING_MM / spacing).astype(int)
+    box = tuple(
+        slice(max(0, low - r), min(high + r, n))
+        for (low, high), r, n in zip(bounding_box(lung), reach, lung.shape, strict=True)
+    )
+    whole = lung.copy()
+    part = _without_enclosed_holes(lung[box])
+    added = _costal_gaps(part, spacing, medial) & (hu[box] < _BONE_HU)
+    part = part | open_by(added, spacing, 3.0)
+    whole[box] = close_by(part, spacing, _CLOSING_MM)
+    return whole
+
+
+def _with_haze(lung: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float64]) -> BoolArray:
+    """The lung with what touches it, is denser than it, lighter than fat, and thicker than a blurred border."""
+    haze = open_by((hu >= _AIR_HU) & (hu < _HAZE_HU), spacing, max(3.0, 1.1 * float(spacing.max())))
+    return touching(lung | haze, lung)
+
+
+def _without_enclosed_holes(lung: BoolArray) -> BoolArray:
+    """One lung with what it surrounds in axial or coronal planes: vessels, consolidation, masses."""
+    from scipy import ndimage
+
+    for axis in (2, 1):
+        planes = np.moveaxis(lung, axis, 0)
+        lung = np.stack([ndimage.binary_fill_holes(plane) for plane in planes], axis=axis)
+    return lung
+
+
+def _costal_gaps(lung: BoolArray, spacing: npt.NDArray[np.float64], medial: int) -> BoolArray:
+    """What the lung lacks of its convex outline in axial planes, on the side of the ribs.
+
+    The surface under the ribs is convex: a dent there is consolidation, mass or fluid. Heart, spine, hilum and the
+    domes of the diaphragm dent the lung from the medial side (``medial``: 1 for the left lung, -1 for the right) and
+    have lung lateral to them; they stay out. So does what has no aerated lung below it: diaphragm, abdomen.
+    """
+    from skimage.morphology import convex_hull_image
+
+    gaps = np.zeros(lung.shape, bool)
+    for k in np.flatnonzero(lung.sum(axis=(0, 1)) * spacing[0] * spacing[1] > _SMALLEST_PLANE_MM2):
+        plane = lung[:, :, k]
+        gaps[:, :, k] = _beyond(plane, convex_hull_image(plane) & ~plane, spacing, medial)
+    return gaps & (np.logical_or.accumulate(lung, axis=2) if lung.shape[2] > 1 else True)
+
+
+def _beyond(plane: BoolArray, gap: BoolArray, spacing: npt.NDArray[np.float64], medial: int) -> BoolArray:
+    """Gap voxels with no lung further out, seen from the middle of the lung's medial border."""
+    i, j = np.nonzero(plane)
+    origin = (np.quantile(i, 0.98 if medial > 0 else 0.02), np.median(j))
+    angle, radius = _polar(i, j, origin, spacing)
+    farthest = np.zeros(_ANGLES)
+    np.maximum.at(farthest, angle, radius)
+    farthest = np.maximum(farthest, np.maximum(np.roll(farthest, 1), np.roll(farthest, -1)))
+    where = np.nonzero(gap)
+    angle, radius = _polar(where[0], where[1], origin, spacing)
+    beyond = gap.copy()
+    lateral = (where[0] - origin[0]) * medial < 0
+    beyond[where] = (radius > farthest[angle]) & lateral
+    return beyond
+
+
+def _polar(
+    i: npt.NDArray[np.intp],
+    j: npt.NDArray[np.intp],
+    origin: tuple[float, float],
+    spacing: npt.NDArray[np.float64],
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+    x, y = (i - origin[0]) * spacing[0], (j - origin[1]) * spacing[1]
+    angle = ((np.arctan2(y, x) / (2 * np.pi) + 0.5) * _ANGLES).astype(np.intp) % _ANGLES
+    return angle, np.hypot(x, y)
+
+
+def _at_full_resolution(
+    ct: Volume, aerated: BoolArray, whole: BoolArray, airways: BoolArray, factors: tuple[int, int, int]
+) -> BoolArray:
+    """The coarse lungs with their border against soft tissue drawn where the full-resolution HU cross the limit."""
+    from scipy import ndimage
+
+    block = np.ones([3 if n > 1 else 1 for n in whole.shape], bool)
+    inside = ndimage.binary_erosion(whole, block, border_value=1)
+    near = ndimage.binary_dilation(whole, block) & ~airways
+    filled = (whole & ~ndimage.binary_dilation(aerated)).astype(np.float32)
+    lungs = np.empty(ct.shape, bool)
+    for where, share in enlarged_slabs(filled, factors, ct.shape):
+        rows = slice(where.start // factors[0], -(-where.stop // factors[0]))
+        size = share.shape
+        air = _repeated(near[rows], factors, size) & (ct.array[where] < _AIR_HU)
+        lungs[where] = air | _repeated(inside[rows], factors, size) | (share >= 0.5)
+    return lungs
+
+
+def _repeated(blocks: BoolArray, factors: tuple[int, int, int], shape: tuple[int, ...]) -> BoolArray:
+    for axis, factor in enumerate(factors):
+        blocks = blocks.repeat(factor, axis)
+    return blocks[: shape[0], : shape[1], : shape[2]]
+
+
+def _enclosed_air(air: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float64]) -> BoolArray:
+    """Air spaces inside the body: neither room air (lighter, or open to the sides) nor the mattress."""
+    from scipy import ndimage
+
+    labels, count = ndimage.label(air)
+    if not count:
+        return air
+    body = largest_piece(
+        ndimage.binary_opening(np.pad(~air, 2, mode="edge"), ball(1))[2:-2, 2:-2, 2:-2] if min(air.shape) > 1 else ~air
+    )
+    walls = np.zeros(air.shape, np.uint8)
+    for axis in (0, 1):
+        walls += np.logical_or.accumulate(body, axis)
+        walls += np.flip(np.logical_or.accumulate(np.flip(body, axis), axis), axis)
+    index = np.arange(count + 1)
+    size = np.bincount(labels.ravel(), minlength=count + 1)
+    enclosure = np.bincount(labels.ravel(), walls.ravel(), count + 1) / np.maximum(size, 1)
+    level = np.bincount(labels.ravel(), hu.ravel(), count + 1) / np.maximum(size, 1)
+    keep = (enclosure >= 2.7) & ((level > _OUTSIDE_HU) | (enclosure > 3.5)) & (index > 0)
+    return np.asarray(keep[labels])
+
+
+def _airways(candidates: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float64]) -> BoolArray:
+    """Trachea and main bronchi: long lumens of pure air, with their wall; none where there is no such lumen."""
+    from scipy import ndimage
+
+    lumen, _ = ndimage.label(candidates & (hu < _AIRWAY_HU))
+    airways = np.zeros(candidates.shape, bool)
+    columns = np.flatnonzero(candidates.any(axis=(1, 2)))
+    reach = np.ceil(_WALL_MM / spacing).astype(int)
+    for index, found in enumerate(ndimage.find_objects(lumen), 1):
+        if (found[2].stop - found[2].start) * spacing[2] < _AIRWAY_HEIGHT_MM:
+            continue
+        where = tuple(slice(max(0, part.start - r), part.stop + r) for part, r in zip(found, reach, strict=True))
+        piece = lumen[where] == index
+        place = (where[0].start + np.nonzero(piece)[0].mean() - columns[0]) / max(1, len(columns) - 1)
+        if _is_airway(piece, hu[where], place, spacing):
+            airways[where] |= piece
+    return np.asarray(dilate_by(airways, spacing, 3.0) & (hu < _AIR_HU + 200)) if airways.any() else airways
+
+
+def _is_airway(piece: BoolArray, hu: FloatArray, place: float, spacing: npt.NDArray[np.float64]) -> bool:
+    """Whether a lumen holds pure air in a wall, and is near the middle of the chest or as slender as a trachea."""
+    volume_ml = piece.sum() * spacing.prod() / 1000
+    if not 1.0 < volume_ml < 150.0 or np.median(hu[piece]) > _PURE_AIR_HU:
+        return False
+    wall = dilate_by(piece, spacing, _WALL_MM) & ~piece
+    area = np.median(piece.sum(axis=(0, 1))[piece.any(axis=(0, 1))]) * spacing[0] * spacing[1]
+    tube = 60.0 < area < 500.0 and np.count_nonzero(piece.any(axis=(0, 1))) * spacing[2] > 2 * np.sqrt(area)
+    return bool((hu[wall] > _WALL_HU).mean() > 0.5 and (0.3 < place < 0.7 or tube))
+
+
+def _lung_pieces(mask: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArray:
+    """Pieces at least 3 % of the largest and 5 mL; none where even the largest is too small to be a lung."""
+    from scipy import ndimage
+
+    labels, count = ndimage.label(mask)
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    if not lung_sized(int(sizes.max()), mask.shape, spacing):
+        return np.zeros(mask.shape, bool)
+    enough = 5.0 if min(mask.shape) > 1 else 0.5
+    return np.asarray(((sizes >= 0.03 * sizes.max()) & (sizes * spacing.prod() / 1000 > enough))[labels])

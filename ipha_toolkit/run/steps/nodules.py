@@ -1,0 +1,20 @@
+"""The step of nodules, in CT and T1w."""
+
+from __future__ import annotations
+
+from ipha_toolkit.io.outputs import Part
+from ipha_toolkit.measure.nodules import FEWEST_SLICES, detect_nodules, measure_nodules
+from ipha_toolkit.measure.rows import table
+from ipha_toolkit.run.scan import Scan
+
+
+def find_nodules(scan: Scan) -> Part:
+    """The table of nodules and their rows; none of either in a few slices, which cannot tell nodules from vessels."""
+    if min(scan.chest.shape) < FEWEST_SLICES:
+        return Part(scan.role, table([]))
+    regions = scan.regions
+    nodules = detect_nodules(scan.chest, scan.chest_lungs, protocol=scan.protocol)
+    rows = measure_nodules(
+        nodules, scan.chest_lungs, modality=scan.role, regions=regions, flags=scan.flags, protocol=scan.protocol
+    )  # fmt: skip
+    return Part(scan.role, rows, nodules=nodules)

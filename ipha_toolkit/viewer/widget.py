@@ -1,0 +1,443 @@
+"""The slice viewer: one widget for one to four linked images, live in Jupyter and alive in exported pages.
+
+How the pixels reach the page
+-----------------------------
+Live, nothing but the description of the images is in the widget's state: the browser asks the kernel for slices
+by custom message, keeps at most 72 MB of them, and asks ahead around the slice shown.
+
+Exports have no kernel, so a copy of the images (:mod:`ipha_toolkit.view._payload`) has to lie in the saved widget
+state, in the trait ``_export``, as text, because JupyterLab loses binary buffers when it saves. It is filled
+
+- at once where nobody sits at the notebook: nbconvert ``--execute``, papermill and nbclient run cells with
+  ``allow_stdin`` off, a person's JupyterLab, Notebook or VS Code with it on;
+- live, 8 s after the first image, by a thread of the kernel, for the browser to save with "Save Widget State
+  Automatically" (``embed_live=False`` spares it);
+- whenever :meth:`SliceViewer.embed` is called.
+
+Beside itself the widget puts a small script into the cell's output (``export.js``). It acts only in a page that
+holds saved widget state: there it builds the widget from that state, without the network. In JupyterLab such
+state is not part of the page, and the script does nothing. JupyterLab's "Save and Export Notebook As HTML" offers to
+sanitize the page, which takes out every script: untick it for a page that lives.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anywidget
+import numpy as np
+import traitlets as t
+
+from ipha_toolkit.terms import Modality
+from ipha_toolkit.viewer import layers as pixels
+from ipha_toolkit.viewer import payload as payload
+from ipha_toolkit.viewer import still as still
+from ipha_toolkit.viewer.layers import PLANES, Layer, Overlays, face, layers_of, measure_rois, middle_mm
+from ipha_toolkit.viewer.page import HERE, page_fragment, show_export_script, unattended
+from ipha_toolkit.viewer.windows import looks_of, presets
+from ipha_toolkit.volume import Mask, Volume
+from ipha_toolkit.wording import number
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+_CT_BYTES, _MRI_BYTES, _SHARED_BYTES = 16e6, 8e6, 11e6
+
+_MAP_SHARE = 0.25
+
+
+def view(
+    *volumes: Volume,
+    overlays: Overlays | Sequence[Overlays] = None,
+    nodules: pd.DataFrame | None = None,
+    lungs: Mask | None = None,
+    **state: Any,
+) -> SliceViewer:
+    """Look at one to four images side by side, linked in patient millimetres.
+
+    Parameters
+    ----------
+    *volumes : Volume
+        Each on its own grid. Axes are shown in radiological convention: the patient's right on the left.
+    overlays : dict of str to Mask or Volume, Mask, Volume, or a list of these
+        Masks are outlined or filled, Volumes shown as maps in colour with a colour bar. A list of as many
+        entries as there are volumes gives each image its own; otherwise overlays lie on all images.
+    nodules : DataFrame, optional
+        Columns ``x_mm``, ``y_mm``, ``z_mm``, ``diameter_mm`` (mm, RAS+), as of :func:`ipha_toolkit.detect_nodules`.
+    lungs : Mask, optional
+        Where the share of a map above its threshold is counted; by default a mask overlay named like "lung".
+    **state
+        Any trait of :class:`SliceViewer`: ``plane="all"``, ``position_mm=(0, 0, 0)``, ``window=(-600, 1500)`` ...
+
+    Returns
+    -------
+    SliceViewer
+
+    Raises
+    ------
+    TypeError
+        Where something else than Volumes and Masks is given.
+    ValueError
+        Without a volume, with more than four, or with an unknown trait or value.
+    """
+    return SliceViewer(*volumes, overlays=overlays, nodules=nodules, lungs=lungs, **state)
+
+
+class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
+    """Linked slices of one to four images; see :func:`view`. A DOMWidget: it goes in an HBox, links, is observed.
+
+    Attributes
+    ----------
+    plane : {"axial", "coronal", "sagittal", "all"}
+    position_mm : tuple of 3 float
+        Crosshair, world mm, RAS+. ``x_mm``, ``y_mm``, ``z_mm`` are the same, one by one, for sliders.
+    window : list of (level, width)
+        One pair an image, in its unit; a single pair is taken for all. ``level`` and ``width`` are those of the
+        image numbered ``active``, for sliders.
+    opacity : float
+        Of all overlays, 0 to 1.
+    visible : list of bool
+        One an overlay.
+    mask_style : {"outline", "fill"}
+    threshold : float or None
+        Voxels of the first map, and of maps of its name, below it are not coloured; in the map's unit.
+    slab : {"off", "max", "min"}
+        Thick slab: maximum (MIP) or minimum (minIP) over ``slab_mm`` mm.
+    zoom : float
+        1 fits the images to the panel.
+    crosshair, interpolate : bool
+    height_px : int
+        Height of one panel.
+    description : str, read only
+        What is shown, in words.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> viewer = view(Volume(np.zeros((8, 8, 4)), np.eye(4), modality="ct", unit="HU"), plane="coronal")
+    >>> viewer.window
+    [(-600.0, 1500.0)]
+    >>> viewer.position_mm
+    (4.0, 4.0, 2.0)
+    """
+
+    _esm = (HERE / "viewer.js").read_text(encoding="utf-8")
+    _css = (HERE / "viewer.css").read_text(encoding="utf-8")
+
+    plane = t.Enum([*PLANES, "all"], "axial").tag(sync=True)
+    position_mm = t.Tuple(t.Float(), t.Float(), t.Float()).tag(sync=True)
+    x_mm = t.Float().tag(sync=True)
+    y_mm = t.Float().tag(sync=True)
+    z_mm = t.Float().tag(sync=True)
+    window = t.List().tag(sync=True)
+    active = t.Int(0, min=0).tag(sync=True)
+    level = t.Float().tag(sync=True)
+    width = t.Float().tag(sync=True)
+    opacity = t.Float(0.5, min=0, max=1).tag(sync=True)
+    visible = t.List(t.Bool()).tag(sync=True)
+    mask_style = t.Enum(["outline", "fill"], "outline").tag(sync=True)
+    threshold = t.Float(None, allow_none=True).tag(sync=True)
+    slab = t.Enum(["off", "max", "min"], "off").tag(sync=True)
+    slab_mm = t.Float(10.0, min=0).tag(sync=True)
+    zoom = t.Float(1.0, min=0.1, max=50).tag(sync=True)
+    crosshair = t.Bool(True).tag(sync=True)
+    interpolate = t.Bool(True).tag(sync=True)
+    height_px = t.Int(480, min=120).tag(sync=True)
+    embed_live = t.Bool(True).tag(sync=True)
+    description = t.Unicode().tag(sync=True)
+
+    _layers = t.List().tag(sync=True)
+    _nodules = t.List().tag(sync=True)
+    _rois = t.List().tag(sync=True)
+    _export = t.List().tag(sync=True)
+    _picture = t.Unicode().tag(sync=True)
+
+    def __init__(
+        self,
+        *volumes: Volume,
+        overlays: Overlays | Sequence[Overlays] = None,
+        nodules: pd.DataFrame | None = None,
+        lungs: Mask | None = None,
+        export_mb: float | None = None,
+        **state: Any,
+    ) -> None:
+        self._shown = layers_of(volumes, overlays)
+        unknown = sorted(set(state) - set(self.trait_names()))
+        if unknown:
+            raise ValueError(f"view has no option {', '.join(unknown)}; see help(ipha_toolkit.view)")
+        self._export_mb = export_mb
+        self._packing: threading.Thread | None = None
+        self._looks = looks_of(self._overlays)
+        self._presets = [presets(layer, _lungs_of(layer.image, self._shown, lungs)) for layer in self._images]
+        self._shares = _shares(self._shown, lungs)
+        first = self._images[0]
+        shown = {"position_mm": middle_mm(first), "plane": face(first)}
+        state = shown | {"visible": [True] * len(self._overlays)} | state
+        state["window"] = _windows(state.get("window"), self._presets)
+        super().__init__(_layers=self._describe_layers(), _nodules=_nodule_list(nodules), **self._with_scalars(state))
+        self.on_msg(self._answer)
+        self.observe(self._picture_changed, names=list(_SHOWN_TRAITS))
+        self.description = self._words()
+        show_export_script()
+        if unattended():
+            self.embed()
+
+    # -- what callers use --
+
+    @property
+    def fraction_above(self) -> float:
+        """Share of the lung (or map) where the first map is at or above ``threshold``, 0 to 1; NaN without a map."""
+        if not self._shares:
+            return float("nan")
+        found = next(iter(self._shares.values()))
+        return found.fraction(-np.inf if self.threshold is None else self.threshold)
+
+    @property
+    def rois(self) -> pd.DataFrame:
+        """Regions of interest drawn so far, measured at full resolution; see
+        :func:`ipha_toolkit.view.layers.measure_rois` for the columns."""
+        return measure_rois(self._images, self._rois)
+
+    def add_roi(
+        self,
+        center_mm: Sequence[float],
+        radius_mm: float | tuple[float, float],
+        *,
+        image: int = 0,
+        plane: str = "axial",
+    ) -> None:
+        """Draw an ellipse: centre in world mm; radius in mm, or two, along the plane's columns and rows."""
+        if not 0 <= image < len(self._images) or plane not in PLANES:
+            raise ValueError(
+                f"no image {image} or plane {plane!r}; there are {len(self._images)} images and {[*PLANES]}"
+            )
+        radii = [float(r) for r in np.broadcast_to(radius_mm, 2)]
+        if min(radii) <= 0:
+            raise ValueError(f"radius_mm needs to be positive, got {radius_mm}")
+        roi = {"image": image, "plane": plane, "center_mm": [float(v) for v in center_mm], "radii_mm": radii}
+        self._rois = [*self._rois, roi]
+
+    def snapshot(self, path: str | Path, *, panel_px: int = 720) -> Path:
+        """Write what is shown as PNG, without a browser; ``panel_px`` pixels a panel. Returns the path."""
+        path = Path(path)
+        still.draw(self._scene(), panel_px=panel_px).save(path, format="PNG")
+        return path
+
+    def to_html(self) -> str:
+        """This viewer, alive, for a page of one's own: see :func:`page_fragment`."""
+        return page_fragment(self)
+
+    def embed(self) -> None:
+        """Put the copy for exported pages into the widget's state now; see the module's text."""
+        self._export = self._packed()
+        self._refresh_still()
+
+    # -- state --
+
+    @property
+    def _images(self) -> list[Layer]:
+        return [layer for layer in self._shown if layer.kind == "image"]
+
+    @property
+    def _overlays(self) -> list[Layer]:
+        return [layer for layer in self._shown if layer.kind != "image"]
+
+    def _with_scalars(self, state: dict[str, Any]) -> dict[str, Any]:
+        x, y, z = state["position_mm"] = tuple(float(v) for v in state["position_mm"])
+        level, width = state["window"][min(state.get("active", 0), len(self._images) - 1)]
+        return {"x_mm": x, "y_mm": y, "z_mm": z, "level": level, "width": width} | state
+
+    @t.validate("window")
+    def _valid_window(self, proposal: Any) -> list[tuple[float, float]]:
+        return _windows(proposal["value"], self._presets)
+
+    @t.validate("position_mm")
+    def _valid_position(self, proposal: Any) -> tuple[float, float, float]:
+        if not np.isfinite(proposal["value"]).all():
+            raise ValueError(f"position_mm needs three finite numbers, got {proposal['value']}")
+        return tuple(proposal["value"])
+
+    @t.validate("visible")
+    def _valid_visible(self, proposal: Any) -> list[bool]:
+        if len(proposal["value"]) != len(self._overlays):
+            raise ValueError(f"visible needs one value an overlay: {len(self._overlays)}, got {proposal['value']}")
+        return list(proposal["value"])
+
+    @t.validate("active")
+    def _valid_active(self, proposal: Any) -> int:
+        if proposal["value"] >= len(self._images):
+            raise ValueError(
+                f"active needs the number of an image, 0 to {len(self._images) - 1}, got {proposal['value']}"
+            )
+        return int(proposal["value"])
+
+    @t.observe("position_mm")
+    def _position_changed(self, change: Any) -> None:
+        self.x_mm, self.y_mm, self.z_mm = change["new"]
+
+    @t.observe("x_mm", "y_mm", "z_mm")
+    def _coordinate_changed(self, change: Any) -> None:
+        position = list(self.position_mm)
+        position["xyz".index(change["name"][0])] = change["new"]
+        self.position_mm = tuple(position)
+
+    @t.observe("window", "active")
+    def _window_changed(self, change: Any) -> None:
+        if self.active < len(self.window):
+            self.level, self.width = self.window[self.active]
+
+    @t.observe("level", "width")
+    def _level_changed(self, change: Any) -> None:
+        if self.active < len(self.window):
+            windows = list(self.window)
+            index = ("level", "width").index(change["name"])
+            windows[self.active] = tuple(change["new"] if n == index else v for n, v in enumerate(windows[self.active]))
+            self.window = windows
+
+    def _picture_changed(self, change: Any) -> None:
+        self.description = self._words()
+
+    def _words(self) -> str:
+        """What is shown, with the share of the lung above the threshold."""
+        words = still.describe(self._scene())
+        if not self._shares:
+            return words
+        first, share = next(iter(self._shares.items()))
+        level = share.edges[0] if self.threshold is None else self.threshold
+        unit = self._shown[first].unit
+        return f"{words} {100 * self.fraction_above:.1f} % of {share.region} at or above {number(level, unit)}."
+
+    def _describe_layers(self) -> list[dict[str, Any]]:
+        looks = iter(self._looks)
+        described = []
+        for at, layer in enumerate(self._shown):
+            entry: dict[str, Any] = {
+                "kind": layer.kind, "name": layer.name, "title": layer.title, "unit": layer.unit,
+                "shape": list(layer.array.shape), "affine": layer.affine.ravel().tolist(), "image": layer.image,
+                "offset": layer.offset, "scale": layer.scale, "bytes": 1 if layer.kind == "mask" else 2,
+                "order": at,
+            }  # fmt: skip
+            if layer.kind == "image":
+                entry["presets"] = [[name, level, width] for name, (level, width) in self._presets[at].items()]
+            elif layer.kind == "mask":
+                entry["colour"] = next(looks)["colour"]
+            else:
+                look, found = next(looks), self._shares[at]
+                entry |= {"colours": look["colours"].astype(np.uint8).tobytes().hex(), "limits": list(look["limits"])}
+                entry["share"] = {"edges": list(found.edges), "above": list(found.above), "region": found.region}
+            described.append(entry)
+        return described
+
+    def _scene(self) -> still.Scene:
+        first_map = next((layer.name for layer in self._overlays if layer.kind == "map"), None)
+        cut = {"cut": self.threshold}
+        pairs = zip(self._overlays, self._looks, strict=True)
+        looks = [look | cut if (layer.kind, layer.name) == ("map", first_map) else look for layer, look in pairs]
+        nodules = [(tuple(nodule["at"]), nodule["diameter"]) for nodule in self._nodules]
+        return still.Scene(
+            self._shown, self.plane, self.position_mm, self.window, self.visible, looks, self.opacity,
+            self.mask_style, self.slab, self.slab_mm, self.zoom, self.crosshair, nodules, self._rois,
+        )  # fmt: skip
+
+    # -- pixels --
+
+    def _answer(self, _: Any, message: dict[str, Any], __: Any) -> None:
+        """Answer a browser: slices, or the copy for exports."""
+        if message.get("type") == "slices":
+            layer, plane = self._shown[int(message["layer"])], str(message["plane"])
+            first, last = int(message["first"]), int(message["last"])
+            codes = layer.codes(plane, first, last)
+            reply = {"type": "slices", "layer": message["layer"], "plane": plane, "first": first}
+            shape = {"count": codes.shape[0], "rows": codes.shape[1], "columns": codes.shape[2]}
+            self.send(reply | shape | {"bytes": codes.itemsize}, [codes])
+        elif message.get("type") == "export" and self._packing is None and not self._export:
+            self._packing = threading.Thread(target=self.embed, daemon=True)
+            self._packing.start()
+
+    def _packed(self) -> list[dict[str, Any]]:
+        packed = []
+        for at, layer in enumerate(self._shown):
+            budget = self._budget(layer)
+            if layer.kind == "image":
+                _, width = next(iter(self._presets[at].values()))
+                packed.append(payload.pack(layer, budget_bytes=budget, gray_step=width / payload.GRAY_LEVELS))
+            else:
+                limits = self._looks[at - len(self._images)].get("limits", (0, 1))
+                step = (limits[1] - limits[0]) / payload.GRAY_LEVELS
+                packed.append(payload.pack(layer, budget_bytes=_MAP_SHARE * budget, gray_step=step))
+        return packed
+
+    def _budget(self, layer: Layer) -> float:
+        """Bytes on the page for one image: ``export_mb``, or 16 MB for CT, 8 MB for others, which share 11 MB."""
+        if self._export_mb is not None:
+            return self._export_mb * 1e6
+        if layer.modality == Modality.CT:
+            return _CT_BYTES
+        others = sum(image.modality != Modality.CT for image in self._images)
+        return min(_MRI_BYTES, _SHARED_BYTES / max(1, others))
+
+    def _refresh_still(self) -> None:
+        self.description = self._words()
+        self._picture = f"data:image/png;base64,{self._png()}"
+
+    def _png(self) -> str:
+        from base64 import b64encode
+        from io import BytesIO
+
+        buffer = BytesIO()
+        still.draw(self._scene()).save(buffer, format="PNG")
+        return b64encode(buffer.getvalue()).decode()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The live view, and the still picture with its description for every place that cannot run it."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        data = dict(bundle[0] if isinstance(bundle, tuple) else bundle or {})
+        self._refresh_still()
+        picture = self._picture.partition(",")[2]
+        data["text/plain"] = f"SliceViewer: {self.description}"
+        data["text/html"] = f'<img src="data:image/png;base64,{picture}" alt="{escape(self.description)}">'
+        data["image/png"] = picture
+        return data, {"image/png": {"alt": self.description}}
+
+
+_SHOWN_TRAITS = ("plane", "position_mm", "window", "visible", "threshold", "slab", "_nodules", "_rois")
+
+
+def _lungs_of(image: int | None, shown: Sequence[Layer], lungs: Mask | None) -> Mask | Layer | None:
+    """The lungs given, or else the first mask named like "lung" that lies on an image (None: on all)."""
+    masks = (layer for layer in shown if layer.kind == "mask" and "lung" in layer.name.lower())
+    return lungs or next((mask for mask in masks if mask.image in (None, image)), None)
+
+
+def _shares(shown: Sequence[Layer], lungs: Mask | None) -> dict[int, pixels.Share]:
+    """Of each map, by its number: how much of the lung lies above any threshold."""
+    maps = ((number, layer) for number, layer in enumerate(shown) if layer.kind == "map")
+    return {number: pixels.share_above(layer, _lungs_of(layer.image, shown, lungs)) for number, layer in maps}
+
+
+def _windows(given: Any, presets: Sequence[Mapping[str, tuple[float, float]]]) -> list[tuple[float, float]]:
+    """One (level, width) an image from one pair, one an image, or nothing (the first presets)."""
+    if given is None:
+        return [next(iter(found.values())) for found in presets]
+    try:
+        pairs = np.array(given, float).reshape(-1, 2)
+    except (TypeError, ValueError):
+        pairs = np.empty((0, 2))
+    if len(pairs) not in (1, len(presets)) or not np.isfinite(pairs).all() or (pairs[:, 1] <= 0).any():
+        raise ValueError(f"window needs (level, width) with width > 0, one pair or {len(presets)}, got {given!r}")
+    return [(float(level), float(width)) for level, width in np.broadcast_to(pairs, (len(presets), 2))]
+
+
+def _nodule_list(nodules: pd.DataFrame | None) -> list[dict[str, Any]]:
+    if nodules is None:
+        return []
+    missing = sorted({"x_mm", "y_mm", "z_mm", "diameter_mm"} - set(nodules.columns))
+    if missing:
+        raise ValueError(f"nodules lack the columns {', '.join(missing)}")
+    columns = nodules[["x_mm", "y_mm", "z_mm", "diameter_mm"]].to_numpy(float)
+    return [{"at": row[:3].tolist(), "diameter": float(row[3])} for row in columns if np.isfinite(row).all()]

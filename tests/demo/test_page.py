@@ -1,0 +1,73 @@
+"""The demo's page: whole, closed to the network, every picture described, all text escaped."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from ipha_toolkit.demo.page import SECTIONS, write_report
+
+
+@pytest.fixture(scope="module")
+def report(small_demo, tmp_path_factory):
+    return write_report(small_demo, tmp_path_factory.mktemp("page") / "report.html").read_text("utf-8")
+
+
+class Page(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.text = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_every_section_is_there_and_in_the_contents(report):
+    for title, _ in SECTIONS:
+        assert report.count(title) >= 2
+
+
+def test_nothing_on_the_page_points_outside_it(report):
+    tags = Page(report).tags
+    for _, attributes in tags:
+        for name in ("src", "href"):
+            assert attributes.get(name, "#").startswith(("data:", "#"))
+    policies = [a["content"] for _, a in tags if a.get("http-equiv") == "Content-Security-Policy"]
+    assert len(policies) == 1 and policies[0].startswith("default-src 'none'")
+
+
+def test_every_picture_has_a_description_with_numbers(report):
+    pictures = [attributes for tag, attributes in Page(report).tags if tag == "img"]
+    assert len(pictures) > 8
+    for picture in pictures:
+        assert re.search(r"\d", picture["alt"])
+
+
+def test_it_says_once_that_it_is_research(report):
+    assert report.lower().count("for research, not for diagnosis") == 1
+
+
+def test_the_table_holds_the_measured_numbers(report, small_demo):
+    rows = small_demo.rows
+    acute = rows[(rows["session"] == "ses-01") & (rows["subject"] == "sub-006") & (rows["region"] == "lung")]
+    value = acute.loc[(acute["measure"] == "attenuation_mean"), "value"].iloc[0]
+    assert f"{value:.0f}".replace("-", "−") in report
+
+
+def test_text_from_data_is_escaped(small_demo, tmp_path):
+    evil = "<script>alert(1)</script>"
+    people = (replace(small_demo.people[0], sex=evil), *small_demo.people[1:])
+    failure = {"subject": evil, "session": "ses-01", "modality": "ct", "file": "", "error": evil}
+    broken = replace(small_demo, people=people, analysis=replace(small_demo.analysis, failures=[failure]))
+    text = write_report(broken, tmp_path / "report.html").read_text("utf-8")
+    assert evil not in text and text.count("&lt;script&gt;alert(1)") >= 3
+
+
+def test_a_session_without_masks_still_makes_a_page(small_demo, tmp_path):
+    bare = replace(small_demo, analysis=replace(small_demo.analysis, out=tmp_path / "nowhere"))
+    assert "Measures by phase" in write_report(bare, tmp_path / "report.html").read_text("utf-8")
