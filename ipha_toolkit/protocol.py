@@ -322,20 +322,23 @@ class FilmSettings:
         "chosen: a white film of a child with pneumonia 0.2, others 0.3 to 0.8",
     )
     least_sure_slope: float = _setting(
-        3.0, "and where the slope of the scale of opacity is fewer standard errors from 0", "chosen"
+        2.5, "and where the slope of the scale of opacity is fewer standard errors from 0", "chosen"
+    )
+    possible_opacity: tuple[float, ...] = _setting(
+        (-1.5, 2.0), "a film is refused where the mean opacity of its lung fields lies outside", "chosen"
     )
     consolidation_opacity: float = _setting(
-        0.45, "consolidation at or above this opacity, 0 chest wall, 1 mediastinum", "chosen on the phantom"
+        0.65, "consolidation at or above this opacity, 0 clear lung, 1 soft tissue", "chosen on the phantom"
     )
     ground_glass_opacity: float = _setting(
-        0.10, "ground glass from this opacity to that of consolidation", "chosen on the phantom"
+        0.45, "ground glass from this opacity to that of consolidation", "chosen on the phantom"
     )
     cleared_share: float = _setting(
         0.40,
         "an opacity has cleared when no more than this share of its rise is left",
         "chosen on the phantom: the film flattens what is dense, and septa thicken as blood clears",
     )
-    least_rise: float = _setting(0.10, "a rise of opacity smaller than this is none", "chosen on the phantom")
+    least_rise: float = _setting(0.06, "a rise of opacity smaller than this is none", "chosen on the phantom")
 
 
 @dataclass(frozen=True)

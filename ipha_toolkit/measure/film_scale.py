@@ -24,8 +24,8 @@ _LONG_SIDE = 300
 _FEWEST = 12
 """An anchor seen by fewer pixels is left out."""
 _CLEAREST = 0.05
-_CLIPPED = 0.02
-"""An anchor within this share of the film's range from its end may be clipped: it says half as much."""
+_CLIPPED = 0.3
+"""An anchor with this share of its pixels at the very end of the film's range is clipped: it says half as much."""
 _Z = 1.96
 
 # What each anchor stands for, and how much it varies between films (standard deviation).
@@ -105,8 +105,9 @@ def film_scale(film: npt.NDArray[np.floating], lungs: BoolArray, *, protocol: Pr
     if film.shape != lungs.shape:
         raise ValueError(f"film {film.shape} and lungs {lungs.shape} need one shape")
     stride = max(1, round(max(film.shape) / _LONG_SIDE))
-    small, field = _smoothed(film[::stride, ::stride]), lungs[::stride, ::stride]
-    levels = _levels(small, field)
+    raw, field = np.asarray(film[::stride, ::stride], np.float32), lungs[::stride, ::stride]
+    small = _smoothed(raw)
+    levels, clipped = _levels(small, field, _at_an_end(raw))
     if "upper mediastinum" not in levels or "clearest lung" not in levels:
         raise ValueError("the film does not show what lies between and beside two lung fields: opacity has no scale")
     low, high = (float(np.nanquantile(small, q)) for q in (0.005, 0.995))
@@ -118,7 +119,10 @@ def film_scale(film: npt.NDArray[np.floating], lungs: BoolArray, *, protocol: Pr
             f"clear lung and the mediastinum lie {100 * step:.0f} % of the film's gray range apart; opacity needs "
             f"{100 * least:.0f} %: export the film with its full gray range"
         )
-    anchors = tuple(_placed(name, gray, low, high) for name, gray in levels.items())
+    anchors = tuple(
+        Anchor(name, gray, _PLACES[name][0], _PLACES[name][1] * (2.0 if name in clipped else 1.0))
+        for name, gray in levels.items()
+    )
     return _line(anchors, protocol)
 
 
@@ -142,10 +146,10 @@ def _line(anchors: tuple[Anchor, ...], protocol: Protocol) -> Scale:
     return Scale(float(zero), float(zero + 1 / slope), middle, covariance, anchors)
 
 
-def _placed(name: str, gray: float, low: float, high: float) -> Anchor:
-    place, sd = _PLACES[name]
-    clipped = min(gray - low, high - gray) < _CLIPPED * (high - low)
-    return Anchor(name, gray, place, sd * (2.0 if clipped else 1.0))
+def _at_an_end(film: FloatArray) -> BoolArray:
+    """Pixels at the very end of the film's range."""
+    low, high = float(np.nanmin(film)), float(np.nanmax(film))
+    return np.asarray((film <= low + 0.002 * (high - low)) | (film >= high - 0.002 * (high - low)))
 
 
 def _smoothed(film: npt.NDArray[np.floating]) -> FloatArray:
@@ -158,24 +162,25 @@ def _smoothed(film: npt.NDArray[np.floating]) -> FloatArray:
     return np.asarray(np.where(known, smooth, np.nan), np.float32)
 
 
-def _levels(film: FloatArray, lungs: BoolArray) -> dict[str, float]:
-    """Median gray of each anchor that the film shows."""
-    dense_bright = _bright(film, lungs)
+def _levels(film: FloatArray, lungs: BoolArray, end: BoolArray) -> tuple[dict[str, float], set[str]]:
+    """Median gray of each anchor that the film shows, and which of them are clipped."""
+    dense_bright, known = _bright(film, lungs), np.isfinite(film)
     places = {
         "chest wall": beside(lungs, 0.25, 0.75),
         "upper mediastinum": between(lungs, 0.45, 0.8),
         "heart": between(lungs, 0.15, 0.45),
         "below the diaphragm": _below(lungs),
     }
-    seen = {name: film[place & np.isfinite(film)] for name, place in places.items()}
-    levels = {name: float(np.median(values)) for name, values in seen.items() if values.size >= _FEWEST}
+    places = {name: place & known for name, place in places.items() if (place & known).sum() >= _FEWEST}
+    levels = {name: float(np.median(film[place])) for name, place in places.items()}
+    clipped = {name for name, place in places.items() if end[place].mean() > _CLIPPED}
     clear = _clearest(film, lungs, dense_bright)
     if clear is not None:
         levels["clearest lung"] = clear
         air = _air(film, dense_bright)
         if air is not None and (air < clear if dense_bright else air > clear):
             levels["air beside the patient"] = air
-    return levels
+    return levels, clipped
 
 
 def _bright(film: FloatArray, lungs: BoolArray) -> bool:
@@ -249,4 +254,4 @@ def _rows(lungs: BoolArray, low: float, high: float) -> npt.NDArray[np.int_]:
     if not rows.size:
         return rows
     first, last = rows[0] + low * np.ptp(rows), rows[0] + high * np.ptp(rows)
-    return rows[(rows > first) & (rows < last)]
+    return np.asarray(rows[(rows > first) & (rows < last)])

@@ -1,9 +1,9 @@
 """Which part of a film looks like lung: darker than the body around it, once air beside the patient is set aside.
 
 The borders of clavicles, shoulders and skin stand out as well as those of lungs do, so borders alone mistake them. What
-lies between them decides: lung is darker than the body's mean on a scale wider than a lung, and a rib or a clavicle that
-crosses lung has lung above and below it. Only order and slow differences count, no gray value. Limits are chosen on the
-phantom and looked at on radiographs of children and of adults in bed.
+lies between them decides: lung is darker than the body's mean on a scale wider than a lung, and a rib or a clavicle
+that crosses lung has lung above and below it. Only order and slow differences count, no gray value. Limits are chosen
+on the phantom and looked at on radiographs of children and of adults in bed.
 """
 
 from __future__ import annotations

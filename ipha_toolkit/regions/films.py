@@ -96,8 +96,8 @@ def find_lung_fields(film: Volume, *, protocol: Protocol = DEFAULT) -> LungField
         return LungFields(lungs, contrast, inverted, base, likeness, likeness_inside(lung_like, borders))
     raise ImageError(
         f"{name}: no two lung fields found (border contrast {min(contrast):.2f}, mediastinum {ridge:.2f}; needs "
-        f"{settings.least_contrast:g} and {settings.least_mediastinum:g}): no frontal chest radiograph, or lungs too dense for their borders to be "
-        "seen; give a frontal one, or pass a lung mask drawn by hand"
+        f"{settings.least_contrast:g} and {settings.least_mediastinum:g}): no frontal chest radiograph, or lungs too "
+        "dense for their borders to be seen; give a frontal one, or pass a lung mask drawn by hand"
     )
 
 
