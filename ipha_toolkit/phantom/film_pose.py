@@ -49,6 +49,10 @@ class FilmPose:
             raise ValueError(f"cut needs four shares of the film from 0 to 0.4, got {self.cut}")
 
 
+AS_USUAL = FilmPose()
+"""Straight, arms down, the whole chest."""
+
+
 def child_proportions(age_years: float) -> dict[str, float]:
     """Size against an adult, and width, depth and heart of the chest against an adult's of that size.
 

@@ -26,7 +26,7 @@ from ipha_toolkit.phantom.disease import (
     thinned,
     with_volume_loss,
 )
-from ipha_toolkit.phantom.film_pose import FilmPose, arms_hu, child_proportions, cut_off, turned
+from ipha_toolkit.phantom.film_pose import AS_USUAL, FilmPose, arms_hu, child_proportions, cut_off, turned
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Mask, Volume
 
@@ -86,7 +86,7 @@ class Scanner:
     kernel: str = "lung"
     ct_noise_hu: float = 25.0
     breath: float = 0.0
-    film: FilmPose = FilmPose()
+    film: FilmPose = AS_USUAL
 
     def __post_init__(self) -> None:
         if self.field_strength_t not in physics.FIELDS_T:
@@ -183,7 +183,7 @@ def simulate_subject(
     state = disease or disease_of_phase(phase, severity, np.random.default_rng([seed, 7]))
     disease_of_phase(phase, severity, np.random.default_rng(0))  # refuses a wrong name also when a disease is given
     scanner = Scanner(
-        field_strength_t, snr, shading, motion_mm, contrast, kernel, ct_noise_hu, breath, film or FilmPose()
+        field_strength_t, snr, shading, motion_mm, contrast, kernel, ct_noise_hu, breath, film or AS_USUAL
     )
     scale = _scale(size) if age_years is None else child_proportions(age_years)["scale"]
     patient, noise = Patient(seed, scale, age_years=age_years), seed if scan_seed is None else scan_seed
