@@ -50,7 +50,7 @@ def load(path: str | os.PathLike[str], *, modality: str | None = None) -> Volume
     ReadError
         Where the file is missing, damaged, not an image, RGB, 2-D or 4-D, empty or constant, or its affine or
         scaling cannot be used; the message starts with the path. For echoes in one 4-D file: `load_echoes`.
-        Pictures also where they are truncated, tiny, 16-bit colour or larger than 64 million pixels, DICOM files where
+        Pictures also where they are truncated, tiny or larger than 64 million pixels, DICOM files where
         they have no pixels, several frames, or a compression that cannot be decoded here.
     """
     path = Path(path)
