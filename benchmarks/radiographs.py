@@ -44,7 +44,7 @@ HELD_OUT = 4000
 def fields(data: Path) -> list[str]:
     """Every film: borders, agreement with a drawn mask where there is one, opacity with its interval, flags, time."""
     lines = [
-        "| radiograph | border contrast right, left | Dice | opacity (95 % interval) | consolidation % | flags | CPU s |",
+        "| radiograph | border contrast R, L | Dice | opacity (95 % interval) | consolidation % | flags | CPU s |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for path in sorted(path for kind in ("jpg", "jpeg", "png", "dcm") for path in data.glob(f"cxr_*/*.{kind}")):
