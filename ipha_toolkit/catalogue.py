@@ -53,6 +53,10 @@ FLAGS: dict[str, str] = {
     "single_slice": "measured on one slice: no volume, no zones along the missing axis",
     "child": "under 16 years by participants.tsv: norms of adults at full inspiration do not hold",
     "foreign_mask": "measured in a lung mask made elsewhere",
+    "expiration": "CT in expiration, by its name: lungs are denser than in inspiration, for which norms are given",
+    "slices_missing": "slices missing between others were filled in from their neighbours: nothing was seen there",
+    "hot_voxels": "MR voxels a thousand times above the others, of a damaged file or receiver, count as missing",
+    "tilt_resampled": "slices of a tilted gantry, resampled to upright ones: values are interpolated",
     # radiographs
     "no_pixel_spacing": "the file gives no pixel spacing: one pixel is taken as 1 mm, lengths are in pixels",
     "detector_spacing": "pixel spacing is that of the detector: the patient is magnified on it",

@@ -22,11 +22,14 @@ BoolArray = npt.NDArray[np.bool_]
 
 Affine = npt.NDArray[np.float64]
 
+_GRID_TOLERANCE = 0.05
+"""Share of a voxel's shortest side by which two headers may place the same voxel differently: programs round headers to
+four or more digits (0.03 of a voxel at the far corner of 512), and a mask is drawn no finer. Chosen."""
+
 PLANES: dict[str, tuple[int, int, int]] = {"axial": (0, 1, 2), "coronal": (0, 2, 1), "sagittal": (1, 2, 0)}
 """Array axes of each plane on a RAS+ grid: columns, rows, across."""
 
 _ENDS = ("RL", "AP", "SI")
-_GRID_TOLERANCE_MM = 1e-3
 _OBLIQUE = 0.2
 """An axis is named after every world axis that makes up more than this share of it."""
 
@@ -115,11 +118,19 @@ class Grid:
             return float("inf")
         corners = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)], float)
         corners[:, :3] *= self.shape
-        return float(np.abs(corners @ (self.affine - other.affine).T).max())
+        return float(np.linalg.norm(corners @ (self.affine - other.affine).T, axis=1).max())
 
     def same_as(self, other: Grid) -> bool:
-        """Whether both have one shape, and every voxel lies at the same millimetres (within 0.001 mm)."""
-        return self.distance_mm(other) < _GRID_TOLERANCE_MM
+        """Whether both have one shape, and every voxel lies at the same place, within a twentieth of its side."""
+        return self.distance_mm(other) <= _GRID_TOLERANCE * min(*self.spacing_mm, *other.spacing_mm)
+
+    def how_apart(self, other: Grid) -> str:
+        """Words for how another grid differs: its shape, or the distance in mm and in voxels."""
+        if self.shape != other.shape:
+            return f"{_times(other.shape)} voxels and not {_times(self.shape)}"
+        distance = self.distance_mm(other)
+        share = distance / min(self.spacing_mm)
+        return f"voxels lie up to {distance:.3g} mm apart, {share:.2g} of a voxel (at most {_GRID_TOLERANCE:g})"
 
     def to_world(self, indices: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """World coordinates in mm (RAS+), shape (..., 3), of voxel indices, shape (..., 3)."""
@@ -216,7 +227,7 @@ class Placed:
         """Raise GridError, naming both grids, unless ``other`` lies on this grid."""
         if not self.same_grid(other):
             raise GridError(
-                f"{describe(other)} is on a different grid than {describe(self)}; "
+                f"{describe(other)} is on a different grid than {describe(self)}: {self.grid.how_apart(other.grid)}; "
                 "bring it there first with ipha_toolkit.image.geometry.resample_to"
             )
 
@@ -281,6 +292,10 @@ def checked_affine(affine: npt.ArrayLike, name: str) -> Affine:
             f"{name}: affine is singular, voxels have no volume; mend the file's header: {matrix.tolist()}"
         )
     return matrix
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(length) for length in shape)
 
 
 def describe(grid: Placed) -> str:

@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from ipha_toolkit import series_lines
 from ipha_toolkit.errors import ProtocolError
 from ipha_toolkit.rules import FINDING_LINES, PHASE_LINES
 
@@ -27,6 +28,39 @@ SECOND_PASS = frozenset(
 
 def _setting(default: Any, meaning: str, source: str) -> Any:
     return field(default=default, metadata={"meaning": meaning, "source": source})
+
+
+@dataclass(frozen=True)
+class ReadingSettings:
+    """Reading images, ``io/``."""
+
+    largest_gb: float = _setting(
+        4.0,
+        "an image whose header promises more is refused before memory is asked for, GB",
+        "chosen: a chest CT of 2 GB",
+    )
+    spacing_mm: tuple[float, float] = _setting(
+        (0.05, 30.0), "a voxel smaller or larger than this is a header in another unit, mm", "chosen"
+    )
+    ct_highest_hu: float = _setting(
+        32767.0, "a CT with a higher value is damaged or not in HU", "largest of the 16 bits scanners store"
+    )
+    ct_air_hu: float = _setting(
+        -600.0,
+        "a CT without a value this low is not in HU, or shows no lung",
+        "chosen: air is -1000 HU, lung -900 to -700",
+    )
+    ct_tissue_hu: float = _setting(
+        -300.0, "a CT without a value this high shows no chest", "chosen: muscle and blood are 0 to 60 HU"
+    )
+    hot_times: float = _setting(
+        1000.0,
+        "an MR voxel this many times above 999 of 1000 others holds no signal and counts as missing",
+        "chosen: fat and vessels at a surface coil are some ten times as bright as muscle",
+    )
+    data_elsewhere: bool = _setting(
+        False, "headers may name data files outside their folder", "chosen: a header should not choose what is opened"
+    )
 
 
 @dataclass(frozen=True)
@@ -342,6 +376,41 @@ class FilmSettings:
 
 
 @dataclass(frozen=True)
+class SeriesSettings:
+    """What a DICOM series is, ``series_rules.py`` and ``run/import_.py``: one line a rule."""
+
+    roles: tuple[str, ...] = _setting(
+        series_lines.ROLES,
+        "what speaks for (+) and against (-) a role, and how much; none gathers what speaks against any use",
+        "each rule names its own",
+    )
+    labels: tuple[str, ...] = _setting(
+        series_lines.LABELS, "labels that file names carry, as acq-exp", "each rule names its own"
+    )
+    choice: tuple[str, ...] = _setting(
+        series_lines.CHOICE,
+        "of several series for one role, the first line that tells them apart decides",
+        "each rule names its own",
+    )
+    least: float = _setting(4.0, "a role with less support than this is not proposed", "chosen")
+    sure: float = _setting(8.0, "a role with less support than this is not sure", "chosen")
+    margin: float = _setting(4.0, "nor is one that is not this far above the next", "chosen")
+    soft_kernels: str = _setting(series_lines.SOFT_KERNELS, "kernels of CT called soft", "vendors' names")
+    lung_kernels: str = _setting(series_lines.LUNG_KERNELS, "kernels of CT called lung", "vendors' names")
+
+
+@dataclass(frozen=True)
+class LayoutSettings:
+    """Reading a cohort folder, ``io/layout.py``."""
+
+    choice: tuple[str, ...] = _setting(
+        series_lines.LAYOUT_CHOICE,
+        "of several images for one role, the first line on the labels of their names that tells them apart decides",
+        "each rule names its own",
+    )
+
+
+@dataclass(frozen=True)
 class Protocol:
     """All settings of an analysis, one section a room of the package.
 
@@ -364,6 +433,9 @@ class Protocol:
     nodules: NoduleSettings = NoduleSettings()
     texture: TextureSettings = TextureSettings()
     films: FilmSettings = FilmSettings()
+    reading: ReadingSettings = ReadingSettings()
+    series: SeriesSettings = SeriesSettings()
+    layout: LayoutSettings = LayoutSettings()
 
     @classmethod
     def from_toml(cls, text: str, *, name: str = "protocol") -> Protocol:

@@ -44,11 +44,10 @@ def plot_slice(
     overlays: Overlays = None,
     window: tuple[float, float] | None = None,
     limits: tuple[float, float] | None = None,
-    fill: bool = False,
     opacity: float = 0.6,
     ax: Axes | None = None,
 ) -> Axes:
-    """One slice with masks outlined or filled and maps in colour.
+    """One slice with masks outlined and maps in colour.
 
     Parameters
     ----------
@@ -63,10 +62,8 @@ def plot_slice(
         In the image's unit; by default the lung window for CT, percentiles 1 to 99 otherwise.
     limits : (low, high), optional
         Values at the ends of the maps' colours, to be shared by figures that are compared.
-    fill : bool
-        Masks filled rather than outlined.
     opacity : float
-        Of maps and filled masks, 0 to 1.
+        Of maps, 0 to 1.
     ax : Axes, optional
 
     Returns
@@ -81,7 +78,7 @@ def plot_slice(
     TypeError
         Where the volume or an overlay is something else.
     """
-    picture = _Picture.of(volume, overlays, plane, window=window, limits=limits, fill=fill, opacity=opacity)
+    picture = _Picture.of(volume, overlays, plane, window=window, limits=limits, opacity=opacity)
     at = picture.centre() if position_mm is None else np.asarray(position_mm, float)
     cut = _Cut.through(picture.image, picture.plane, at)
     width, height = np.ptp(cut.extent[:2]), np.ptp(cut.extent[2:])
@@ -163,7 +160,6 @@ def plot_mosaic(
     overlays: Overlays = None,
     window: tuple[float, float] | None = None,
     limits: tuple[float, float] | None = None,
-    fill: bool = False,
     opacity: float = 0.6,
     ax: Axes | None = None,
 ) -> Axes:
@@ -173,7 +169,7 @@ def plot_mosaic(
     """
     if n < 1:
         raise ValueError(f"mosaic needs at least one slice, got n={n}")
-    picture = _Picture.of(volume, overlays, plane, window=window, limits=limits, fill=fill, opacity=opacity)
+    picture = _Picture.of(volume, overlays, plane, window=window, limits=limits, opacity=opacity)
     points = picture.spread(n)
     left, right, low, high = _Cut.through(picture.image, picture.plane, points[0]).extent
     columns = int(np.ceil(np.sqrt(len(points) * 4 / 3)))
@@ -205,7 +201,6 @@ def plot_comparison(
     plane: str | None = None,
     position_mm: Sequence[float] | None = None,
     overlays: Overlays | Sequence[Overlays] = None,
-    fill: bool = False,
     opacity: float = 0.6,
     axes: Sequence[Axes] | None = None,
 ) -> list[Axes]:
@@ -222,7 +217,7 @@ def plot_comparison(
     overlays : as of :func:`plot_slice`, or a list of such, one a volume
     axes : sequence of Axes, optional
         One a volume.
-    plane, position_mm, fill, opacity
+    plane, position_mm, opacity
         As of :func:`plot_slice`; by default each image at the centre of its own first overlay.
 
     Returns
@@ -244,7 +239,7 @@ def plot_comparison(
     for volume, overlay, name, ax in zip(volumes, each, names, panels, strict=True):
         plot_slice(
             volume.replace(name=name or volume.name), plane=plane, position_mm=position_mm, overlays=overlay,
-            window=windows[volume.modality], limits=limits, fill=fill, opacity=opacity, ax=ax,
+            window=windows[volume.modality], limits=limits, opacity=opacity, ax=ax,
         )  # fmt: skip
     _share_view(panels)
     return panels
@@ -286,7 +281,6 @@ class _Picture:
     looks: Sequence[Mapping[str, Any]]
     plane: str
     window: tuple[float, float]
-    fill: bool
     opacity: float
 
     @classmethod
@@ -298,7 +292,6 @@ class _Picture:
         *,
         window: Any,
         limits: Any,
-        fill: bool,
         opacity: float,
     ) -> _Picture:
         image, *others = layers_of([volume], overlays)
@@ -310,7 +303,7 @@ class _Picture:
             raise ValueError(f"window needs (level, width) with width > 0, got {window!r}")
         if limits is not None and not limits[0] < limits[1]:
             raise ValueError(f"limits need (low, high) with low < high, got {limits!r}")
-        return cls(image, others, looks_of(others, limits=limits), plane, tuple(window), fill, opacity)
+        return cls(image, others, looks_of(others, limits=limits), plane, tuple(window), opacity)
 
     @property
     def across(self) -> int:
@@ -364,7 +357,7 @@ class _Picture:
                 shown = _image(ax, cut, shift, cmap=look["name"], vmin=low, vmax=high, alpha=self.opacity)
                 bars.append((shown, _quantity(layer.name, layer.unit)))
             elif cut.reached and cut.values.any():
-                _mask(ax, cut, shift, look["colour"], self.opacity if self.fill else None)
+                _mask(ax, cut, shift, look["colour"])
         name = "attenuation" if self.image.unit == "HU" else f"{self.image.modality} signal".strip()
         return bars or [(gray, _quantity(name, self.image.unit))]
 
@@ -384,7 +377,7 @@ class _Picture:
         parts = [marks.describe_slice(self.image, self.plane, at, window=self.window, shown=shown)]
         masks = [layer.name for layer in self.overlays if layer.kind == "mask"]
         if masks:
-            parts.append(f"{'filled' if self.fill else 'outlined'}: {', '.join(masks)}")
+            parts.append(f"outlined: {', '.join(masks)}")
         for layer, look in zip(self.overlays, self.looks, strict=True):
             if layer.kind == "map":
                 low, high = look["limits"]
@@ -399,17 +392,14 @@ def _image(ax: Axes, cut: _Cut, shift: tuple[float, float], **look: Any) -> Any:
     return ax.imshow(values, extent=place, origin="lower", interpolation="nearest", **look)
 
 
-def _mask(ax: Axes, cut: _Cut, shift: tuple[float, float], colour: str, opacity: float | None) -> None:
-    """Fill a mask, or draw its border where ``opacity`` is None."""
+def _mask(ax: Axes, cut: _Cut, shift: tuple[float, float], colour: str) -> None:
+    """Draw the border of a mask."""
     inside = np.pad(cut.values.astype(float), 1)
     x, y = (
         np.concatenate([[a[0] - s], a, [a[-1] + s]]) + by
         for a, s, by in zip((cut.x, cut.y), cut.pixel_mm, shift, strict=True)
     )
-    if opacity is None:
-        ax.contour(x, y, inside, [0.5], colors=[colour], linewidths=1.2)
-    else:
-        ax.contourf(x, y, inside, [0.5, 1.5], colors=[colour], alpha=opacity)
+    ax.contour(x, y, inside, [0.5], colors=[colour], linewidths=1.2)
 
 
 def _quantity(name: str, unit: str) -> str:

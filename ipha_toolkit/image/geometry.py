@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -221,12 +222,24 @@ def enlarged_slabs(
     blocks: FloatArray, factors: tuple[int, int, int], shape: tuple[int, int, int]
 ) -> Iterator[tuple[slice, FloatArray]]:
     """The slabs along i of :func:`enlarge`, one after another, with where they belong: little memory is needed."""
+    along = [_places(n, f, size) for n, f, size in zip(blocks.shape, factors, shape, strict=True)]
+    source = np.ascontiguousarray(blocks, np.float32)
     step = _SLAB * factors[0]
     for start in range(0, shape[0], step):
         stop = min(start + step, shape[0])
-        slab = _stretched(blocks, 0, factors[0], start, stop)
-        slab = _stretched(_stretched(slab, 1, factors[1], 0, shape[1]), 2, factors[2], 0, shape[2])
+        slab = np.empty((stop - start, shape[1], shape[2]), np.float32)
+        (first, share), *others = along
+        _enlarge_into(slab, source, first[start:stop], share[start:stop], *(part for place in others for part in place))
         yield slice(start, stop), slab
+
+
+def _places(count: int, factor: int, size: int) -> tuple[npt.NDArray[np.int64], FloatArray]:
+    """For each voxel along an axis the block before it, and how far into the step to the next it lies."""
+    if factor == 1:
+        return np.arange(size), np.zeros(size, np.float32)
+    position = np.clip((np.arange(size) - (factor - 1) / 2) / factor, 0, count - 1)
+    before = np.minimum(position.astype(np.int64), max(count - 2, 0))
+    return before, (position - before).astype(np.float32)
 
 
 def _slab_mean(slab: npt.NDArray[Any], factors: tuple[int, int, int], missing: float) -> FloatArray:
@@ -243,19 +256,27 @@ def _slab_mean(slab: npt.NDArray[Any], factors: tuple[int, int, int], missing: f
     return slab.astype(np.float32, copy=False)
 
 
-def _stretched(blocks: FloatArray, axis: int, factor: int, start: int, stop: int) -> FloatArray:
-    """Voxels ``start`` to ``stop`` along one axis, interpolated between blocks of ``factor``."""
-    if factor == 1:
-        return blocks.take(np.arange(start, stop), axis)
-    position = np.clip((np.arange(start, stop) - (factor - 1) / 2) / factor, 0, blocks.shape[axis] - 1)
-    below = np.minimum(position.astype(int), max(blocks.shape[axis] - 2, 0))
-    above = np.minimum(below + 1, blocks.shape[axis] - 1)
-    weight = (position - below).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
-    low, high = blocks.take(below, axis), blocks.take(above, axis)
-    high -= low
-    high *= weight
-    low += high
-    return np.asarray(low)
+@numba.njit(cache=True, nogil=True)
+def _enlarge_into(result, blocks, i0, ti, j0, tj, k0, tk):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Linear interpolation along i, then j, then k, one row of blocks after another."""
+    last_i, last_j, last_k = blocks.shape[0] - 1, blocks.shape[1] - 1, blocks.shape[2] - 1
+    plane, column = np.empty(blocks.shape[1:], np.float32), np.empty(blocks.shape[2], np.float32)
+    for i in range(i0.size):
+        low, high = blocks[i0[i]], blocks[min(i0[i] + 1, last_i)]
+        for b in range(blocks.shape[1]):
+            for c in range(blocks.shape[2]):
+                plane[b, c] = _between(low[b, c], high[b, c], ti[i])
+        for j in range(j0.size):
+            near, far = plane[j0[j]], plane[min(j0[j] + 1, last_j)]
+            for c in range(blocks.shape[2]):
+                column[c] = _between(near[c], far[c], tj[j])
+            for k in range(k0.size):
+                result[i, j, k] = _between(column[k0[k]], column[min(k0[k] + 1, last_k)], tk[k])
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _between(low, high, share):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    return low + (high - low) * share if share > 0 else low
 
 
 def block_factors(image: Volume | Mask, spacing_mm: float) -> tuple[int, int, int]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterable
+from glob import escape
 from pathlib import Path
 
+from ipha_toolkit.errors import ReadError
 from ipha_toolkit.io import itk, nifti, pixels
 from ipha_toolkit.terms import Modality
 
@@ -19,19 +23,120 @@ def is_image(path: Path) -> bool:
     return image_ending(path) in (*nifti.SUFFIXES, *itk.SUFFIXES, *pixels.SUFFIXES)
 
 
+def looks_like_an_image(path: Path) -> bool:
+    """Whether a file is meant as an image, be it one that `load` reads or not."""
+    return is_image(path) or path.name.lower().endswith(_OTHER_IMAGES)
+
+
+def without_companions(files: Iterable[Path]) -> list[Path]:
+    """Files that belong to no image beside them as a sidecar, a table, or the voxels of a header."""
+    files = list(files)
+    beside = {file for path in files if image_ending(path) in _HEADERS for file in files_beside(path)}
+    return [path for path in files if path not in beside and path.suffix.lower() not in _COMPANIONS]
+
+
 def image_ending(path: Path) -> str:
     name = path.name.lower()
     return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
 
 
 def sidecar_of(path: Path) -> Path:
+    """The JSON file of the image's own name."""
     return path.with_name(f"{stem(path)}.json")
 
+
+def sidecars_of(path: Path) -> list[Path]:
+    """JSON files that speak of an image, the most general first: BIDS' inheritance principle.
+
+    They lie beside the image or in a folder above, up to the one that holds its ``sub-`` folder; they end as the image
+    does (``_T1w``), and every entity of theirs is one of the image's. The image's own sidecar comes last.
+    """
+    suffix, entities = stem(path).rpartition("_")[2], set(entities_of(path).items())
+    found: list[tuple[int, Path]] = []
+    folders = _folders_above(path)
+    for depth, folder in enumerate(folders):
+        for other in sorted(folder.glob(f"*{escape(suffix)}.json")) if suffix else ():
+            plain = other.name.removesuffix(".json")
+            named = set(entities_of(other).items())
+            stands_alone = plain == suffix or (plain.endswith(f"_{suffix}") and bool(named))
+            if stands_alone and named <= entities and not other.name.startswith(".") and other != sidecar_of(path):
+                found.append((100 * depth + len(named), other))
+    ours = [sidecar_of(path)] if os.path.lexists(sidecar_of(path)) else []
+    return [other for _, other in sorted(found, key=lambda each: each[0])] + ours
+
+
+def files_beside(path: Path) -> list[Path]:
+    """Every file that an image depends on beside its own: data files of a header, and sidecars.
+
+    A header that cannot be read names none; a data file need not be there.
+    """
+    ending = image_ending(path)
+    data: list[Path] = []
+    if ending == ".hdr":
+        data = [nifti.data_file(path)]
+    elif ending in itk.SUFFIXES:
+        try:
+            data = itk.data_names(path)
+        except (ReadError, OSError):
+            data = []
+    return [*data, *sidecars_of(path)]
+
+
+def entities_of(path: Path) -> dict[str, str]:
+    """``{"sub": "01", "ce": "gadolinium"}`` of ``sub-01_ce-gadolinium_T1w.nii.gz``."""
+    parts = [part.partition("-") for part in stem(path).split("_")]
+    return {key: label for key, dash, label in parts if dash and key and label}
+
+
+def unknown_parts(path: Path) -> list[str]:
+    """Parts of an image's name, before its suffix, that are no entity known here."""
+    parts = stem(path).split("_")[:-1]
+    return [part for part in parts if part.partition("-")[0] not in ENTITIES or not part.partition("-")[2]]
+
+
+def series_of(path: Path) -> str:
+    """Name of the series an echo belongs to: the file's name without its echo."""
+    return re.sub(r"_echo-[0-9]+(?=_)", "", stem(path))
+
+
+def parts_of_signal(path: Path) -> str:
+    """What ``part-`` says a file holds beside magnitude: ``phase``, ``real``, ``imag``; empty for magnitude."""
+    part = entities_of(path).get("part", "mag").lower()
+    return "" if part in ("mag", "magnitude") else part
+
+
+def _folders_above(path: Path) -> list[Path]:
+    """Folders in which sidecars of an image may lie, from the cohort's folder down to its own."""
+    above: list[Path] = []
+    for folder in path.parents:
+        above.append(folder)
+        if folder.name.startswith("sub-"):
+            return [folder.parent, *reversed(above)]
+        if len(above) > 4:
+            break
+    return [path.parent]
+
+
+_HEADERS = (".hdr", ".nhdr", ".mhd", ".nrrd", ".mha")
+_COMPANIONS = (".json", ".tsv", ".bval", ".bvec")
+
+_OTHER_IMAGES = (
+    ".img", ".img.gz", ".nii.bz2", ".nii.zst", ".nii.xz", ".nii.zip", ".mgz", ".mgh", ".mnc", ".ima", ".dicom", ".dic",
+    ".tif", ".tiff", ".bmp", ".gif", ".npy", ".npz", ".vti", ".vtk", ".par",
+)  # fmt: skip
+"""Endings of images that are not read here."""
+
+ENTITIES = (
+    "sub", "ses", "sample", "task", "acq", "ce", "trc", "stain", "rec", "dir", "run", "mod", "echo", "flip", "inv",
+    "mt", "part", "recording", "chunk", "res", "den", "space", "label", "desc", "view",
+)  # fmt: skip
+"""Entities of BIDS file names; ``space``, ``res``, ``den``, ``label`` and ``desc`` are of derivatives."""
 
 _LABEL = re.compile(r"[A-Za-z0-9]+")
 
 
 def role_of(path: Path) -> Modality | None:
+    """The role that the end of a file's name says, None where it says none."""
     suffix = stem(path).rpartition("_")[2].lower()
     return next((modality for modality in Modality if modality.lower() == suffix), None)
 

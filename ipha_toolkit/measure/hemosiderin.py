@@ -23,6 +23,7 @@ import pandas as pd
 from ipha_toolkit.errors import ImageError
 from ipha_toolkit.grid import BoolArray, FloatArray
 from ipha_toolkit.image.bias import correct_bias
+from ipha_toolkit.image.geometry import bounding_box
 from ipha_toolkit.image.morphology import mean_over
 from ipha_toolkit.measure.histogram import weighted_quantile
 from ipha_toolkit.measure.quality import Noise, estimate_noise
@@ -32,7 +33,7 @@ from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.regions.muscle import muscle_level
 from ipha_toolkit.regions.zones import lung_regions, world_coordinate
 from ipha_toolkit.terms import Modality, Region
-from ipha_toolkit.volume import Mask, Volume
+from ipha_toolkit.volume import Mask, Volume, handed_over
 
 MODALITY = "T1w+T2w"
 """What the rows name as their modality: both images together."""
@@ -126,7 +127,6 @@ def hemosiderin_signature(
     controls: SignatureReference | Iterable[ControlPair] | None = None,
     corrected: tuple[Volume, Volume] | None = None,
     regions: Mapping[str, Mask] | None = None,
-    flags: Collection[str] = (),
     protocol: Protocol = DEFAULT,
 ) -> tuple[pd.DataFrame, dict[str, Volume]]:
     """How far, and in how much of the lung, T2w lies below what T1w predicts.
@@ -142,8 +142,6 @@ def hemosiderin_signature(
         None takes the protocol's line and flags the rows ``no_controls``.
     regions : mapping of str to Mask, optional
         None means :func:`ipha_toolkit.lung_regions` of the lungs.
-    flags : collection of str
-        Codes set on every row.
     protocol : Protocol
 
     Returns
@@ -172,16 +170,19 @@ def hemosiderin_signature(
     pair = ratio_pair(t1w, t2w, lungs, reference, corrected=corrected, protocol=protocol)
     histogram = joint_histogram(pair, lung_regions(lungs) if regions is None else regions, lungs, protocol=protocol)
     line = _reference(controls, protocol)
-    flags = [*flags, *pair.flags]
-    rows = [floor_row(pair, flags), *signature_rows(histogram, line, pair.floor, flags=flags, protocol=protocol)]
+    found = signature_rows(histogram, line, pair.floor, flags=pair.flags, protocol=protocol)
+    rows = [floor_row(pair, pair.flags), *found]
     return table(rows), {"signature": signature_map(pair, line), "t1w_ratio": pair.t1w, "t2w_ratio": pair.t2w}
 
 
 def signature_map(pair: RatioPair, line: SignatureReference) -> Volume:
     """Distance of every voxel's T2w below the line, in the controls' SD; NaN where that is no evidence."""
-    evidence = line.predicted(pair.t1w.array) >= np.nan_to_num(pair.floor)
-    below = np.where(evidence, line.below(pair.t1w.array, pair.t2w.array), np.nan)
-    return pair.t2w.replace(array=below, unit="SD", name="T2w below the line")
+    known = np.isfinite(pair.t1w.array)
+    t1w, t2w = pair.t1w.array[known], pair.t2w.array[known]
+    evidence = line.predicted(t1w) >= np.nan_to_num(pair.floor)
+    below = np.full(pair.t2w.shape, np.nan, np.float32)
+    below[known] = np.where(evidence, line.below(t1w, t2w), np.nan)
+    return pair.t2w.replace(array=handed_over(below), unit="SD", name="T2w below the line")
 
 
 def ratio_pair(
@@ -419,18 +420,33 @@ def _clean_ratio(
     volume: Volume, even: Volume, lungs: Mask, muscle: Mask, noise: Noise, protocol: Protocol
 ) -> tuple[Volume, float, tuple[str, ...]]:
     """Smoothed ratio inside the lungs, the amplitude that stands out of its noise, and flags."""
-    level, inside = muscle_level(even, muscle), lungs.array & np.isfinite(even.array)
+    level = muscle_level(even, muscle)
     if not level > 0:
         raise ImageError(f"{volume.name or volume.modality}: the reference muscle has no signal")
-    gain = np.divide(even.array, volume.array, out=np.ones(volume.shape, np.float32), where=volume.array > 0)
+    array = np.full(volume.shape, np.nan, np.float32)
+    box = _box(lungs)
+    evened, raw, inside = even.array[box], volume.array[box], lungs.array[box] & np.isfinite(even.array[box])
+    gain = np.divide(evened, raw, out=np.ones(raw.shape, np.float32), where=raw > 0)
     deep, width = _deep(inside, volume.spacing_mm), protocol.signature.smoothing_mm
-    mean, averaged = mean_over(even.array / np.float32(level), deep, lungs, width)
-    scale, _ = mean_over(np.asarray(gain / level, np.float32), deep, lungs, width)
+    mean, averaged = mean_over(evened / np.float32(level), deep, volume.spacing_mm, width)
+    scale, _ = mean_over(np.asarray(gain / level, np.float32), deep, volume.spacing_mm, width)
     sigma = np.float32(np.nan_to_num(noise.sigma)) * scale
-    ratio = np.where(inside & np.isfinite(mean), rician_amplitude(mean, sigma), np.nan)
+    known = inside & np.isfinite(mean)
+    array[box][known] = rician_amplitude(mean[known], sigma[known])
     stands_out = 2 * np.sqrt(protocol.signal.noise_floor_sigmas * _RAYLEIGH_SD / _RAYLEIGH_MEAN / np.sqrt(averaged))
     floor = float(stands_out * np.nanmedian(sigma[inside])) if np.isfinite(noise.sigma) and inside.any() else np.nan
-    return volume.replace(array=ratio, unit="1", name=f"{volume.name} ratio to muscle", meta={}), floor, noise.flags
+    ratio = volume.replace(array=handed_over(array), unit="1", name=f"{volume.name} ratio to muscle", meta={})
+    return ratio, floor, noise.flags
+
+
+def _box(lungs: Mask) -> tuple[slice, ...]:
+    """The lungs' box with as much around as the rim is thick; all of the image where there is no lung."""
+    if not lungs.n_voxels:
+        return tuple(slice(0, n) for n in lungs.shape)
+    margin = [int(np.ceil(_RIM_MM / s)) + 1 for s in lungs.spacing_mm]
+    return tuple(
+        slice(max(0, low - m), high + m) for (low, high), m in zip(bounding_box(lungs.array), margin, strict=True)
+    )
 
 
 def _deep(inside: BoolArray, spacing_mm: tuple[float, float, float]) -> BoolArray:

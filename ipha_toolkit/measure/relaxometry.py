@@ -329,7 +329,11 @@ def _floor_in_sigmas(n_echoes: int) -> float:
 
 
 def _sigma_of_empty(voxels: FloatArray) -> float:
-    """From the last echo, where those before it are noise: iterated from above until it selects what it implies."""
+    """Noise from the last echo of voxels that hold nothing but noise.
+
+    Which voxels are empty depends on sigma, and sigma on which voxels are chosen: both are found in turn, beginning
+    with a sigma that is too large, until neither changes.
+    """
     n = voxels.shape[1]
     before = voxels[:, max(1 if n > 2 else 0, n - 1 - max(3, n // 3)) : n - 1]
     level, last = np.sqrt(np.mean(before**2, axis=1) / 2), voxels[:, -1]

@@ -23,7 +23,7 @@ from ipha_toolkit.errors import ImageError
 from ipha_toolkit.grid import BoolArray, FloatArray
 from ipha_toolkit.image.geometry import block_factors, block_mean, bounding_box, depth_mm, enlarged_slabs
 from ipha_toolkit.terms import Region
-from ipha_toolkit.volume import Mask
+from ipha_toolkit.volume import Mask, handed_over
 
 
 def anterior_mm(mask: Mask) -> npt.NDArray[np.float64]:
@@ -79,7 +79,7 @@ def lung_regions(lungs: Mask, *, sides: Sides | None = None) -> dict[str, Mask]:
     parts: dict[str, BoolArray] = {Region.LUNG: lungs.array}
     parts |= {name: side.array for name, side in ((Region.LEFT, left), (Region.RIGHT, right)) if side.n_voxels}
     parts |= _thirds(lungs) | _halves(lungs) | _central(lungs, left, right)
-    return {str(name): lungs.replace(array=part, name=str(name)) for name, part in parts.items()}
+    return {str(name): lungs.replace(array=handed_over(part), name=str(name)) for name, part in parts.items()}
 
 
 def split_left_right(lungs: Mask) -> tuple[Mask, Mask]:
@@ -112,8 +112,8 @@ def split_left_right(lungs: Mask) -> tuple[Mask, Mask]:
     if canonical is not lungs:
         right = _back_to(lungs, canonical.replace(array=right))
     return (
-        lungs.replace(array=lungs.array & ~right, name="left lung"),
-        lungs.replace(array=lungs.array & right, name="right lung"),
+        lungs.replace(array=handed_over(lungs.array & ~right), name="left lung"),
+        lungs.replace(array=handed_over(lungs.array & right), name="right lung"),
     )
 
 

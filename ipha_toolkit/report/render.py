@@ -320,10 +320,10 @@ def _card(notebook: Any, path: Path, pages: Mapping[str, str]) -> dict[str, Any]
 
 def _summary(fragments: Iterable[str]) -> str:
     """First paragraph, as plain text."""
-    from html import unescape
+    from bs4 import BeautifulSoup
 
-    found = re.search(r"<p>(.*?)</p>", "\n".join(fragments), re.S)
-    text = " ".join(unescape(re.sub(r"<[^>]+>", "", found[1])).split()) if found else ""
+    found = BeautifulSoup("\n".join(fragments), "html.parser").find("p")
+    text = " ".join(found.get_text().split()) if found else ""
     return text if len(text) <= 240 else text[:240].rsplit(" ", 1)[0] + " …"
 
 

@@ -107,7 +107,7 @@ def run(
         raise ValueError(f"workers needs to be 1 or more, got {workers}")
     finding_rules(protocol.findings.rules)  # a rule that cannot be read stops the run before it begins
     phase_rules(protocol.phases.rules)
-    cohort = read_cohort(cohort_dir)
+    cohort = read_cohort(cohort_dir, protocol=protocol)
     if Path(out_dir).resolve() == cohort.root.resolve():
         raise LayoutError(f"{out_dir}: is the cohort folder itself; give another folder for the results")
     out = outputs.results_folder(out_dir, cohort.root)

@@ -13,6 +13,7 @@ from functools import cached_property
 from ipha_toolkit.errors import GridError
 from ipha_toolkit.image.bias import correct_bias
 from ipha_toolkit.image.geometry import crop
+from ipha_toolkit.io.claims import in_expiration
 from ipha_toolkit.io.images import load, load_echoes, load_mask
 from ipha_toolkit.io.layout import MaskFile, SessionFiles
 from ipha_toolkit.measure.quality import Noise, estimate_noise
@@ -89,9 +90,12 @@ class Scan:
         """The image as acquired; of several echoes, the one in which lungs are looked for."""
         if self.role is Modality.MEGRE:
             echoes, te_ms = self.echoes
-            return echoes[max([n for n, te in enumerate(te_ms) if te <= _LATEST_MS], default=0)]
-        volume = load(self.files.images[self.role], modality=self.role)
-        self.flags |= {"contrast_enhanced"} if is_contrast_enhanced(volume) else set()
+            volume = echoes[max([n for n, te in enumerate(te_ms) if te <= _LATEST_MS], default=0)]
+        else:
+            volume = load(self.files.images[self.role], modality=self.role)
+            self.flags |= {"contrast_enhanced"} if is_contrast_enhanced(volume) else set()
+        self.flags |= set(volume.meta.get("ReadFlags", ()))
+        self.flags |= {"expiration"} if self.role is Modality.CT and in_expiration(volume.name) else set()
         return volume
 
     @cached_property

@@ -244,7 +244,7 @@ def _write_tables(root: Path, people: Sequence[Participant], about: Mapping[str,
     }
     write_json(root / "dataset_description.json", described)
     (root / "README").write_text(_README, "utf-8")
-    (root / ".bidsignore").write_text(f"{TRUTH_FOLDER}/\n", "utf-8")
+    (root / ".bidsignore").write_text(f"{TRUTH_FOLDER}\nct\nxray\n", "utf-8")
     table = pd.DataFrame([[p.name, p.group, p.age, p.sex] for p in people], columns=list(_PARTICIPANT_COLUMNS))
     write_tsv(root / "participants.tsv", table)
     write_json(root / "participants.json", _PARTICIPANT_COLUMNS)

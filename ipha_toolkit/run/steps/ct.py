@@ -12,13 +12,14 @@ from ipha_toolkit.run.scan import Scan
 
 def measure_ct(scan: Scan) -> Part:
     """Attenuation and texture by region, with the lung mask and the opacity map."""
-    regions, vessels, flags = scan.regions, scan.vessels, scan.flags
+    chest, _ = scan.chest, scan.sides
     scan.forget("volume")  # the chest is enough from here on
+    regions, vessels, flags = scan.regions, scan.vessels, scan.flags
     texture = measure_texture(
-        scan.chest, scan.chest_lungs, vessels=vessels, flags=flags, protocol=scan.protocol
+        chest, scan.chest_lungs, vessels=vessels, flags=flags, protocol=scan.protocol
     )  # fmt: skip
     rows = measure_attenuation(
-        scan.chest, scan.chest_lungs, vessels=vessels, regions=regions, flags=flags, protocol=scan.protocol
+        chest, scan.chest_lungs, vessels=vessels, regions=regions, flags=flags, protocol=scan.protocol
     )  # fmt: skip
     return Part(
         scan.role,

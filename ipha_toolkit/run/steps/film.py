@@ -12,10 +12,9 @@ def measure_film(scan: Scan) -> Part:
     """Opacity and texture by zone, with the lung fields."""
     film, lungs = scan.volume, scan.given_lungs
     if lungs is not None:
-        scan.flags |= {*film.meta.get("ReadFlags", ()), "foreign_mask"}
+        scan.flags.add("foreign_mask")
     elif scan.context.segment is not None:
         lungs = scan.context.segment(film)
-        scan.flags |= set(film.meta.get("ReadFlags", ()))
     else:
         fields = find_lung_fields(film, protocol=scan.protocol)
         lungs = fields.lungs
