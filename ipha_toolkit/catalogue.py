@@ -409,7 +409,7 @@ MEASURES: dict[str, Measure] = _catalogue(
     # radiographs
     Measure(
         "film_opacity_mean",
-        "mean opacity: 0 the chest wall beside the lungs, 1 the mediastinum, clear lung below 0",
+        "mean opacity: 0 clear lung, 1 soft tissue of the body's whole depth (mediastinum, heart, below the diaphragm)",
         "1",
         Worse.HIGHER,
         "definition",
@@ -424,14 +424,14 @@ MEASURES: dict[str, Measure] = _catalogue(
     Measure("film_opacity_sd", "standard deviation of opacity", "1", Worse.NEITHER, "definition"),
     Measure(
         "film_consolidation_fraction",
-        "radiograph: share of the lung field as opaque as consolidation (protocol films.consolidation_opacity)",
+        "radiograph: share of the inner lung field as opaque as consolidation (protocol films.consolidation_opacity)",
         "%",
         Worse.HIGHER,
         "definition; cut chosen on the phantom",
     ),
     Measure(
         "film_ground_glass_fraction",
-        "radiograph: share of the lung field as opaque as ground glass (protocol films.ground_glass_opacity)",
+        "radiograph: share of the inner lung field as opaque as ground glass (protocol films.ground_glass_opacity)",
         "%",
         Worse.HIGHER,
         "definition; cut chosen on the phantom",
@@ -441,6 +441,35 @@ MEASURES: dict[str, Measure] = _catalogue(
     ),
     Measure(
         "film_miliary_score", "radiograph: mean strength of dense dots, in opacity", "1", Worse.HIGHER, "definition"
+    ),
+    Measure(
+        "film_opaque_fraction",
+        "radiograph: share of the inner lung field at least as opaque as ground glass",
+        "%",
+        Worse.HIGHER,
+        "definition; cut chosen on the phantom",
+    ),
+    *(
+        Measure(
+            f"{name}_{end}",
+            f"{name} at the {words} end of the 95 % interval of the film's scale",
+            unit,
+            Worse.NEITHER,
+            "definition",
+        )
+        for name, unit in (
+            ("film_opacity_mean", "1"),
+            ("film_consolidation_fraction", "%"),
+            ("film_opaque_fraction", "%"),
+        )
+        for end, words in (("low", "lower"), ("high", "upper"))
+    ),
+    Measure(
+        "film_scale_error",
+        "half the 95 % interval of the film's scale: by so much may differences of opacity and texture scores be off",
+        "%",
+        Worse.NEITHER,
+        "definition",
     ),
     Measure(
         "film_opacity_perihilar",

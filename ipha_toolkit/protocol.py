@@ -312,19 +312,21 @@ class FilmSettings:
     least_contrast: float = _setting(
         -0.1,
         "no lung field where its faintest border (ribs, diaphragm, medial) is less dense outside than this, -1 to 1",
-        "chosen: films cut off -0.05, others 0.2 to 0.9; from uncertain_contrast down a second look is taken",
+        "chosen: one lung opaque 0.1 to 0.2, others 0.3 to 0.9",
     )
     least_mediastinum: float = _setting(
-        0.65,
+        0.55,
         "no chest where the middle is denser than both lungs in a smaller share of the rows",
-        "chosen: radiographs and phantom 0.75 to 1, other pictures 0 to 0.57",
+        "chosen: radiographs and phantom 0.6 to 1, lateral views and other pictures 0 to 0.5",
     )
     least_base: float = _setting(
         0.75,
         "no radiograph where the lower middle, spine, heart and liver, is denser than a smaller share of the picture",
         "chosen: radiographs and phantom 0.90 to 0.96, nine in ten photographs and slices of CT and MRI below",
     )
-    uncertain_base: float = _setting(0.88, "flagged below this share as perhaps no radiograph", "chosen")
+    uncertain_base: float = _setting(
+        0.88, "flagged below this share as perhaps no radiograph, unless its lung fields are sure", "chosen"
+    )
     tallest: float = _setting(
         1.2,
         "a lateral view where lungs are more times as high as wide than this, and the halves unlike",
@@ -335,22 +337,42 @@ class FilmSettings:
         "and the correlation of the film's halves is below this",
         "chosen: lateral views of the phantom 0.4 to 0.6",
     )
+    lateral_likeness: float = _setting(
+        0.5, "a lateral view as well where the halves correlate less than this", "chosen: lateral films 0.31 to 0.53"
+    )
+    lateral_contrast: float = _setting(
+        0.35, "and the faintest border has less contrast than this", "chosen: lateral films -0.05 to 0.32"
+    )
     uncertain_likeness: float = _setting(
         0.55, "flagged below this correlation as perhaps not frontal", "chosen: radiographs and phantom 0.60 to 0.97"
     )
     uncertain_contrast: float = _setting(0.45, "a lung field is flagged uncertain below this contrast", "chosen")
+    uncertain_inside: float = _setting(
+        0.0, "and where its inside looks like lung less than this, -1 to 1", "chosen: a lung that is opaque"
+    )
+    least_step: float = _setting(
+        0.15,
+        "a film is refused where clear lung and mediastinum lie a smaller share of its gray range apart",
+        "chosen: a white film of a child with pneumonia 0.2, others 0.3 to 0.8",
+    )
+    least_sure_slope: float = _setting(
+        2.5, "and where the slope of the scale of opacity is fewer standard errors from 0", "chosen"
+    )
+    possible_opacity: tuple[float, ...] = _setting(
+        (-1.5, 2.0), "a film is refused where the mean opacity of its lung fields lies outside", "chosen"
+    )
     consolidation_opacity: float = _setting(
-        0.45, "consolidation at or above this opacity, 0 chest wall, 1 mediastinum", "chosen on the phantom"
+        0.65, "consolidation at or above this opacity, 0 clear lung, 1 soft tissue", "chosen on the phantom"
     )
     ground_glass_opacity: float = _setting(
-        0.10, "ground glass from this opacity to that of consolidation", "chosen on the phantom"
+        0.45, "ground glass from this opacity to that of consolidation", "chosen on the phantom"
     )
     cleared_share: float = _setting(
         0.40,
         "an opacity has cleared when no more than this share of its rise is left",
         "chosen on the phantom: the film flattens what is dense, and septa thicken as blood clears",
     )
-    least_rise: float = _setting(0.10, "a rise of opacity smaller than this is none", "chosen on the phantom")
+    least_rise: float = _setting(0.06, "a rise of opacity smaller than this is none", "chosen on the phantom")
 
 
 @dataclass(frozen=True)

@@ -103,9 +103,9 @@ def _films(demo: Demo) -> str:
     found = time_to_clear(list(days.values()), whole.reindex(list(days)), protocol=demo.protocol)
     return (
         "<p>Radiographs are how these patients are followed. Lung fields are found on each film without a trained "
-        "network, lung hidden behind heart and diaphragm is left out, and opacity is measured between the film's own "
-        "chest wall (0) and mediastinum (1), so that exposure does not count. The true share of air space filled with "
-        f"blood falls to {100 * demo.protocol.films.cleared_share:.0f} % of its peak within "
+        "network, lung hidden behind heart and diaphragm is left out, and opacity is measured on the film's own "
+        "scale from clear lung (0) to soft tissue (1), so that exposure does not count. The true share of air space "
+        f"filled with blood falls to {100 * demo.protocol.films.cleared_share:.0f} % of its peak within "
         f"{number(truly.days)} days; the opacity of the whole lung took {number(found.days)} (dotted).</p>"
         + captioned(row_of_slices(parts, window=_FILM_WINDOW), f"Day {seen[-1].day:.0f} of {FILMED}.")
         + captioned(row_of_slices(course, window=_FILM_WINDOW), "The lung fields found from day to day; one window.")

@@ -70,7 +70,7 @@ def load(
         Where the file is missing, damaged (also by its checksum), not an image, RGB, 2-D or 4-D, empty or constant, has
         no orientation, or its affine, unit or scaling cannot be used; a CT with values beyond HU; the message
         starts with the path. For echoes in one 4-D file: `load_echoes`.
-        Pictures also where they are truncated, tiny, 16-bit colour or larger than 64 million pixels, DICOM files where
+        Pictures also where they are truncated, tiny or larger than 64 million pixels, DICOM files where
         they have no pixels, several frames, or a compression that cannot be decoded here.
     """
     path = Path(path)

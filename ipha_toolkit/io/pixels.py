@@ -77,8 +77,8 @@ def read(path: Path, sidecar: dict[str, Any]) -> Pixels:
     Raises
     ------
     ReadError
-        Not such a file, damaged, larger than `LARGEST_PIXELS`, 16-bit colour, several frames, without pixels, or in a
-        transfer syntax that cannot be decoded here.
+        Not such a file, damaged, larger than `LARGEST_PIXELS`, 16-bit colour in DICOM, 16-bit gray with transparency,
+        several frames, without pixels, or in a transfer syntax that cannot be decoded here.
     """
     return _read_picture(path, sidecar) if path.suffix.lower() in PICTURES else _read_dicom(path)
 
@@ -115,17 +115,17 @@ def _read_picture(path: Path, sidecar: dict[str, Any]) -> Pixels:
         try:
             with Image.open(path, formats=("PNG", "JPEG")) as picture:
                 _require_size(path, picture.width, picture.height)
-                _require_depth(path)
                 if picture.format == "PNG":
                     require_png_sums(path)
-                values, flags = _gray(picture)
+                picture.load()
+                values, flags = _deep_gray(path) if _is_deep_colour(path) else _gray(picture)
         except ReadError:
             raise
         except Image.DecompressionBombError as error:
             raise ReadError(f"{path}: {_too_large(str(error))}") from None
         except UnidentifiedImageError:
             raise ReadError(f"{path}: is neither PNG nor JPG inside; export the image again") from None
-        except (OSError, ValueError, SyntaxError) as error:
+        except (OSError, ValueError, SyntaxError, RuntimeError) as error:
             raise ReadError(f"{path}: is damaged ({error}); copy or export it again") from None
     if str(sidecar.get("PhotometricInterpretation", "")).upper() == "MONOCHROME1":
         values = np.nanmax(values) + np.nanmin(values) - values
@@ -134,12 +134,25 @@ def _read_picture(path: Path, sidecar: dict[str, Any]) -> Pixels:
     return Pixels(*_upright(values, affine), {}, (*flags, *(() if spacing else ("no_pixel_spacing",))))
 
 
-def _require_depth(path: Path) -> None:
-    """Refuse PNG with 16 bits a channel and several channels, of which decoders silently keep 8 bits."""
+def _is_deep_colour(path: Path) -> bool:
+    """Whether a PNG has 16 bits a channel and several channels, of which PIL silently keeps 8 bits."""
     with path.open("rb") as file:
         head = file.read(26)
-    if head[:4] == b"\x89PNG" and head[24] == 16 and head[25] != 0:
-        raise ReadError(f"{path}: is a 16-bit colour PNG; a radiograph is gray: save it as 16-bit gray or 8-bit")
+    deep = head[:4] == b"\x89PNG" and head[24] == 16
+    if deep and head[25] == 4:
+        raise ReadError(f"{path}: is 16-bit gray with transparency; save it without")
+    return deep and head[25] != 0
+
+
+def _deep_gray(path: Path) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:
+    """Luminance of a 16-bit colour PNG with all of its bits; NaN where transparent."""
+    import SimpleITK as sitk
+
+    layers = sitk.GetArrayFromImage(sitk.ReadImage(str(path))).astype(np.float32)
+    values = _luminance(layers[..., :3])
+    if layers.shape[-1] == 4:
+        values[layers[..., 3] == 0] = np.nan
+    return values, _colour_flag(layers[..., :3] / np.float32(257))
 
 
 def _gray(picture: Image) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from ipha_toolkit.grid import BoolArray, FloatArray, Grid
+from ipha_toolkit.phantom.film_pose import child_proportions
 from ipha_toolkit.phantom.raster import paint, paint_coat, sample
 from ipha_toolkit.phantom.trees import Capsules, draw_capsules, grow_tree
 
@@ -49,11 +50,14 @@ class Patient:
         1 is an adult; 0.55 to 0.8 stands for children (chosen).
     volume_loss : float
         0 to 1: how far fibrosis has drawn the lungs together.
+    age_years : float, optional
+        1 or more: a chest of a child's proportions, beside whatever ``scale`` is; None has an adult's.
     """
 
     seed: int
     scale: float = 1.0
     volume_loss: float = 0.0
+    age_years: float | None = None
     proportions: dict[str, float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -63,7 +67,9 @@ class Patient:
             "fat": rng.uniform(0.7, 1.4) * (0.8 if self.scale < 0.85 else 1.0), "heart": rng.normal(1, 0.04),
             "density": rng.normal(1, 0.06), "gradient": rng.normal(1, 0.15),
         }  # fmt: skip
-        object.__setattr__(self, "proportions", {name: float(value) for name, value in drawn.items()})
+        aged = {} if self.age_years is None else child_proportions(self.age_years)
+        found = {name: float(value) * aged.get(name, 1.0) for name, value in drawn.items()}
+        object.__setattr__(self, "proportions", found)
 
     def lung_distance(self, x: Array, y: Array, z: Array) -> Array:
         """Signed distance to the surface of the lungs at world points, mm; negative inside. Approximate."""
@@ -92,7 +98,7 @@ class Patient:
     @property
     def vessels(self) -> Capsules:
         """Pulmonary arteries and veins inside the lungs, down to a radius of half a mm."""
-        return _vessels(self.seed, self.scale, self.volume_loss)
+        return _vessels(self.seed, self.scale, self.volume_loss, self.age_years)
 
     @cached_property
     def airways(self) -> Capsules:
@@ -156,9 +162,9 @@ class Patient:
 
 
 @lru_cache(maxsize=32)
-def _vessels(seed: int, scale: float, volume_loss: float) -> Capsules:
+def _vessels(seed: int, scale: float, volume_loss: float, age_years: float | None) -> Capsules:
     """Those of a patient, grown once for all scans."""
-    patient, rng = Patient(seed, scale, volume_loss), np.random.default_rng([seed, 2])
+    patient, rng = Patient(seed, scale, volume_loss, age_years), np.random.default_rng([seed, 2])
     grown = []
     for side, sign in (("right", 1), ("left", -1)):
         for drop in (0.0, -14.0):

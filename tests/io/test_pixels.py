@@ -156,10 +156,34 @@ def png_bytes(width, height, depth, colour, rows):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
 
-def test_sixteen_bit_colour_is_refused_in_png(tmp_path):
+@pytest.mark.parametrize(("colour", "layers"), [(2, 3), (6, 4)])
+def test_sixteen_bit_colour_png_keeps_all_of_its_bits(tmp_path, colour, layers):
+    gray = np.arange(1600, dtype=">u2").reshape(40, 40) * 7 + 3
+    rows = np.repeat(gray[..., None], layers, axis=2)
+    if layers == 4:
+        rows[..., -1] = 65535
+        rows[5, 6, -1] = 0
     path = tmp_path / "sub-1_dx.png"
-    path.write_bytes(png_bytes(40, 40, 16, 2, (b"\0" + bytes(range(240))) * 40))
-    with pytest.raises(ReadError, match="16-bit colour"):
+    path.write_bytes(png_bytes(40, 40, 16, colour, b"".join(b"\0" + row.astype(">u2").tobytes() for row in rows)))
+    film = ipha.load(path)
+    picture = film.array[::-1, ::-1, 0].T
+    seen = np.isfinite(picture)
+    np.testing.assert_allclose(picture[seen], gray[seen], atol=0.05)
+    assert (~seen).sum() == layers - 3
+    assert "colour_converted" not in film.meta["ReadFlags"]
+
+
+def test_sixteen_bit_gray_with_transparency_is_refused_in_png(tmp_path):
+    path = tmp_path / "sub-1_dx.png"
+    path.write_bytes(png_bytes(40, 40, 16, 4, (b"\0" + bytes(range(160))) * 40))
+    with pytest.raises(ReadError, match="16-bit gray with transparency; save it without"):
+        ipha.load(path)
+
+
+def test_a_damaged_sixteen_bit_colour_png_is_refused(tmp_path):
+    path = tmp_path / "sub-1_dx.png"
+    path.write_bytes(png_bytes(40, 40, 16, 2, (b"\0" + bytes(range(240))) * 40)[:-60])
+    with pytest.raises(ReadError, match="is damaged"):
         ipha.load(path)
 
 
