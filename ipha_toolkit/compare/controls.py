@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from ipha_toolkit.catalogue import MEASURES, versus_controls
 from ipha_toolkit.measure.hemosiderin import MODALITY as PAIR
 from ipha_toolkit.measure.hemosiderin import SignatureReference, signature_reference, signature_rows
 from ipha_toolkit.measure.histogram import pooled_quantile
-from ipha_toolkit.measure.rows import row, table
+from ipha_toolkit.measure.rows import flags_of, row, table
 from ipha_toolkit.measure.signal import FRACTIONS, fraction_rows
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.terms import Modality, Region
@@ -138,26 +139,42 @@ def _line(
     return signature_reference([pd.concat(frames) for frames in pooled.values()], protocol=protocol)
 
 
+_KEY = ["modality", "region", "measure"]
+
+
 def _scores(rows: pd.DataFrame, controls: tuple[str, ...], protocol: Protocol) -> list[dict[str, object]]:
     """Distance of each value from the mean of the other controls, in their standard deviations."""
     known = rows[rows["measure"].map(lambda name: MEASURES[name].compared) & rows["value"].notna()]
-    found = []
-    for (modality, region, measure), group in known.groupby(["modality", "region", "measure"], sort=False):
-        reference = group[group["subject"].isin(controls)].groupby("subject")["value"].mean()
-        for record in group.to_dict("records"):
-            others = reference.drop(record["subject"], errors="ignore")
-            if len(others) < 2:
-                continue
-            spread = float(others.std())
-            score = (record["value"] - float(others.mean())) / spread if spread > 0 else np.nan
-            few = ["few_controls"] if len(others) < protocol.signal.few_controls else []
-            flags = [*filter(None, str(record["flag"]).split(";")), *few]
-            scored = row(
-                versus_controls(str(measure)), score, modality=str(modality), region=str(region),
-                n_voxels=record["n_voxels"], flags=flags,
-            )  # fmt: skip
-            found.append(scored | {"subject": record["subject"], "session": record["session"]})
+    means = _control_means(known, controls)
+    by_measure: dict[tuple[str, ...], list[dict[str, object]]] = {}
+    for record in known.to_dict("records"):
+        key = (record["modality"], record["region"], record["measure"])
+        by_measure.setdefault(key, []).extend(_score(record, means.get(key, {}), protocol))
+    return [scored for group in by_measure.values() for scored in group]
+
+
+def _control_means(known: pd.DataFrame, controls: tuple[str, ...]) -> dict[tuple[str, ...], dict[str, float]]:
+    """Mean of each control over its sessions, by modality, region and measure."""
+    means = known[known["subject"].isin(controls)].groupby([*_KEY, "subject"])["value"].mean()
+    found: dict[tuple[str, ...], dict[str, float]] = {}
+    for (*key, subject), mean in zip(means.index, means, strict=True):
+        found.setdefault(tuple(key), {})[subject] = float(mean)
     return found
+
+
+def _score(record: dict[Any, Any], means: Mapping[str, float], protocol: Protocol) -> list[dict[str, object]]:
+    """The row of one value's score; none where fewer than two other controls have the measure."""
+    others = [mean for subject, mean in means.items() if subject != record["subject"]]
+    if len(others) < 2:
+        return []
+    spread = float(np.std(others, ddof=1))
+    score = (record["value"] - float(np.mean(others))) / spread if spread > 0 else np.nan
+    few = {"few_controls"} if len(others) < protocol.signal.few_controls else set()
+    scored = row(
+        versus_controls(record["measure"]), score, modality=record["modality"], region=record["region"],
+        n_voxels=record["n_voxels"], flags=flags_of(record["flag"]) | few,
+    )  # fmt: skip
+    return [scored | {"subject": record["subject"], "session": record["session"]}]
 
 
 def _digest(rows: pd.DataFrame, histograms: list[SessionHistogram], controls: tuple[str, ...]) -> str:

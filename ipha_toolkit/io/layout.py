@@ -79,8 +79,9 @@ class SessionFiles:
         from ipha_toolkit.io.images import load, load_echoes
 
         number, _, role = str(modality).rpartition("_")
-        if role == Modality.MEGRE and self.echoes:
-            return load_echoes(self.echoes)[0][int(number.removeprefix("echo-") or 1) - 1]
+        wanted = number.removeprefix("echo-") or "1"
+        if role == Modality.MEGRE and wanted in map(str, range(1, len(self.echoes) + 1)):
+            return load_echoes(self.echoes)[0][int(wanted) - 1]
         if role not in self.images:
             raise KeyError(f"{self.label} has no {modality} image; there are {', '.join(self.modalities) or 'none'}")
         return load(self.images[Modality(role)], modality=role)

@@ -87,7 +87,9 @@ class Results:
     @cached_property
     def findings(self) -> pd.DataFrame:
         """The findings each reading rests on."""
-        return _read(self._file(names.FINDINGS), text=("subject", "session", "finding", "modality", "measure"))
+        return _read(
+            self._file(names.FINDINGS), text=("subject", "session", "finding", "grade_name", "carrier", "source")
+        )
 
     @cached_property
     def failures(self) -> pd.DataFrame:
@@ -149,9 +151,12 @@ class Results:
         return len(self.sessions)
 
     def __repr__(self) -> str:
+        if not (self.path / names.MEASURES).exists():
+            return f"<Results {self.path.name}: {len(self)} sessions; the analysis did not end, run ipha analyze again>"
         failed = f", {len(self.failures)} failures" if len(self.failures) else ""
         modalities = sorted(set(self.rows["modality"]), key=str.lower)
-        return f"<Results {self.path}: {len(self)} sessions, {len(self.rows)} rows of {', '.join(modalities)}{failed}>"
+        rows = f"{len(self.rows)} rows of {', '.join(modalities)}"
+        return f"<Results {self.path.name}: {len(self)} sessions, {rows}{failed}>"
 
     def _file(self, name: str) -> Path:
         path = self.path / name

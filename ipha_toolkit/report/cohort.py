@@ -338,14 +338,16 @@ def signature(shown: Shown) -> str:
     for ax, (one, label) in zip(axes, seen, strict=True):
         floor = float(floors[one.subject, one.session])
         plot_signature(one.histogram(PAIR), line, floor=floor, name=label, protocol=shown.protocol, ax=ax)
-        panels.append(Panel(one.image("T1w"), label, {"below the line": one.map("T1w", "signature")}))
-    drawn = row_of_slices(panels, limits=(-6.0, 6.0), window=shown.window("T1w"))
+        if one.has("T1w", "signature"):
+            panels.append(Panel(one.image("T1w"), label, {"below the line": one.map("T1w", "signature")}))
+    caption = "T2w below the line (the protocol's), in standard deviations; above it where negative."
+    drawn = row_of_slices(panels, limits=(-6.0, 6.0), window=shown.window("T1w")) if panels else None
     return (
         "<p>Water alone raises T1w and T2w together, along a line that the controls give; hemosiderin takes T2w away. "
         "So a voxel is asked how far its T2w lies below what its T1w predicts, in the controls' standard deviations, "
         "and only where that prediction stands above the noise. It is missing signal, no concentration of iron.</p>"
         + captioned(axes[0], "All voxels of the lung. Dashed: where the signature begins; left of dotted: no evidence.")
-        + captioned(drawn, "T2w below the line (the protocol's), in standard deviations; above it where negative.")
+        + (captioned(drawn, caption) if drawn else "")
     )
 
 

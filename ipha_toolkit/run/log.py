@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from ipha_toolkit.io.outputs import package_version
 
 LOGGER = "ipha_toolkit"
 _LINE = "%(asctime)s %(levelname)s %(message)s"
+_FOLDERS = re.compile(r"""(?<![\w.:/\\])(?:[A-Za-z]:[/\\]|/)(?:[^\s"'<>|:/\\]+[/\\])+""")
+"""The folders of an absolute path."""
 _NAMED = ("numpy", "scipy", "SimpleITK", "scikit-image", "nibabel", "numba")
 
 
@@ -32,7 +35,7 @@ class SessionLog(logging.Handler):
         text = self.format(record)
         for folder, name in self._hidden.items():
             text = text.replace(folder, name)
-        self._lines.append(text)
+        self._lines.append(_FOLDERS.sub("", text))
 
     def text(self) -> str:
         """Everything so far."""

@@ -43,8 +43,13 @@ def measure_session(files: SessionFiles, context: Context) -> SessionResult:
         if role not in STEPS:
             result.failures.append(failure(files, role, path.name, f"{path.name}: there is no step for {role} images"))
             continue
-        done = [_add(result, files, role, path, partial(step.run, scan)) for step in STEPS[role]]
-        if done[0]:
+        measured = False
+        for step in STEPS[role]:
+            gave = _add(result, files, role, path, partial(step.run, scan))
+            measured = measured or gave
+            if not measured:  # what the first step could not find, the others would miss as well
+                break
+        if measured:
             scans[role] = scan
         _let_go(scan, scans)
     for roles, step in PAIRS.items():
