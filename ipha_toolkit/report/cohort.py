@@ -365,10 +365,10 @@ def distributions(shown: Shown) -> str:
             quantity=f"{modality} lung-to-muscle ratio (1)",
         )  # fmt: skip
         figures.append(captioned(ax, f"{modality}: every voxel of the lung against the controls'."))
-    own = rows[rows["subject"] == last.subject]
+    own, against = rows[rows["subject"] == last.subject], controls if len(controls) else None
     for modality, measure in (("T2w", "signal_ratio_median"), ("ct", "ground_glass_fraction")):
         if ((own["modality"] == modality) & (own["measure"] == measure)).any():
-            ax = plot_zones(own, measure, modality=modality, controls=controls)
+            ax = plot_zones(own, measure, modality=modality, controls=against)
             figures.append(captioned(ax, f"{modality} {measure.replace('_', ' ')} by zone; controls as dots."))
     return f'<div class="pairs">{"".join(figures)}</div>'
 
