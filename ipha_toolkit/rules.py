@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ipha_toolkit.catalogue import FINDINGS, MEASURES
+from ipha_toolkit.catalogue import MEASURES
 from ipha_toolkit.errors import ProtocolError
+from ipha_toolkit.flags import FINDINGS
 from ipha_toolkit.terms import Phase
 
 FINDING_LINES = (

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 import ipha_toolkit
-from ipha_toolkit.catalogue import FLAGS, MEASURES
+from ipha_toolkit.catalogue import MEASURES
+from ipha_toolkit.flags import FLAGS
 
 HEAVY = ("matplotlib", "ipywidgets", "SimpleITK", "numba", "skimage", "nibabel", "scipy")
 

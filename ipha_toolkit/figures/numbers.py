@@ -206,7 +206,7 @@ def plot_zones(
     rows : DataFrame
         Measurement rows (the long table) of one or a few sessions.
     measure : str
-        A name of the catalogue, :data:`ipha_toolkit.terms.MEASURES`.
+        A name of the catalogue, :data:`ipha_toolkit.catalogue.MEASURES`.
     modality : str, optional
         Needed where the rows hold the measure of several.
     controls : DataFrame, optional

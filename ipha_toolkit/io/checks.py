@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ipha_toolkit.errors import ImageError, ReadError
 from ipha_toolkit.grid import Affine, checked_affine
-from ipha_toolkit.protocol import ReadingSettings
+from ipha_toolkit.settings import ReadingSettings
 from ipha_toolkit.volume import Volume
 
 _MM = {"": 1.0, "unknown": 1.0, "mm": 1.0, "millimeter": 1.0, "millimetre": 1.0}

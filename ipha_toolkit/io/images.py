@@ -14,14 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ipha_toolkit.catalogue import FLAGS
 from ipha_toolkit.errors import GridError, ReadError
+from ipha_toolkit.flags import FLAGS
 from ipha_toolkit.grid import Affine, reorient_to_ras
 from ipha_toolkit.io import itk, nifti, pixels
 from ipha_toolkit.io.checks import require_finite, require_hu_bound, require_place
 from ipha_toolkit.io.files import read_json, require_regular
 from ipha_toolkit.io.names import entities_of, image_ending, is_image, role_of, sidecar_of, sidecars_of
-from ipha_toolkit.protocol import DEFAULT, ReadingSettings
+from ipha_toolkit.protocol import DEFAULT
+from ipha_toolkit.settings import ReadingSettings
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Mask, Volume, handed_over
 
@@ -61,7 +62,7 @@ def load(
         float32. NaN where the file has NaN or infinity, in CT outside the field of view (below -1500 HU), in MR where
         a voxel is a thousand times brighter than the others. A radiograph and a single DICOM slice have
         shape (i, j, 1); a radiograph's first axis runs to the patient's right, its second up, dense is bright.
-        ``meta["ReadFlags"]`` holds codes of :data:`ipha_toolkit.catalogue.FLAGS`: ``no_pixel_spacing`` (taken as
+        ``meta["ReadFlags"]`` holds codes of :data:`ipha_toolkit.flags.FLAGS`: ``no_pixel_spacing`` (taken as
         1 mm), ``detector_spacing``, ``colour_converted``, ``hot_voxels``.
 
     Raises

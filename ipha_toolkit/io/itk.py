@@ -20,7 +20,8 @@ from ipha_toolkit.io.checks import require_size
 from ipha_toolkit.io.files import require_regular
 from ipha_toolkit.io.metaimage import Header
 from ipha_toolkit.io.streams import data_files, opened, read_exactly
-from ipha_toolkit.protocol import DEFAULT, ReadingSettings
+from ipha_toolkit.protocol import DEFAULT
+from ipha_toolkit.settings import ReadingSettings
 
 SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 

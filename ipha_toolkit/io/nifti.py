@@ -17,7 +17,8 @@ from ipha_toolkit.grid import Affine
 from ipha_toolkit.io.checks import require_size, require_slope, unit_in_mm
 from ipha_toolkit.io.files import require_regular
 from ipha_toolkit.io.streams import opened, read_exactly
-from ipha_toolkit.protocol import DEFAULT, ReadingSettings
+from ipha_toolkit.protocol import DEFAULT
+from ipha_toolkit.settings import ReadingSettings
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header

@@ -18,8 +18,9 @@ from typing import Any
 
 import pandas as pd
 
-from ipha_toolkit.catalogue import FLAGS, MEASURES, ROW_COLUMNS
+from ipha_toolkit.catalogue import MEASURES, ROW_COLUMNS
 from ipha_toolkit.errors import LayoutError
+from ipha_toolkit.flags import FLAGS
 from ipha_toolkit.io import names
 from ipha_toolkit.io.images import save
 from ipha_toolkit.io.layout import SessionFiles, is_own_result

@@ -48,13 +48,13 @@ def measure_attenuation(
     regions : mapping of str to Mask, optional
         None means :func:`ipha_toolkit.lung_regions` of the lungs.
     flags : collection of str
-        Codes of :data:`ipha_toolkit.terms.FLAGS` set on every row.
+        Codes of :data:`ipha_toolkit.flags.FLAGS` set on every row.
     protocol : Protocol
 
     Returns
     -------
     DataFrame
-        Rows of the one table; see :data:`ipha_toolkit.terms.MEASURES` for units and directions.
+        Rows of the one table; see :data:`ipha_toolkit.catalogue.MEASURES` for units and directions.
 
     Raises
     ------

@@ -28,8 +28,9 @@ from ipha_toolkit.errors import ImageError
 from ipha_toolkit.grid import BoolArray, FloatArray
 from ipha_toolkit.image.geometry import block_factors, block_mean, bounding_box, depth_mm, enlarged_slabs
 from ipha_toolkit.measure.rows import row, table
-from ipha_toolkit.protocol import DEFAULT, NoduleSettings, Protocol
+from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.regions.zones import lung_regions
+from ipha_toolkit.settings import NoduleSettings
 from ipha_toolkit.terms import Modality, Region
 from ipha_toolkit.volume import Mask, Volume
 
@@ -121,7 +122,7 @@ def measure_nodules(
     regions : mapping of str to Mask, optional
         None means :func:`ipha_toolkit.lung_regions` of the lungs.
     flags : collection of str
-        Codes of :data:`ipha_toolkit.terms.FLAGS` set on every row.
+        Codes of :data:`ipha_toolkit.flags.FLAGS` set on every row.
     rng : numpy.random.Generator, optional
         Of the random patterns; None is a fixed one.
     protocol : Protocol

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from ipha_toolkit.catalogue import FLAGS, MEASURES, ROW_COLUMNS
+from ipha_toolkit.catalogue import MEASURES, ROW_COLUMNS
+from ipha_toolkit.flags import FLAGS
 
 
 def row(
@@ -24,7 +25,7 @@ def row(
     n_voxels : int
         How many voxels the value rests on.
     flags : iterable of str
-        Names in :data:`ipha_toolkit.catalogue.FLAGS`.
+        Names in :data:`ipha_toolkit.flags.FLAGS`.
 
     Raises
     ------
@@ -53,7 +54,7 @@ def joined(flags: Iterable[str]) -> str:
     found = set(flags)
     unknown = sorted(found - set(FLAGS))
     if unknown:
-        raise KeyError(f"flags not in catalogue.FLAGS: {unknown}")
+        raise KeyError(f"flags not in flags.FLAGS: {unknown}")
     return ";".join(name for name in FLAGS if name in found)
 
 

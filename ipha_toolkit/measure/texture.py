@@ -28,8 +28,9 @@ from ipha_toolkit.image.morphology import masked_mean, sigma_voxels, within_mm
 from ipha_toolkit.measure.attenuation import require_hu
 from ipha_toolkit.measure.rows import row, table
 from ipha_toolkit.measure.statistics import dorsal_ventral_slope
-from ipha_toolkit.protocol import DEFAULT, Protocol, TextureSettings
+from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.regions.zones import anterior_mm, lung_extent, lung_regions, world_coordinate
+from ipha_toolkit.settings import TextureSettings
 from ipha_toolkit.terms import Modality, Region
 from ipha_toolkit.volume import Mask, Volume, handed_over
 
@@ -129,7 +130,7 @@ def measure_texture(
     vessels : Mask, optional
         None finds them; give an empty Mask to leave nothing out.
     flags : collection of str
-        Codes of :data:`ipha_toolkit.terms.FLAGS` set on every row.
+        Codes of :data:`ipha_toolkit.flags.FLAGS` set on every row.
     protocol : Protocol
         Section ``texture``.
 

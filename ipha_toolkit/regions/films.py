@@ -102,7 +102,7 @@ def find_lung_fields(film: Volume, *, protocol: Protocol = DEFAULT) -> LungField
 
 
 def film_flags(film: Volume, fields: LungFields, *, protocol: Protocol = DEFAULT) -> list[str]:
-    """Flags of a film and of the lung fields found on it, codes of :data:`ipha_toolkit.terms.FLAGS`."""
+    """Flags of a film and of the lung fields found on it, codes of :data:`ipha_toolkit.flags.FLAGS`."""
     flags = list(film.meta.get("ReadFlags", ()))
     settings = protocol.films  # sure lung fields vouch for a film whose lower middle is not its densest
     uncertain = min(fields.contrast) < settings.uncertain_contrast or min(fields.inside) < settings.uncertain_inside

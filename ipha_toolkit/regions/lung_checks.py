@@ -32,7 +32,7 @@ def lung_flags(lungs: Mask, image: Volume, *, sides: Sides | None = None) -> lis
     Returns
     -------
     list of str
-        Codes of :data:`ipha_toolkit.terms.FLAGS`: ``single_slice`` (the image has one), ``one_lung`` (one side
+        Codes of :data:`ipha_toolkit.flags.FLAGS`: ``single_slice`` (the image has one), ``one_lung`` (one side
         holds under 5 % of the mask), ``cut_field_of_view`` (lungs on the border of the image), and
         ``implausible_lung_volume`` (not within 60 mL, an infant's, to 9 L; not asked of one slice).
 

@@ -67,7 +67,7 @@ class Scan:
     Attributes
     ----------
     flags : set of str
-        What is to be said of every row of this image, codes of :data:`ipha_toolkit.catalogue.FLAGS`. Grows as parts
+        What is to be said of every row of this image, codes of :data:`ipha_toolkit.flags.FLAGS`. Grows as parts
         are found.
     """
 

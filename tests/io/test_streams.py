@@ -15,7 +15,7 @@ import ipha_toolkit as ipha
 from ipha_toolkit.errors import ImageError, ReadError
 from ipha_toolkit.io.checks import require_chest_hu
 from ipha_toolkit.io.streams import numbered
-from ipha_toolkit.protocol import ReadingSettings
+from ipha_toolkit.settings import ReadingSettings
 
 RNG = np.random.default_rng(5)
 CT = RNG.integers(-1000, 300, (12, 13, 14)).astype(np.int16)

@@ -71,5 +71,5 @@ def test_level_is_finer_than_the_whole_numbers_it_rests_on_and_ignores_stray_fat
 
 def test_level_refuses_a_mask_without_values():
     volume = Volume(np.full((3, 3, 3), np.nan), np.eye(4), name="hole.nii")
-    with pytest.raises(ImageError, match=r"hole\.nii: the reference mask holds no voxel"):
+    with pytest.raises(ImageError, match=r"hole\.nii: the muscle mask holds no voxel"):
         muscle_level(volume, Mask(np.ones((3, 3, 3), bool), np.eye(4)))
