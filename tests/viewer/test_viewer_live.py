@@ -207,7 +207,12 @@ def test_every_notch_of_the_wheel_arrives_in_the_kernel(shared: Any) -> None:
     page.mouse.move(box["x"] + 100, box["y"] + 100)
     for _ in range(60):
         page.mouse.wheel(0, -100)
-    page.wait_for_function("() => document.querySelector('canvas.ipha-slice').dataset.index === '60'")
+    shown = "document.querySelector('canvas.ipha-slice').dataset.index"
+    for _ in range(300):  # asked from here: a function that waits in the page holds up the wheel
+        page.wait_for_timeout(200)
+        if page.evaluate(shown) == "60":
+            break
+    assert page.evaluate(shown) == "60"
     page.wait_for_timeout(500)
     lab.run_cell(page, 2)
     assert "z is 120.0" in page.locator(".jp-OutputArea-output").last.inner_text()
