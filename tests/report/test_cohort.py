@@ -34,3 +34,9 @@ def test_what_failed_is_told_with_its_reason(tmp_path):
 def test_a_folder_of_something_else_is_refused(tmp_path):
     with pytest.raises(LayoutError, match="holds no results"):
         ipha.report(tmp_path, tmp_path / "page.html")
+
+
+def test_the_call_stays_callable_once_a_module_of_its_folder_is_imported():
+    import ipha_toolkit.report.page
+
+    assert callable(ipha_toolkit.report) and ipha_toolkit.report.page.RESEARCH
