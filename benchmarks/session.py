@@ -32,7 +32,8 @@ wall, cpu = time.perf_counter(), time.process_time()
 result = measure_session(files, Context())
 print(json.dumps({
     "seconds": time.perf_counter() - wall, "cpu": time.process_time() - cpu, "rows": len(result.rows),
-    "gb": int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 2**20, "failures": [f["error"] for f in result.failures],
+    "gb": int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 2**20,
+    "failures": [f["error"] for f in result.failures],
 }))
 """
 
