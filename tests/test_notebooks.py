@@ -33,7 +33,7 @@ def notebook(name):
 
 @pytest.fixture(scope="module")
 def render(tmp_path_factory):
-    """Gives a notebook's pages, made when first asked for, in a thread of their own: the browser's loop runs in this."""
+    """Gives a notebook's pages, made when first asked for, in a thread: the browser's loop runs in this one."""
     from jupyter_core.utils import ensure_event_loop
 
     from ipha_toolkit.report.render import render_all
