@@ -131,14 +131,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("notebooks", nargs="+", type=Path, metavar="NOTEBOOK", help="several get an index page")
     command.add_argument(
-        "--to", action="append", choices=["html", "slides"], help="default: html; give it twice for both"
+        "--to",
+        action="append",
+        choices=["html", "slides", "handout"],
+        help="default: html; give it again for more; handout is the slides as PDF, by Chromium or Chrome",
     )
     command.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder for the pages (default: here)")
     command.add_argument(
-        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a parameter"
-    )
+        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+        help="set a parameter; author, place and date make a title slide",
+    )  # fmt: skip
     command.add_argument(
         "--allow", action="append", default=[], metavar="TEXT", help="publish TEXT although it looks like an identifier"
+    )
+    command.add_argument(
+        "--code", action=argparse.BooleanOptionalAction, help="show code (default: on pages, not on slides)"
     )
     command.set_defaults(run=_render)
 
@@ -287,8 +294,9 @@ def _render(options: argparse.Namespace) -> int:
 
     parameters = dict(options.parameter)  # text: each notebook's own default says what kind it is
     pages = render_all(
-        options.notebooks, options.out, to=options.to or ["html"], parameters=parameters, allow=options.allow
-    )
+        options.notebooks, options.out, to=options.to or ["html"], parameters=parameters, allow=options.allow,
+        code=options.code,
+    )  # fmt: skip
     for page in pages:
         print(page)
     return 0

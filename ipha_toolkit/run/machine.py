@@ -17,7 +17,7 @@ WORKER_GB = 2.5
 kept for larger ones."""
 
 _PACKAGE = "ipha-toolkit"
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -69,7 +69,12 @@ def about() -> dict[str, str]:
         "workers by default": str(default_workers()),
     }
     facts |= {name: _version(name) for name in _required()}
-    return facts | {"Chromium or Chrome": "found" if any(map(which, _BROWSERS)) else "not found"}
+    return facts | {"Chromium or Chrome": "found" if find_browser() else "not found"}
+
+
+def find_browser() -> str | None:
+    """Chromium or Chrome: what the environment variable IPHA_CHROMIUM names, or the first on the path."""
+    return os.environ.get("IPHA_CHROMIUM") or next(filter(None, map(which, _BROWSERS)), None)
 
 
 def _required() -> list[str]:
