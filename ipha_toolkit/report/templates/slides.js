@@ -17,9 +17,10 @@
 
   // Tables wider than the slide are set smaller, never cut.
   function narrow(slide) {
-    for (const box of slide.querySelectorAll(".output, .slide > table")) {
-      const table = box.matches("table") ? box : box.querySelector("table"), room = box.parentElement.clientWidth;
-      if (!table || table.scrollWidth <= room + SLACK) continue;
+    const padding = getComputedStyle(slide), inner = slide.clientWidth - parseFloat(padding.paddingLeft) - parseFloat(padding.paddingRight);
+    for (const table of slide.querySelectorAll("table")) {
+      const room = Math.min(inner, table.closest(".output")?.clientWidth ?? inner);
+      if (table.scrollWidth <= room + SLACK) continue;
       table.style.fontSize = `${Math.max(9, Math.floor(parseFloat(getComputedStyle(table).fontSize) * room / table.scrollWidth * 10) / 10)}px`;
       if (table.scrollWidth > room + SLACK) table.classList.add("wrapped");
     }
