@@ -57,7 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new or empty folder")
     parser.add_argument("--python", metavar="X.Y", help="Python of the other machine (default: this one's)")
     parser.add_argument("--platform", choices=sorted(_PLATFORMS), help="the other machine (default: this one)")
-    parser.add_argument("--group", choices=["worker"], help="worker: what measuring needs, without JupyterLab and pages")
+    parser.add_argument(
+        "--group", choices=["worker"], help="worker: what measuring needs, without JupyterLab and pages"
+    )
     parser.add_argument("--extra", action="append", default=[], metavar="NAME", help="an extra as well, such as dicom")
     return parser
 
