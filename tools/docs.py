@@ -157,7 +157,7 @@ def measures() -> str:
             if not m.name.endswith("_vs_controls")]  # fmt: skip
     words = (
         "Every number in `measures.tsv`. *Worse* is the direction in which the lung is worse. What is set against "
-        "controls has a twin named `..._vs_controls`: its distance from the controls' mean in their standard deviations."
+        "controls has a twin named `..._vs_controls`: its distance from the controls' mean in their SD."
     )
     return f"# Measures\n\n{words}\n\n" + _table(["measure", "definition", "unit", "worse", "source"], rows)
 
@@ -203,8 +203,8 @@ def _help(name: str, parser: Any) -> str:
 def validation() -> str:
     """The tables of benchmarks/results, each with its own words."""
     parts = [
-        "# How well it does\n\nTables that the scripts in `benchmarks/` wrote: on simulated patients, on disease laid into "
-        "real scans, and on real scans of other lungs. None is of a patient with IPH.\n"
+        "# How well it does\n\nTables that the scripts in `benchmarks/` wrote: on simulated patients, on disease laid "
+        "into real scans, and on real scans of other lungs. None is of a patient with IPH.\n"
     ]
     for path in sorted((ROOT / "benchmarks" / "results").glob("*.md")):
         told = _as_section(path.read_text("utf-8"), path.stem.replace("_", " ").capitalize())
@@ -226,8 +226,8 @@ def _as_section(text: str, name: str) -> str:
 def tutorial(pages: list[str]) -> str:
     """The notebooks with their questions; linked where they are rendered."""
     parts = [
-        "# Tutorial\n\nThe notebooks lead from a first image to a cohort, on simulated patients; the first cell of each "
-        "takes scans of your own instead. Each asks a question, shows what answers it and says what it cannot show.\n\n"
+        "# Tutorial\n\nThe notebooks lead from a first image to a cohort, on simulated patients; the first cell of "
+        "each takes scans of your own instead. Each asks a question, shows what answers it and says what it cannot show.\n\n"
         "```sh\njupyter lab notebooks    # to work in\n"
         "ipha render notebooks/*.ipynb --to html --to slides --out pages    # to read and to show\n```\n"
     ]
