@@ -227,7 +227,7 @@ def tutorial(pages: list[str]) -> str:
     """The notebooks with their questions; linked where they are rendered."""
     parts = [
         "# Tutorial\n\nThe notebooks lead from a first image to a cohort, on simulated patients; the first cell of "
-        "each takes scans of your own instead. Each asks a question, shows what answers it and says what it cannot show.\n\n"
+        "each takes scans of your own instead. Each asks a question, answers it, and says what it cannot show.\n\n"
         "```sh\njupyter lab notebooks    # to work in\n"
         "ipha render notebooks/*.ipynb --to html --to slides --out pages    # to read and to show\n```\n"
     ]
