@@ -111,8 +111,13 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("analyze", parents=[common], help="measure every session of a cohort", epilog=EPILOG)
     command.add_argument("cohort", type=Path, metavar="COHORT", help="cohort folder")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
-    command.add_argument("--workers", type=int, default=1, metavar="N", help="local processes (default: 1)")
+    command.add_argument(
+        "--workers", type=int, metavar="N", help="local processes (default: what cores and free memory allow)"
+    )
     command.add_argument("--protocol", type=Path, metavar="FILE", help="TOML file of settings (default: built in)")
+    command.add_argument(
+        "--remove-stale", action="store_true", help="take away results of sessions that are no longer in the cohort"
+    )
     command.set_defaults(run=_analyze)
 
     command = commands.add_parser("report", parents=[common], help="write the page of a results folder", epilog=EPILOG)
@@ -126,14 +131,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("notebooks", nargs="+", type=Path, metavar="NOTEBOOK", help="several get an index page")
     command.add_argument(
-        "--to", action="append", choices=["html", "slides"], help="default: html; give it twice for both"
+        "--to",
+        action="append",
+        choices=["html", "slides", "handout"],
+        help="default: html; give it again for more; handout is the slides as PDF, by Chromium or Chrome",
     )
     command.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder for the pages (default: here)")
     command.add_argument(
-        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a parameter"
-    )
+        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+        help="set a parameter; author, place and date make a title slide",
+    )  # fmt: skip
     command.add_argument(
         "--allow", action="append", default=[], metavar="TEXT", help="publish TEXT although it looks like an identifier"
+    )
+    command.add_argument(
+        "--code", action=argparse.BooleanOptionalAction, help="show code (default: on pages, not on slides)"
     )
     command.set_defaults(run=_render)
 
@@ -141,6 +153,24 @@ def _parser() -> argparse.ArgumentParser:
         "protocol", parents=[common], help="print every setting of the analysis as TOML, to edit and pass back"
     )
     command.set_defaults(run=_protocol)
+
+    command = commands.add_parser(
+        "info", parents=[common], help="print versions, cores, memory and extras, for a bug report"
+    )
+    command.set_defaults(run=_info)
+
+    command = commands.add_parser("docs", parents=[common], help="open the documentation that came with the package")
+    command.add_argument(
+        "topic", nargs="?", choices=["layout"], help="layout: print how a cohort folder is laid out, and open nothing"
+    )
+    command.add_argument("--no-browser", action="store_true", help="print where it lies, and open nothing")
+    command.set_defaults(run=_docs)
+
+    command = commands.add_parser(
+        "completion", parents=[common], help="print the script that lets a shell complete ipha's commands and options"
+    )
+    command.add_argument("shell", choices=["bash", "zsh"], help="source <(ipha completion bash)")
+    command.set_defaults(run=_completion)
     return parser
 
 
@@ -232,9 +262,14 @@ def _check(options: argparse.Namespace) -> int:
 def _analyze(options: argparse.Namespace) -> int:
     from ipha_toolkit.protocol import DEFAULT, Protocol
     from ipha_toolkit.run.cohort import run
+    from ipha_toolkit.run.machine import default_workers
 
     protocol = Protocol.read(options.protocol) if options.protocol else DEFAULT
-    analysis = run(options.cohort, options.out, workers=options.workers, protocol=protocol, progress=not options.quiet)
+    workers = default_workers() if options.workers is None else options.workers
+    analysis = run(
+        options.cohort, options.out, workers=workers, protocol=protocol, progress=not options.quiet,
+        remove_stale=options.remove_stale,
+    )  # fmt: skip
     print(
         f"{analysis.measured} sessions measured, {analysis.skipped} done before, {len(analysis.failures)} failures; "
         f"{len(analysis.rows)} rows in {options.out / 'measures.tsv'}"
@@ -259,8 +294,9 @@ def _render(options: argparse.Namespace) -> int:
 
     parameters = dict(options.parameter)  # text: each notebook's own default says what kind it is
     pages = render_all(
-        options.notebooks, options.out, to=options.to or ["html"], parameters=parameters, allow=options.allow
-    )
+        options.notebooks, options.out, to=options.to or ["html"], parameters=parameters, allow=options.allow,
+        code=options.code,
+    )  # fmt: skip
     for page in pages:
         print(page)
     return 0
@@ -271,3 +307,47 @@ def _protocol(options: argparse.Namespace) -> int:
 
     print(DEFAULT.to_toml(), end="")
     return 0
+
+
+def _info(options: argparse.Namespace) -> int:
+    from ipha_toolkit.run.machine import about
+
+    facts = about()
+    width = max(map(len, facts))
+    for name, said in facts.items():
+        print(f"{name:{width}}  {said}")
+    return 0
+
+
+def _docs(options: argparse.Namespace) -> int:
+    import webbrowser
+
+    from ipha_toolkit.io.packaged import layout_text, site_index
+
+    if options.topic == "layout":
+        print(layout_text(), end="")
+        return 0
+    index = site_index()
+    print(index)
+    if not options.no_browser:
+        webbrowser.open(index.as_uri())
+    return 0
+
+
+def _completion(options: argparse.Namespace) -> int:
+    import shtab
+
+    parser = _parser()
+    for action in _paths_of(parser):
+        action.complete = shtab.FILE  # type: ignore[attr-defined]
+    print(shtab.complete(parser, shell=options.shell))
+    return 0
+
+
+def _paths_of(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """Every argument of the command and its subcommands that is a path."""
+    found = [action for action in parser._actions if action.type is Path]
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found += [path for command in action.choices.values() for path in _paths_of(command)]
+    return found

@@ -1,6 +1,7 @@
 """The cohort folder: who is in it, which images and masks each session has, and every problem found.
 
-The layout is described in ``data/README.md``. Nothing is read here but names and tables; images are opened by
+The layout is described in ``data/README.md``, which the package ships and ``ipha docs layout`` prints. Nothing is read
+here but names and tables; images are opened by
 :func:`ipha_toolkit.io.images.load`.
 """
 
@@ -213,7 +214,7 @@ def _subject_folders(root: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
             left.append((path, "images lie in the folder of their subject, sub-<label>/"))
     if not folders:
         hint = f"; {left[0][0].name}: {left[0][1]}" if left else ""
-        raise LayoutError(f"{root}: holds no sub-* folder; see data/README.md for the cohort folder's layout{hint}")
+        raise LayoutError(f"{root}: holds no sub-* folder; `ipha docs layout` prints how a cohort is laid out{hint}")
     return folders, left
 
 

@@ -21,6 +21,7 @@ from ipha_toolkit.rules import finding_rules, phase_rules
 from ipha_toolkit.run import provenance
 from ipha_toolkit.run.execute import Failures, Task, measure_all
 from ipha_toolkit.run.scan import Context, Segmenter
+from ipha_toolkit.run.stale import sort_out_stale
 from ipha_toolkit.terms import Modality
 
 _LOG = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ def analyze(
     Parameters
     ----------
     cohort_dir : path
-        Cohort folder, see ``data/README.md``.
+        Cohort folder; ``ipha docs layout`` prints how it is laid out.
     out_dir : path
         New, empty, or the results of an earlier run.
     workers : int, optional
@@ -103,8 +104,9 @@ def run(
     protocol: Protocol = DEFAULT,
     segment: Segmenter | None = None,
     progress: bool = True,
+    remove_stale: bool = False,
 ) -> Analysis:
-    """As :func:`analyze`, with failures and counts."""
+    """As :func:`analyze`, with failures and counts; ``remove_stale`` takes away results of sessions that are gone."""
     if workers is not None and workers < 1:
         raise ValueError(f"workers needs to be 1 or more, got {workers}")
     finding_rules(protocol.findings.rules)  # a rule that cannot be read stops the run before it begins
@@ -119,7 +121,8 @@ def run(
     failures = [{key: text.replace(f"{cohort.root}{os.sep}", "") for key, text in each.items()} for each in failures]
     rows, readings, findings = _second_pass(out, cohort, protocol)
     outputs.write_failures(out, failures)
-    return Analysis(rows, failures, len(tasks), len(done), out, readings, findings, tuple(cohort.remarks))
+    remarks = (*cohort.remarks, *sort_out_stale(out, cohort.sessions, remove=remove_stale))
+    return Analysis(rows, failures, len(tasks), len(done), out, readings, findings, remarks)
 
 
 def _sort_out(cohort: Cohort, out: Path, context: Context) -> tuple[list[Task], list[SessionFiles], Failures]:
