@@ -182,6 +182,8 @@ DICTIONARY, REFERENCE, PROTOCOL, DATASET = (
 )
 PROVENANCE, LOG = "provenance.json", "log.txt"
 """Of each session, and of the second pass in the results folder itself."""
+FAILURE, PLAN = "failure.json", "plan.tsv"
+"""Why a session gave nothing, in its folder; every session of the cohort, in the results folder itself."""
 
 
 def label_of(subject: str, session: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ import pandas as pd
 from ipha_toolkit.catalogue import MEASURES, ROW_COLUMNS
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.flags import FLAGS
-from ipha_toolkit.io import names
+from ipha_toolkit.io import marks, names
 from ipha_toolkit.io.images import save
 from ipha_toolkit.io.layout import SessionFiles, is_own_result
 from ipha_toolkit.io.names import RESULTS_TOOL
@@ -29,6 +30,7 @@ from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.volume import Mask, Volume
 
 _DRAFT = ".draft-"
+_DRAFT_OF = re.compile(r"\.draft-(?P<label>.+)-[a-z0-9_]{8}(?:-old)?")
 _COLUMNS = {
     "subject": "sub-<label>",
     "session": "ses-<label>; empty where the subject has no session folders",
@@ -115,7 +117,8 @@ def results_folder(out: str | os.PathLike[str], cohort: Path) -> Path:
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise LayoutError(f"{out}: is a file; --out needs a folder")
-    if out.is_dir() and any(out.iterdir()) and not is_own_result(out):
+    ours = (marks.FOLDER, f".{names.DATASET}.draft")  # of another job that begins at this moment
+    if out.is_dir() and any(path.name not in ours for path in out.iterdir()) and not is_own_result(out):
         raise LayoutError(f"{out}: holds files that are not results of {RESULTS_TOOL}; give a new or empty folder")
     out.mkdir(parents=True, exist_ok=True)
     described = {
@@ -125,10 +128,27 @@ def results_folder(out: str | os.PathLike[str], cohort: Path) -> Path:
         "GeneratedBy": [{"Name": RESULTS_TOOL, "Version": package_version("ipha-toolkit")}],
         "SourceDatasets": [{"URL": _relative(cohort, out)}],
     }
-    write_json(out / names.DATASET, described)
+    _write_shared(out, names.DATASET, json.dumps(described, indent=2) + "\n")
     for leftover in out.glob(f"**/{_DRAFT}*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+        of = _DRAFT_OF.fullmatch(leftover.name)
+        if of and not marks.is_held(out, of["label"]):
+            shutil.rmtree(leftover, ignore_errors=True)
     return out
+
+
+def write_plan(out: Path, sessions: Sequence[SessionFiles]) -> None:
+    """Which sessions the cohort has, so that the results folder alone can tell what is still to be done."""
+    table = pd.DataFrame([[files.subject, files.session] for files in sessions], columns=["subject", "session"])
+    _write_shared(out, names.PLAN, table.to_csv(sep="\t", index=False, lineterminator="\n"))
+
+
+def _write_shared(out: Path, name: str, text: str) -> None:
+    """Write a file that several jobs write alike, one after another, and only where it would change."""
+    path = out / name
+    if path.exists() and path.read_text("utf-8") == text:
+        return
+    with marks.held(out, marks.GROUP):
+        _write_text(path, text)
 
 
 def session_folder(out: Path, files: SessionFiles) -> Path:
@@ -150,7 +170,7 @@ def write_session(
     """Write a session's folder whole, in place of an older one. With failures it does not count as done."""
     target, label = session_folder(out, files), files.label
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=_DRAFT))
+    draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=f"{_DRAFT}{label}-"))
     try:
         for part in result.parts:
             for name, image in part.images(label).items():
@@ -165,6 +185,27 @@ def write_session(
         swap(draft, target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def write_failed(out: Path, files: SessionFiles, failures: Sequence[Mapping[str, str]]) -> None:
+    """Keep why a session gave nothing in the place of older results; a disk that is full keeps nothing."""
+    remove_session(out, files)
+    folder = session_folder(out, files)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / names.FAILURE, {"failures": list(failures)})
+    except OSError:
+        remove_session(out, files)
+
+
+def read_failures(folder: Path) -> list[dict[str, str]] | None:
+    """What failed in a session, from its folder: nothing where all was measured, None where nothing is known."""
+    for name in (names.PROVENANCE, names.FAILURE):
+        try:
+            return list(json.loads((folder / name).read_text("utf-8")).get("failures", []))
+        except (OSError, ValueError, AttributeError, TypeError):
+            continue
+    return None
 
 
 def remove_session(out: Path, files: SessionFiles) -> None:

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import file_digest
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from ipha_toolkit.compare.controls import Reference, SessionHistogram, against_controls
-from ipha_toolkit.compare.phases import read_sessions
+from ipha_toolkit.compare.phases import FINDING_COLUMNS, READING_COLUMNS, read_sessions
 from ipha_toolkit.errors import LayoutError
-from ipha_toolkit.io import names, outputs, results
+from ipha_toolkit.io import marks, names, outputs, results
 from ipha_toolkit.io.layout import Cohort, Problem, SessionFiles, read_cohort
 from ipha_toolkit.measure.rows import flags_of, table
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.rules import finding_rules, phase_rules
 from ipha_toolkit.run import provenance
-from ipha_toolkit.run.execute import Failures, Task, measure_all
+from ipha_toolkit.run.choice import LEVELS, Labels, choose
+from ipha_toolkit.run.execute import Failures, Task, keep_failure, measure_all, within
 from ipha_toolkit.run.scan import Context, Segmenter
 from ipha_toolkit.terms import Modality
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 _LOG = logging.getLogger(__name__)
 _COUNTED = (Modality.T1W, Modality.T2W, names.PAIR)
@@ -35,7 +41,8 @@ class Analysis:
     ``rows``: the one table. ``failures``: one entry per image or session that failed. ``measured`` and ``skipped``:
     how many sessions were measured now, and how many were done before. ``readings``, ``findings``: as of
     :func:`ipha_toolkit.compare.phases.read_sessions`. ``remarks``: what stopped no one and cost something: rows of
-    ``participants.tsv`` without a folder, controls lost, files not read.
+    ``participants.tsv`` without a folder, controls lost, files not read. ``missing``: sessions of the cohort that the
+    tables lack because no run has measured them yet.
     """
 
     rows: pd.DataFrame
@@ -46,6 +53,7 @@ class Analysis:
     readings: pd.DataFrame
     findings: pd.DataFrame
     remarks: tuple[Problem, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 def analyze(
@@ -53,6 +61,10 @@ def analyze(
     out_dir: str | os.PathLike[str],
     *,
     workers: int | None = None,
+    client: Client | None = None,
+    participant_label: Labels = (),
+    session_label: Labels = (),
+    level: str = "both",
     protocol: Protocol = DEFAULT,
     segment: Segmenter | None = None,
     progress: bool = True,
@@ -70,6 +82,14 @@ def analyze(
         New, empty, or the results of an earlier run.
     workers : int, optional
         Local processes; None or 1 works in this process.
+    client : distributed.Client, optional
+        Dask workers measure, one task a session, in place of local processes. They have to see both folders under
+        the same paths, and the same version of this package.
+    participant_label, session_label : str or iterable of str
+        Measure these alone, with or without ``sub-`` and ``ses-``; by default all.
+    level : {"both", "participant", "group"}
+        ``participant`` measures and writes no table of the cohort, so that several jobs can share the sessions of one
+        results folder. ``group`` measures nothing and makes the tables of what is there.
     protocol : Protocol
     segment : callable Volume -> Mask, optional
         Finds the lungs in place of :func:`ipha_toolkit.segment_lungs`; foreign masks in ``derivatives/`` still win.
@@ -81,18 +101,22 @@ def analyze(
     DataFrame
         The one table: ``subject, session, modality, region, measure, value, unit, n_voxels, flag``; also written to
         ``measures.tsv``, with the data dictionary ``measures.json``. ``readings.tsv`` and ``findings.tsv`` hold the
-        phase of each session with its reasons, and the findings it rests on.
+        phase of each session with its reasons, and the findings it rests on. At level ``participant`` the rows of the
+        chosen sessions, without those against controls.
 
     Raises
     ------
     LayoutError
         Where the cohort folder or the results folder cannot be used.
     ValueError
-        Where workers is not 1 or more.
+        Where workers is not 1 or more, given beside a client, a label is of no session, or the level is none of these.
     ProtocolError
         Where a rule of the protocol cannot be read.
     """
-    return run(cohort_dir, out_dir, workers=workers, protocol=protocol, segment=segment, progress=progress).rows
+    return run(
+        cohort_dir, out_dir, workers=workers, client=client, participant_label=participant_label,
+        session_label=session_label, level=level, protocol=protocol, segment=segment, progress=progress,
+    ).rows  # fmt: skip
 
 
 def run(
@@ -100,48 +124,98 @@ def run(
     out_dir: str | os.PathLike[str],
     *,
     workers: int | None = None,
+    client: Client | None = None,
+    participant_label: Labels = (),
+    session_label: Labels = (),
+    level: str = "both",
     protocol: Protocol = DEFAULT,
     segment: Segmenter | None = None,
     progress: bool = True,
 ) -> Analysis:
     """As :func:`analyze`, with failures and counts."""
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers needs to be 1 or more, got {workers}")
+    _require_options(workers, client, level, participant_label or session_label)
     finding_rules(protocol.findings.rules)  # a rule that cannot be read stops the run before it begins
     phase_rules(protocol.phases.rules)
-    cohort = read_cohort(cohort_dir, protocol=protocol)
+    here = os.fspath if client is None else os.path.abspath  # workers have working directories of their own
+    cohort = read_cohort(here(cohort_dir), protocol=protocol)
     if Path(out_dir).resolve() == cohort.root.resolve():
         raise LayoutError(f"{out_dir}: is the cohort folder itself; give another folder for the results")
-    out = outputs.results_folder(out_dir, cohort.root)
-    tasks, done, failures = _sort_out(cohort, out, Context(protocol, segment))
+    chosen = choose(cohort.sessions, participant_label, session_label) if level != "group" else []
+    out = outputs.results_folder(here(out_dir), cohort.root)
+    outputs.write_plan(out, cohort.sessions)
+    tasks, done, found = _sort_out(cohort, chosen, out, Context(protocol, segment))
     _LOG.info("%d sessions to measure, %d done before", len(tasks), len(done))
-    failures += measure_all(tasks, workers or 1, progress)
-    failures = [{key: text.replace(f"{cohort.root}{os.sep}", "") for key, text in each.items()} for each in failures]
-    rows, readings, findings = _second_pass(out, cohort, protocol)
-    outputs.write_failures(out, failures)
-    return Analysis(rows, failures, len(tasks), len(done), out, readings, findings, tuple(cohort.remarks))
+    found |= measure_all(tasks, workers or 1, progress, client=client)
+    asked = chosen if level == "participant" else cohort.sessions
+    failures, missing = _failed(out, cohort, asked, found)
+    if level == "participant":
+        rows = _rows_of(out, asked)
+        readings, findings = (pd.DataFrame(columns=columns) for columns in (READING_COLUMNS, FINDING_COLUMNS))
+    else:
+        with marks.held(out, marks.GROUP):
+            rows, readings, findings = _second_pass(out, cohort, protocol)
+            outputs.write_failures(out, failures)
+    remarks = tuple(cohort.remarks)
+    return Analysis(rows, failures, len(tasks), len(done), out, readings, findings, remarks, missing)
 
 
-def _sort_out(cohort: Cohort, out: Path, context: Context) -> tuple[list[Task], list[SessionFiles], Failures]:
-    """Sessions to be measured, sessions done before, and why others cannot be measured."""
-    tasks, done, failures = [], [], []
-    for files in cohort.sessions:
-        stopped = cohort.stopped(files)
-        failures += [outputs.failure(files, "", problem.path, problem) for problem in stopped]
-        if stopped:
+def _require_options(workers: int | None, client: object, level: str, labels: object) -> None:
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers needs to be 1 or more, got {workers}")
+    if client is not None and workers is not None:
+        raise ValueError("give workers or a client: the client's own workers measure")
+    if level not in LEVELS:
+        raise ValueError(f"level is one of {', '.join(LEVELS)}, got {level!r}")
+    if level == "group" and labels:
+        raise ValueError("level group is of all sessions; leave out participant_label and session_label")
+
+
+def _sort_out(
+    cohort: Cohort, chosen: Sequence[SessionFiles], out: Path, context: Context
+) -> tuple[list[Task], list[SessionFiles], dict[str, Failures]]:
+    """Sessions to be measured, sessions done before, and why others cannot be measured, by label."""
+    tasks, done, failures = [], [], {}
+    for files in chosen:
+        if cohort.stopped(files):
             outputs.remove_session(out, files)
             continue
         own = Context(context.protocol, context.segment, _subject_flags(cohort, files, context.protocol))
         try:
             source = provenance.first_pass(files, cohort.root, own)
         except OSError as error:
-            failures.append(outputs.failure(files, "", str(error.filename), error))
+            failures[files.label] = keep_failure(out, cohort.root, files, str(error.filename), error)
             continue
         if outputs.is_done(out, files, source):
             done.append(files)
         else:
             tasks.append(Task(out, cohort.root, files, source, own))
     return tasks, done, failures
+
+
+def _failed(
+    out: Path, cohort: Cohort, asked: Sequence[SessionFiles], found: Mapping[str, Failures]
+) -> tuple[Failures, tuple[str, ...]]:
+    """What failed in each session, in the order of the cohort, and sessions that no run has measured yet.
+
+    What this run found counts, and of other sessions what their folders tell: so the table is the same however the
+    sessions were shared among runs.
+    """
+    failures: Failures = []
+    missing = []
+    for files in asked:
+        stopped = [outputs.failure(files, "", problem.path, problem) for problem in cohort.stopped(files)]
+        known = found.get(files.label, outputs.read_failures(outputs.session_folder(out, files)))
+        if known is None and not stopped:
+            missing.append(files.label)
+        failures += [within(cohort.root, each) for each in stopped] or known or []
+    return failures, tuple(missing)
+
+
+def _rows_of(out: Path, sessions: Sequence[SessionFiles]) -> pd.DataFrame:
+    """Rows of the first pass of those sessions that were measured."""
+    places = [outputs.session_folder(out, files) / names.rows_file(files.label) for files in sessions]
+    frames = [results.read_rows(path) for path in places if path.exists()]
+    return pd.concat(frames, ignore_index=True) if frames else table([])
 
 
 def _subject_flags(cohort: Cohort, files: SessionFiles, protocol: Protocol) -> tuple[str, ...]:

@@ -11,16 +11,19 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
-from ipha_toolkit.io import names, outputs
+from ipha_toolkit.io import marks, names, outputs
 from ipha_toolkit.io.layout import SessionFiles
 from ipha_toolkit.run.alone import why_alone
 from ipha_toolkit.run.log import recorded
 from ipha_toolkit.run.scan import Context
 from ipha_toolkit.run.session import measure_session
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 _LOG = logging.getLogger(__name__)
 
@@ -44,19 +47,28 @@ class Task:
 Failures = list[dict[str, str]]
 
 
-def measure_all(tasks: list[Task], workers: int, progress: bool) -> Failures:
-    """Measure and write every session; a row of failures.tsv for each image or session that failed."""
-    failures: Failures = []
+def measure_all(
+    tasks: list[Task], workers: int, progress: bool, *, client: Client | None = None
+) -> dict[str, Failures]:
+    """Measure and write every session; by label a row of failures.tsv for each image or session that failed."""
+    failures: dict[str, Failures] = {}
     reason = why_alone(tasks[0].context.segment) if workers > 1 and len(tasks) > 1 else ""
     if reason:
         workers = 1
         _LOG.warning("one process works in place of several: %s", reason)
+    finished = _finished(tasks, workers) if client is None else _on_cluster(tasks, client)
     with tqdm(total=len(tasks), desc="Measuring", unit="session", disable=not progress, file=sys.stderr) as bar:
-        for label, found in _finished(tasks, workers):
-            failures += found
+        for label, found in finished:
+            failures[label] = found
             bar.set_postfix_str(label)
             bar.update()
     return failures
+
+
+def _on_cluster(tasks: list[Task], client: Client) -> Iterator[tuple[str, Failures]]:
+    from ipha_toolkit.run.cluster import measured  # which needs measure_one, and Dask
+
+    return measured(tasks, client)
 
 
 def _finished(tasks: list[Task], workers: int) -> Iterator[tuple[str, Failures]]:
@@ -70,15 +82,7 @@ def _finished(tasks: list[Task], workers: int) -> Iterator[tuple[str, Failures]]
         yield label, failures
     for label, task in left.items():  # a worker died: each of the rest alone, so that only the culprit fails
         answers = dict(_in_pool([task], 1))
-        died = outputs.failure(
-            task.files,
-            "",
-            "",
-            f"{label}: the worker process died: out of memory, killed or crashed; try fewer --workers",
-        )
-        if label not in answers:
-            outputs.remove_session(task.out, task.files)
-        yield label, answers.get(label, [died])
+        yield label, answers[label] if label in answers else died(task)
 
 
 def _in_pool(tasks: list[Task], workers: int) -> Iterator[tuple[str, Failures]]:
@@ -103,14 +107,37 @@ def _limit_threads(threads: int) -> None:
 
 
 def measure_one(task: Task) -> Failures:
-    """Measure and write one session; whatever goes wrong is its failure, not the cohort's."""
+    """Measure and write one session, unless another run has just done so; whatever goes wrong is its failure alone."""
+    with marks.held(task.out, task.label):
+        return [] if outputs.is_done(task.out, task.files, task.source) else measure_now(task)
+
+
+def measure_now(task: Task) -> Failures:
+    """Measure and write one session that is marked as being measured."""
     try:
         with recorded(task.root, task.label) as log:
             result = measure_session(task.files, task.context)
         named = f"{outputs.session_folder(task.out, task.files).relative_to(task.out).as_posix()}/{names.LOG}"
-        result.failures = [each | {"log": named} for each in result.failures]
+        result.failures = [within(task.root, each) | {"log": named} for each in result.failures]
         outputs.write_session(task.out, task.files, result, task.source, log.text())
     except Exception as error:
-        outputs.remove_session(task.out, task.files)
-        return [outputs.failure(task.files, "", "", f"{task.label}: {type(error).__name__}: {error}")]
+        return keep_failure(task.out, task.root, task.files, "", f"{task.label}: {type(error).__name__}: {error}")
     return result.failures
+
+
+def died(task: Task, more: str = "") -> Failures:
+    """The failure of a session that took its worker with it."""
+    text = f"{task.label}: the worker process died: out of memory, killed or crashed{more}; try fewer workers at once"
+    return keep_failure(task.out, task.root, task.files, "", text)
+
+
+def keep_failure(out: Path, root: Path, files: SessionFiles, file: str, error: object) -> Failures:
+    """The failure of a whole session, kept in its folder in place of older results."""
+    failures = [within(root, outputs.failure(files, "", file, error))]
+    outputs.write_failed(out, files, failures)
+    return failures
+
+
+def within(root: Path, failure: dict[str, str]) -> dict[str, str]:
+    """A failure that names files from the cohort folder on: what lies above is of one machine."""
+    return {key: text.replace(f"{root}{os.sep}", "") for key, text in failure.items()}
