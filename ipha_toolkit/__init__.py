@@ -34,6 +34,7 @@ _HOME = {
     "reference_tissue": "regions.muscle",
     "check": "run.check",
     "analyze": "run.cohort",
+    "status": "run.status",
     "plan_import": "run.plan",
     "edit_plan": "viewer.plan",
     "import_dicom": "run.import_",

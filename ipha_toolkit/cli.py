@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from ipha_toolkit import __version__
 from ipha_toolkit.errors import IphaError
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from ipha_toolkit.run.plan import ImportPlan
 
 EPILOG = "Exit status: 0 all done; 1 some sessions failed, the rest complete; 2 bad usage or input. Research only."
@@ -111,9 +114,27 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("analyze", parents=[common], help="measure every session of a cohort", epilog=EPILOG)
     command.add_argument("cohort", type=Path, metavar="COHORT", help="cohort folder")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
-    command.add_argument("--workers", type=int, default=1, metavar="N", help="local processes (default: 1)")
+    command.add_argument("--workers", type=int, metavar="N", help="processes on this machine (default: 1)")
     command.add_argument("--protocol", type=Path, metavar="FILE", help="TOML file of settings (default: built in)")
+    command.add_argument(
+        "--participant-label", nargs="+", default=[], metavar="LABEL", help="measure these alone, with or without sub-"
+    )
+    command.add_argument("--session-label", nargs="+", default=[], metavar="LABEL", help="likewise of sessions")
+    command.add_argument(
+        "--level", choices=["both", "participant", "group"], default="both",
+        help="participant: measure only; group: make the tables of what was measured (default: both)",
+    )  # fmt: skip
+    command.add_argument(
+        "--scheduler", metavar="tcp://HOST:PORT", help="Dask scheduler whose workers measure; local starts one here"
+    )
+    command.add_argument("--memory-limit", metavar="SIZE", help="of each worker of --scheduler local, as 4GB")
     command.set_defaults(run=_analyze)
+
+    command = commands.add_parser(
+        "status", parents=[common], help="how far an analysis is, by session, from its results folder", epilog=EPILOG
+    )
+    command.add_argument("results", type=Path, metavar="RESULTS", help="results folder of ipha analyze")
+    command.set_defaults(run=_status)
 
     command = commands.add_parser("report", parents=[common], help="write the page of a results folder", epilog=EPILOG)
     command.add_argument("results", type=Path, metavar="RESULTS", help="results folder of ipha analyze")
@@ -234,16 +255,44 @@ def _analyze(options: argparse.Namespace) -> int:
     from ipha_toolkit.run.cohort import run
 
     protocol = Protocol.read(options.protocol) if options.protocol else DEFAULT
-    analysis = run(options.cohort, options.out, workers=options.workers, protocol=protocol, progress=not options.quiet)
-    print(
-        f"{analysis.measured} sessions measured, {analysis.skipped} done before, {len(analysis.failures)} failures; "
-        f"{len(analysis.rows)} rows in {options.out / 'measures.tsv'}"
-    )
+    with _cluster(options) as client:
+        analysis = run(
+            options.cohort, options.out, workers=None if client else options.workers, client=client,
+            participant_label=options.participant_label, session_label=options.session_label, level=options.level,
+            protocol=protocol, progress=not options.quiet,
+        )  # fmt: skip
+    counts = f"{analysis.measured} sessions measured, {analysis.skipped} done before, {len(analysis.failures)} failures"
+    whole = f"; {len(analysis.rows)} rows in {options.out / 'measures.tsv'}" if options.level != "participant" else ""
+    print(counts + whole)
     for remark in analysis.remarks:
         print(f"- {remark}", file=sys.stderr)
     for failure in analysis.failures:
         print(f"- {failure['error']}", file=sys.stderr)
-    return 1 if analysis.failures else 0
+    if analysis.missing:
+        some = ", ".join(analysis.missing[:12]) + (" ..." if len(analysis.missing) > 12 else "")
+        print(f"- {len(analysis.missing)} sessions are not measured yet and not in the tables: {some}", file=sys.stderr)
+    return 1 if analysis.failures or (analysis.missing and options.level == "group") else 0
+
+
+def _cluster(options: argparse.Namespace) -> AbstractContextManager[Client | None]:
+    if not options.scheduler:
+        return nullcontext()
+    from ipha_toolkit.run.cluster import connect
+
+    return connect(options.scheduler, workers=options.workers, memory_limit=options.memory_limit)
+
+
+def _status(options: argparse.Namespace) -> int:
+    from ipha_toolkit.run.status import STATES, status
+
+    table = status(options.results)
+    shown = table if options.verbose else table[table["state"] != "done"]
+    for row in shown.to_dict("records"):
+        label = f"{row['subject']}_{row['session']}".rstrip("_")
+        since = f" since {row['since']}" if row["since"] else ""
+        print(f"{label}\t{row['state']}{since}\t{row['error']}".rstrip())
+    print(", ".join(f"{int((table['state'] == state).sum())} {state}" for state in STATES))
+    return 1 if (table["state"] == "failed").any() else 0
 
 
 def _report(options: argparse.Namespace) -> int:

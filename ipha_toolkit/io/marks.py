@@ -6,12 +6,16 @@ the lock when that process ends, however it ends, so that a mark left behind is 
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, TextIO
 
 FOLDER = ".running"
@@ -20,7 +24,7 @@ GROUP = "group"
 
 
 @contextmanager
-def held(out: Path, label: str, **facts: Any) -> Iterator[dict[str, Any]]:
+def held(out: Path, label: str, *, run: str = "") -> Iterator[int]:
     """Mark a session as being measured; waits where another process measures it.
 
     Parameters
@@ -29,13 +33,14 @@ def held(out: Path, label: str, **facts: Any) -> Iterator[dict[str, Any]]:
         Results folder.
     label : str
         ``sub-001_ses-01``, or :data:`GROUP`.
-    **facts
-        Kept in the mark beside the time.
+    run : str
+        Name of the run, where its attempts are to be counted.
 
     Yields
     ------
-    dict
-        What a mark left behind by a process that died said; empty where there was none.
+    int
+        Which attempt of the run this is, 1 for the first; more where the process of an earlier one was killed. A
+        process that ends in good order takes its mark away.
 
     Notes
     -----
@@ -46,15 +51,54 @@ def held(out: Path, label: str, **facts: Any) -> Iterator[dict[str, Any]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = _locked(path)
     except OSError:
-        yield {}
+        yield 1
         return
+    gone = partial(path.unlink, missing_ok=True)
+    atexit.register(gone)  # a worker may close while its thread is at work
     with stream:
         before = _facts(stream.read())
+        attempt = 1 + int(before.get("attempt", 0)) if run and before.get("run") == run else 1
         try:
-            _write(stream, {"since": datetime.now(UTC).isoformat(timespec="seconds")} | facts)
-            yield before
+            _write(stream, {"since": datetime.now(UTC).isoformat(timespec="seconds"), "run": run, "attempt": attempt})
+            yield attempt
         finally:
-            path.unlink(missing_ok=True)
+            gone()
+            atexit.unregister(gone)
+
+
+def attempts(out: Path, label: str, run: str) -> int:
+    """How often a run has begun a session and been killed, by the mark left behind."""
+    try:
+        found = _facts((out / FOLDER / f"{label}.json").read_text("utf-8"))
+    except OSError:
+        return 0
+    return int(found.get("attempt", 0)) if found.get("run") == run else 0
+
+
+@contextmanager
+def token(out: Path) -> Iterator[str]:
+    """A file by which others tell that they see the same results folder; gone at the end. Yields its name."""
+    name = token_hex(8)
+    path = out / FOLDER / f"{name}.token"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(name, "utf-8")
+    try:
+        yield name
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def has_token(out: Path, name: str) -> bool:
+    """Whether the token of a run is seen here; a network file system may show it a little late."""
+    path = out / FOLDER / f"{name}.token"
+    for wait_s in (0, 0.5, 2, 5):
+        time.sleep(wait_s)
+        try:
+            list(path.parent.iterdir())  # lets NFS look again
+            return path.read_text("utf-8") == name
+        except OSError:
+            continue
+    return False
 
 
 def running(out: Path) -> dict[str, str]:
