@@ -81,11 +81,24 @@ def token(out: Path) -> Iterator[str]:
     name = token_hex(8)
     path = out / FOLDER / f"{name}.token"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(name, "utf-8")
-    try:
-        yield name
-    finally:
-        path.unlink(missing_ok=True)
+    with _locked(path) as stream:
+        stream.write(name)
+        stream.flush()
+        try:
+            yield name
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def clear(out: Path) -> None:
+    """Take away what processes that died left behind."""
+    for path in (out / FOLDER).glob("*"):
+        try:
+            with path.open(encoding="utf-8") as stream:
+                if _is_free(stream):
+                    path.unlink(missing_ok=True)
+        except OSError:
+            continue
 
 
 def has_token(out: Path, name: str) -> bool:

@@ -129,6 +129,7 @@ def results_folder(out: str | os.PathLike[str], cohort: Path) -> Path:
         "SourceDatasets": [{"URL": _relative(cohort, out)}],
     }
     _write_shared(out, names.DATASET, json.dumps(described, indent=2) + "\n")
+    marks.clear(out)
     for leftover in out.glob(f"**/{_DRAFT}*"):
         of = _DRAFT_OF.fullmatch(leftover.name)
         if of and not marks.is_held(out, of["label"]):

@@ -75,7 +75,7 @@ def _started(distributed: Any, workers: int | None, memory_limit: str | None) ->
         dask.config.set(_MEMORY),
         distributed.LocalCluster(
             n_workers=workers or os.cpu_count(), threads_per_worker=1, memory_limit=memory_limit or "auto",
-            dashboard_address=":0",
+            dashboard_address=":0", silence_logs=logging.ERROR,
         ) as cluster,
         distributed.Client(cluster) as client,
     ):  # fmt: skip
