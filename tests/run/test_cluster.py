@@ -12,6 +12,7 @@ from toys import put_participants, put_session, toy_ct, toy_masks
 from ipha_toolkit.cli import main
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io import marks
+from ipha_toolkit.run import cluster
 from ipha_toolkit.run.cluster import ClusterError, connect
 from ipha_toolkit.run.cohort import run
 from ipha_toolkit.run.status import status
@@ -66,8 +67,6 @@ def test_workers_that_see_other_folders_are_refused_before_anything_is_measured(
 
 
 def test_a_worker_that_comes_later_and_sees_others_stops_the_run_as_well(cohort, tmp_path, threads, monkeypatch):
-    from ipha_toolkit.run import cluster
-
     monkeypatch.setattr(cluster, "_require_same", lambda *_: None)
     monkeypatch.setattr(marks, "has_token", lambda out, run: False)
     with pytest.raises(LayoutError, match="is not the same folder here"):
@@ -160,28 +159,17 @@ def by_hand(tmp_path):
         process.wait()
 
 
-def test_two_workers_started_by_hand_and_a_scheduler_that_is_killed(cohort, tmp_path, by_hand, wanted):
+def test_two_workers_started_by_hand_and_a_scheduler_that_is_killed(cohort, tmp_path, by_hand, wanted, monkeypatch):
     address, start, scheduler = by_hand
+    send = cluster._send
     for _ in range(2):
         start("worker", address, "--no-nanny", "--nthreads", "1", "--no-dashboard")
     with connect(address) as client:
         client.wait_for_workers(2, timeout=60)
         run(cohort, tmp_path / "whole", client=client, progress=False)
         assert tables(tmp_path / "whole") == wanted
+        monkeypatch.setattr(cluster, "_send", lambda *given: (scheduler.kill(), send(*given))[1])
         with pytest.raises(ClusterError, match="went away"):
-            run(cohort, tmp_path / "out", client=client, segment=_Kills(scheduler.pid), progress=False)
+            run(cohort, tmp_path / "out", client=client, progress=False)
     assert run(cohort, tmp_path / "out", progress=False).measured >= 1
     assert tables(tmp_path / "out") == wanted
-
-
-class _Kills:
-    """Stands for a segmenter; the scheduler is killed when it is first sent away."""
-
-    __qualname__ = "kills"
-
-    def __init__(self, pid):
-        self.pid = pid
-
-    def __reduce__(self):
-        os.kill(self.pid, signal.SIGKILL)
-        return str, ()
