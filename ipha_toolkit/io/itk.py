@@ -60,15 +60,15 @@ def read(path: Path, settings: ReadingSettings = DEFAULT.reading) -> tuple[npt.N
     return array, _LPS_TO_RAS @ header.affine
 
 
-def data_names(path: Path) -> list[Path]:
-    """Files beside a header that hold its voxels, as far as they lie in its folder.
+def data_names(path: Path, *, elsewhere: bool = False) -> list[Path]:
+    """Files beside a header that hold its voxels; outside its folder only where ``elsewhere`` allows it.
 
     Raises
     ------
     ReadError
         Where the header cannot be read or leads elsewhere.
     """
-    return data_files(path, _header(path).files, elsewhere=False)
+    return data_files(path, _header(path).files, elsewhere=elsewhere)
 
 
 def write(path: Path, array: npt.NDArray[Any], affine: Affine) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import asdict, dataclass
-from hashlib import file_digest
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +14,7 @@ from ipha_toolkit.compare.phases import read_sessions
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io import names, outputs, results
 from ipha_toolkit.io.layout import Cohort, Problem, SessionFiles, read_cohort
+from ipha_toolkit.io.proof import digest_of
 from ipha_toolkit.measure.rows import flags_of, table
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.rules import finding_rules, phase_rules
@@ -113,35 +113,66 @@ def run(
     if Path(out_dir).resolve() == cohort.root.resolve():
         raise LayoutError(f"{out_dir}: is the cohort folder itself; give another folder for the results")
     out = outputs.results_folder(out_dir, cohort.root)
-    tasks, done, failures = _sort_out(cohort, out, Context(protocol, segment))
-    _LOG.info("%d sessions to measure, %d done before", len(tasks), len(done))
-    failures += measure_all(tasks, workers or 1, progress)
-    failures = [{key: text.replace(f"{cohort.root}{os.sep}", "") for key, text in each.items()} for each in failures]
-    rows, readings, findings = _second_pass(out, cohort, protocol)
-    outputs.write_failures(out, failures)
-    return Analysis(rows, failures, len(tasks), len(done), out, readings, findings, tuple(cohort.remarks))
+    context = Context(protocol, segment)
+    with outputs.run_lock(out, provenance.settings_digest(context)):
+        sorted_out = _sort_out(cohort, out, context)
+        tasks, done, failures = sorted_out.tasks, sorted_out.done, sorted_out.failures
+        _LOG.info("%d sessions to measure, %d done before", len(tasks), len(done))
+        failures += measure_all(tasks, workers or 1, progress)
+        root = f"{cohort.root}{os.sep}"
+        failures = [{key: text.replace(root, "") for key, text in each.items()} for each in failures]
+        with outputs.cohort_lock(out):
+            remarks = [*cohort.remarks, *sorted_out.remarks, *_gone(out, cohort), *_changed_tables(out)]
+            rows, readings, findings = _second_pass(out, cohort, protocol)
+            outputs.write_failures(out, failures)
+    return Analysis(rows, failures, len(tasks), len(done), out, readings, findings, tuple(remarks))
 
 
-def _sort_out(cohort: Cohort, out: Path, context: Context) -> tuple[list[Task], list[SessionFiles], Failures]:
-    """Sessions to be measured, sessions done before, and why others cannot be measured."""
-    tasks, done, failures = [], [], []
+@dataclass
+class _SortedOut:
+    """Sessions to be measured, sessions done before, why others cannot be measured, and what is to be said."""
+
+    tasks: list[Task] = field(default_factory=list)
+    done: list[SessionFiles] = field(default_factory=list)
+    failures: Failures = field(default_factory=list)
+    remarks: list[Problem] = field(default_factory=list)
+
+
+def _sort_out(cohort: Cohort, out: Path, context: Context) -> _SortedOut:
+    found = _SortedOut()
     for files in cohort.sessions:
         stopped = cohort.stopped(files)
-        failures += [outputs.failure(files, "", problem.path, problem) for problem in stopped]
+        found.failures += [outputs.failure(files, "", problem.path, problem) for problem in stopped]
         if stopped:
             outputs.remove_session(out, files)
             continue
         own = Context(context.protocol, context.segment, _subject_flags(cohort, files, context.protocol))
-        try:
-            source = provenance.first_pass(files, cohort.root, own)
-        except OSError as error:
-            failures.append(outputs.failure(files, "", str(error.filename), error))
-            continue
-        if outputs.is_done(out, files, source):
-            done.append(files)
+        source = provenance.first_pass(files, cohort.root, own)
+        damaged = outputs.damage(out, files)
+        if damaged:
+            text = f"{_listed(damaged)} is not as it was written; the session is measured again"
+            found.remarks.append(Problem(outputs.session_folder(out, files), text))
+        if not damaged and outputs.is_done(out, files, source):
+            found.done.append(files)
         else:
-            tasks.append(Task(out, cohort.root, files, source, own))
-    return tasks, done, failures
+            found.tasks.append(Task(out, cohort.root, files, source, own))
+    return found
+
+
+def _gone(out: Path, cohort: Cohort) -> list[Problem]:
+    """Results of sessions that the cohort no longer has are taken away, and said."""
+    text = "the cohort no longer has this session; its results are taken out of the tables and the folder"
+    return [Problem(out / name, text) for name in outputs.remove_gone(out, cohort.sessions)]
+
+
+def _changed_tables(out: Path) -> list[Problem]:
+    """Tables of the cohort that are not as they were written; they are made anew."""
+    changed = [name for name, digest in outputs.written(out).items() if digest_of(out / name) != digest]
+    return [Problem(out / name, "is not as it was written; it is made again") for name in changed]
+
+
+def _listed(names_: list[str]) -> str:
+    return ", ".join(names_[:3]) + (f" and {len(names_) - 3} more" if len(names_) > 3 else "")
 
 
 def _subject_flags(cohort: Cohort, files: SessionFiles, protocol: Protocol) -> tuple[str, ...]:
@@ -156,9 +187,11 @@ def _second_pass(out: Path, cohort: Cohort, protocol: Protocol) -> tuple[pd.Data
     folders = {
         files.label: outputs.session_folder(out, files)
         for files in cohort.sessions
-        if (outputs.session_folder(out, files) / names.PROVENANCE).exists() and not cohort.stopped(files)
+        if outputs.has_results(out, files) and not cohort.stopped(files)
     }
-    source = provenance.second_pass({label: _digest(folder) for label, folder in folders.items()}, cohort, protocol)
+    source = provenance.second_pass(
+        {label: digest_of(folder / names.PROVENANCE) for label, folder in folders.items()}, cohort, protocol
+    )
     if outputs.is_compared(out, source):
         known = results.Results(out, cohort.root)
         return known.rows, known.readings, known.findings
@@ -168,11 +201,6 @@ def _second_pass(out: Path, cohort: Cohort, protocol: Protocol) -> tuple[pd.Data
         out, rows, reference=asdict(reference), protocol=protocol, readings=readings, findings=findings, source=source
     )
     return rows, readings, findings
-
-
-def _digest(folder: Path) -> str:
-    with (folder / names.PROVENANCE).open("rb") as stream:
-        return file_digest(stream, "sha256").hexdigest()
 
 
 def _compared(
