@@ -97,6 +97,14 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def home() -> list[Path]:
+    """The user's home folder; none where the system knows none."""
+    try:
+        return [Path.home()]
+    except RuntimeError:
+        return []
+
+
 def printable(path: str | os.PathLike[str]) -> str:
     """A name as it can be written anywhere: bytes that are not UTF-8 and control characters as ``\\x1b``."""
     shown = os.fsencode(os.fspath(path)).decode("utf-8", "backslashreplace")

@@ -160,7 +160,7 @@ def is_done(out: Path, files: SessionFiles, expected: Mapping[str, Any]) -> bool
     """Whether the session was measured from exactly these inputs, and nothing in it failed."""
     record = proof.read_sealed(session_folder(out, files) / names.PROVENANCE)
     record.pop(proof.FILES, None)
-    return record == expected and not damage(out, files)
+    return bool(record == expected and not damage(out, files))
 
 
 def damage(out: Path, files: SessionFiles) -> list[str]:
@@ -271,7 +271,7 @@ def write_cohort(
         names.REFERENCE: _json(reference),
         names.PROTOCOL: protocol.to_toml(),
     }
-    known = written(out)
+    known = proof.written(out)
     with room(out, sum(map(len, texts.values())) + _SMALL):
         for name, text in texts.items():
             if kept := proof.keep_aside(out / name, known.get(name, ""), text):
@@ -286,21 +286,12 @@ def is_compared(out: Path, expected: Mapping[str, Any]) -> bool:
         recorded = read_json(out / names.PROVENANCE)
     except (ReadError, OSError):
         return False
-    return recorded == json.loads(json.dumps(expected)) | {"written": _written(out)}
+    return bool(recorded == json.loads(json.dumps(expected)) | {"written": _written(out)})
 
 
 def write_failures(out: Path, failures: Sequence[Mapping[str, str]]) -> None:
     """What could not be measured, and why."""
     write_tsv(out / names.FAILURES, pd.DataFrame(failures, columns=list(_FAILURES)))
-
-
-def written(out: Path) -> dict[str, str]:
-    """Digests of the tables of the whole cohort as they were written; empty where that is not known."""
-    try:
-        found = read_json(out / names.PROVENANCE).get("written")
-    except (ReadError, OSError):
-        return {}
-    return {str(name): str(digest) for name, digest in found.items()} if isinstance(found, dict) else {}
 
 
 def _written(out: Path) -> dict[str, str]:

@@ -122,6 +122,15 @@ def move_rest(old: Path, new: Path) -> list[str]:
     return moved
 
 
+def written(out: Path) -> dict[str, str]:
+    """Digests of the tables of the whole cohort as they were written; empty where that is not known."""
+    try:
+        found = read_json(out / names.PROVENANCE).get("written")
+    except (ReadError, OSError):
+        return {}
+    return {str(name): str(digest) for name, digest in found.items()} if isinstance(found, dict) else {}
+
+
 def keep_aside(path: Path, digest: str, text: str) -> str:
     """Before a table is written over: put it aside where it is neither as we wrote it nor as it will be.
 

@@ -14,7 +14,7 @@ from ipha_toolkit.compare.phases import read_sessions
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io import names, outputs, results
 from ipha_toolkit.io.layout import Cohort, Problem, SessionFiles, read_cohort
-from ipha_toolkit.io.proof import digest_of
+from ipha_toolkit.io.proof import digest_of, written
 from ipha_toolkit.measure.rows import flags_of, table
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.rules import finding_rules, phase_rules
@@ -141,8 +141,8 @@ class _SortedOut:
 def _sort_out(cohort: Cohort, out: Path, context: Context) -> _SortedOut:
     found = _SortedOut()
     for files in cohort.sessions:
-        stopped = cohort.stopped(files)
-        found.failures += [outputs.failure(files, "", problem.path, problem) for problem in stopped]
+        stopped, failed = cohort.stopped(files), cohort.failed(files)
+        found.failures += [outputs.failure(files, "", problem.path, problem) for problem in (*stopped, *failed)]
         if stopped:
             outputs.remove_session(out, files)
             continue
@@ -167,7 +167,7 @@ def _gone(out: Path, cohort: Cohort) -> list[Problem]:
 
 def _changed_tables(out: Path) -> list[Problem]:
     """Tables of the cohort that are not as they were written; they are made anew."""
-    changed = [name for name, digest in outputs.written(out).items() if digest_of(out / name) != digest]
+    changed = [name for name, digest in written(out).items() if digest_of(out / name) != digest]
     return [Problem(out / name, "is not as it was written; it is made again") for name in changed]
 
 
