@@ -55,6 +55,20 @@ def require_regular(path: Path, largest: float) -> int:
     return size
 
 
+def require_data(path: Path, file: Path) -> None:
+    """Refuse a header whose voxels are in a file that cannot be opened.
+
+    Raises
+    ------
+    ReadError
+        Naming both.
+    """
+    try:
+        require_regular(file, float("inf"))
+    except ReadError as error:
+        raise ReadError(f"{path}: its voxels are in {file.name}: {str(error).removeprefix(f'{file}: ')}") from None
+
+
 def read_text(path: Path) -> str:
     """Text of a table or JSON file, without the byte order mark that spreadsheets put before it.
 

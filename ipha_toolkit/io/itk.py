@@ -17,7 +17,7 @@ from ipha_toolkit.errors import ReadError
 from ipha_toolkit.grid import Affine
 from ipha_toolkit.io import metaimage, nrrd
 from ipha_toolkit.io.checks import require_size
-from ipha_toolkit.io.files import require_regular
+from ipha_toolkit.io.files import require_data, require_regular
 from ipha_toolkit.io.metaimage import Header
 from ipha_toolkit.io.streams import data_files, opened, read_exactly
 from ipha_toolkit.protocol import DEFAULT
@@ -104,7 +104,7 @@ def _content(path: Path, header: Header, size: int, settings: ReadingSettings) -
     if size % len(files):
         raise ReadError(f"{path}: {shape} voxels cannot be shared evenly by {len(files)} data files")
     for file in files:
-        require_regular(file, float("inf"))
+        require_data(path, file)
     return b"".join(_part(file, header, size // len(files), 0, f"{shape} voxels") for file in files)
 
 

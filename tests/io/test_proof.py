@@ -106,7 +106,9 @@ def test_what_is_not_ours_moves_into_the_new_folder(folder, tmp_path):
     assert (new / "sub-1_ses-1_measures.tsv").read_text() == "the new one"
 
 
-@pytest.mark.parametrize("text, known, kept", [("old", "", "t.kept"), ("old", "old", ""), ("new", "", ""), ("", "", "")])
+@pytest.mark.parametrize(
+    "text, known, kept", [("old", "", "t.kept"), ("old", "old", ""), ("new", "", ""), ("", "", "")]
+)
 def test_a_table_is_kept_aside_unless_it_is_ours_or_the_same(tmp_path, text, known, kept):
     path = tmp_path / "t"
     path.write_text(text)
