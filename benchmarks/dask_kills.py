@@ -105,7 +105,7 @@ def one(kind: str, moment_s: float, root: Path, out: Path, wanted: dict[str, byt
     workers = [start(worker, address), start(worker, address)]
     processes["client"] = start(client, address, root, out)
     begun = time.time()
-    while not marks.running(out) and time.time() - begun < 60:
+    while not any((out / marks.FOLDER).glob("*.running.json")) and time.time() - begun < 60:
         time.sleep(0.02)
     time.sleep(moment_s)
     victim = workers[0] if kind == "worker" else processes[kind]
@@ -122,7 +122,7 @@ def one(kind: str, moment_s: float, root: Path, out: Path, wanted: dict[str, byt
         process.join()
     alone = kind == "worker" and ended == 0 and tables(out) == wanted
     run(root, out, progress=False)
-    left = [path.name for path in out.rglob(".*") if path.name != marks.FOLDER] + list((out / marks.FOLDER).iterdir())
+    left = [path for path in (*out.rglob(".*"), *(out / marks.FOLDER).iterdir()) if path.name != marks.FOLDER]
     return {
         "kind": kind, "done": done, "exit": ended, "alone": alone, "same": tables(out) == wanted, "left": len(left),
         "wait_s": time.time() - killed,
@@ -153,8 +153,14 @@ def main() -> None:
         done = [one["done"] for one in found]
         same, alone, left = (sum(map(bool, (one[key] for one in found))) for key in ("same", "alone", "left"))
         ended = f"{alone}" if kind == "worker" else "taken up by one process"
-        lines.append(f"| {kind} | {len(found)} | {same} | {ended} | {min(done)} to {max(done)} of {SESSIONS} | {left} |")
-    text = f"# kill -9 of Dask's parts\n\n{SESSIONS} sessions, one of them broken; two workers.\n\n" + "\n".join(lines) + "\n"
+        lines.append(
+            f"| {kind} | {len(found)} | {same} | {ended} | {min(done)} to {max(done)} of {SESSIONS} | {left} |"
+        )
+    text = (
+        f"# kill -9 of Dask's parts\n\n{SESSIONS} sessions, one of them broken; two workers.\n\n"
+        + "\n".join(lines)
+        + "\n"
+    )
     (Path(__file__).parent / "results" / "dask_kills.md").write_text(text, "utf-8")
     print(text)
     shutil.rmtree(folder)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from ipha_toolkit import __version__
 from ipha_toolkit.errors import IphaError
+from ipha_toolkit.io.room import is_full, no_room
+from ipha_toolkit.run.stopping import STOPPED, stopped_by_ctrl_c, words
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -25,18 +27,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the ``ipha`` command; returns its exit status."""
     options = _parser().parse_args(arguments)
     try:
-        _start_log(options)
-        return int(options.run(options))
+        with stopped_by_ctrl_c(f"ipha {options.command}"):
+            _start_log(options)
+            return int(options.run(options))
     except (IphaError, ValueError, OSError) as error:
-        print(f"ipha {options.command}: {error}", file=sys.stderr)
+        full = isinstance(error, OSError) and not isinstance(error, IphaError) and is_full(error)
+        print(f"ipha {options.command}: {no_room(_written_to(options)) if full else error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"\nipha {options.command}: stopped; what was finished is kept, run it again to go on", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        if not stop.args:  # not by Ctrl-C here, which has said so
+            print(f"\n{words(f'ipha {options.command}')}", file=sys.stderr)
+        return STOPPED
+
+
+def _written_to(options: argparse.Namespace) -> Path:
+    """The folder that a command writes into."""
+    out = Path(getattr(options, "out", None) or getattr(options, "cohort", None) or ".")
+    return out.parent if out.suffix else out
 
 
 def _start_log(options: argparse.Namespace) -> None:
     """Send the log to the terminal and, with ``--log``, to a file; each session keeps one of its own as well."""
+    logging.raiseExceptions = False  # a log that cannot be written is no reason for a traceback
     logger = logging.getLogger("ipha_toolkit")
     shown = logging.StreamHandler(sys.stderr)
     shown.setLevel({0: logging.ERROR, 1: logging.INFO}.get(options.verbose, logging.DEBUG))
@@ -109,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
         "check", parents=[common], help="report what would be analyzed and every problem found", epilog=EPILOG
     )
     command.add_argument("cohort", type=Path, metavar="COHORT", help="cohort folder")
+    command.add_argument("--protocol", type=Path, metavar="FILE", help="TOML file of settings (default: built in)")
     command.set_defaults(run=_check)
 
     command = commands.add_parser("analyze", parents=[common], help="measure every session of a cohort", epilog=EPILOG)
@@ -239,9 +252,11 @@ def _warn(text: str) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from ipha_toolkit.protocol import DEFAULT, Protocol
     from ipha_toolkit.run.check import check
 
-    report = check(options.cohort, progress=not options.quiet)
+    protocol = Protocol.read(options.protocol) if options.protocol else DEFAULT
+    report = check(options.cohort, protocol=protocol, progress=not options.quiet)
     print(report.sessions.to_string(index=False))
     found = f"{len(report.problems)} problems, {len(report.stopping)} of them stop a session"
     print(f"\n{len(report.sessions)} images, {found}")

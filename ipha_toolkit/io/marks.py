@@ -1,38 +1,41 @@
-"""What is going on in a results folder: which sessions there are to do, which are being measured now, which failed.
+"""What is going on in a results folder: which sessions are being measured now, and which gave nothing, and why.
 
-A session that is being measured has a file in ``.running/``, held locked by the process at work. The system lets go of
-the lock when that process ends, however it ends, so that a mark left behind is known for one.
+A session being measured has a mark in ``.state/`` beside its lock (:mod:`ipha_toolkit.io.locks`). The system lets go
+of the lock when the process at work ends, however it ends, so that a mark left behind is known for one.
 """
 
 from __future__ import annotations
 
 import atexit
 import json
-import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, TextIO
+from typing import Any
 
-FOLDER = ".running"
-GROUP = "group"
-"""Mark of whoever writes the files of the whole cohort."""
+from ipha_toolkit.errors import ReadError
+from ipha_toolkit.io.drafts import lock_of
+from ipha_toolkit.io.files import read_json
+from ipha_toolkit.io.locks import is_free, locked
+
+FOLDER = ".state"
+_RUNNING, _FAILED, _TOKEN = ".running.json", ".failed.json", ".token"
 
 
 @contextmanager
-def held(out: Path, label: str, *, run: str = "") -> Iterator[int]:
-    """Mark a session as being measured; waits where another process measures it.
+def begun(out: Path, label: str, *, run: str = "") -> Iterator[int]:
+    """Mark a session as being measured; its lock has to be held.
 
     Parameters
     ----------
     out : Path
         Results folder.
     label : str
-        ``sub-001_ses-01``, or :data:`GROUP`.
+        ``sub-001_ses-01``.
     run : str
         Name of the run, where its attempts are to be counted.
 
@@ -44,154 +47,95 @@ def held(out: Path, label: str, *, run: str = "") -> Iterator[int]:
 
     Notes
     -----
-    A folder that takes no mark, because it is full or knows no locks, is no reason not to measure.
+    A folder that takes no mark, because it is full, is no reason not to measure.
     """
-    path = out / FOLDER / f"{label}.json"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stream = _locked(path)
-    except OSError:
-        yield 1
-        return
+    path = out / FOLDER / f"{label}{_RUNNING}"
+    attempt = 1 + attempts(out, label, run)
     gone = partial(path.unlink, missing_ok=True)
-    atexit.register(gone)  # a worker may close while its thread is at work
-    with stream:
-        before = _facts(stream.read())
-        attempt = 1 + int(before.get("attempt", 0)) if run and before.get("run") == run else 1
-        try:
-            _write(stream, {"since": datetime.now(UTC).isoformat(timespec="seconds"), "run": run, "attempt": attempt})
-            yield attempt
-        finally:
+    atexit.register(gone)  # a Dask worker may close while its thread is at work
+    try:
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        _write(path, {"since": since, "run": run, "attempt": attempt})
+        yield attempt
+    finally:
+        with suppress(OSError):
             gone()
-            atexit.unregister(gone)
+        atexit.unregister(gone)
 
 
 def attempts(out: Path, label: str, run: str) -> int:
     """How often a run has begun a session and been killed, by the mark left behind."""
+    found = _read(out / FOLDER / f"{label}{_RUNNING}")
+    return int(found.get("attempt", 0)) if run and found.get("run") == run else 0
+
+
+def since(out: Path, label: str, folder: Path) -> str:
+    """Since when (UTC) a process has been measuring a session, whose results come into ``folder``; empty if none is."""
+    lock = folder.with_name(lock_of(folder).name) if folder.parent.is_dir() else None
     try:
-        found = _facts((out / FOLDER / f"{label}.json").read_text("utf-8"))
+        if lock is None:
+            return ""
+        with lock.open("r+b") as file:
+            if is_free(file, lock):
+                return ""
     except OSError:
-        return 0
-    return int(found.get("attempt", 0)) if found.get("run") == run else 0
+        return ""
+    return str(_read(out / FOLDER / f"{label}{_RUNNING}").get("since", "")) or "this moment"
+
+
+def write_failed(out: Path, label: str, failures: Sequence[Mapping[str, str]]) -> None:
+    """Keep why a session gave nothing; a disk that is full keeps nothing."""
+    _write(out / FOLDER / f"{label}{_FAILED}", {"failures": [dict(each) for each in failures]})
+
+
+def read_failed(out: Path, label: str) -> list[dict[str, str]] | None:
+    """Why a session gave nothing, None where that is not known."""
+    found = _read(out / FOLDER / f"{label}{_FAILED}").get("failures")
+    return list(found) if isinstance(found, list) else None
+
+
+def forget_failed(out: Path, label: str) -> None:
+    """A session is no longer known to have failed."""
+    (out / FOLDER / f"{label}{_FAILED}").unlink(missing_ok=True)
 
 
 @contextmanager
 def token(out: Path) -> Iterator[str]:
     """A file by which others tell that they see the same results folder; gone at the end. Yields its name."""
     name = token_hex(8)
-    path = out / FOLDER / f"{name}.token"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path) as stream:
-        stream.write(name)
-        stream.flush()
-        try:
-            yield name
-        finally:
-            path.unlink(missing_ok=True)
-
-
-def clear(out: Path) -> None:
-    """Take away what processes that died left behind."""
-    for path in (out / FOLDER).glob("*"):
-        try:
-            with path.open(encoding="utf-8") as stream:
-                if _is_free(stream):
-                    path.unlink(missing_ok=True)
-        except OSError:
-            continue
+    path = out / FOLDER / f"{name}{_TOKEN}"
+    path.parent.mkdir(exist_ok=True)
+    with locked(path, "the run"):
+        yield name
 
 
 def has_token(out: Path, name: str) -> bool:
     """Whether the token of a run is seen here; a network file system may show it a little late."""
-    path = out / FOLDER / f"{name}.token"
+    path = out / FOLDER / f"{name}{_TOKEN}"
     for wait_s in (0, 0.5, 2, 5):
         time.sleep(wait_s)
-        try:
-            list(path.parent.iterdir())  # lets NFS look again
-            return path.read_text("utf-8") == name
-        except OSError:
-            continue
+        with suppress(OSError):
+            if path in list(path.parent.iterdir()):
+                return True
     return False
 
 
-def running(out: Path) -> dict[str, str]:
-    """Sessions being measured now and since when (UTC), by label."""
-    found = {}
-    for path in sorted((out / FOLDER).glob("*.json")):
-        try:
-            with path.open(encoding="utf-8") as stream:
-                if not _is_free(stream):
-                    found[path.stem] = str(_facts(stream.read()).get("since", ""))
-        except OSError:
-            continue  # gone meanwhile
-    return found
+def clear_tokens(out: Path) -> None:
+    """Take away tokens of runs that were killed."""
+    for path in (out / FOLDER).glob(f"*{_TOKEN}"):
+        with suppress(OSError), path.open("r+b") as file:
+            if is_free(file, path):
+                path.unlink(missing_ok=True)
 
 
-def is_held(out: Path, label: str) -> bool:
-    """Whether a process is at work on a session."""
+def _write(path: Path, facts: Mapping[str, Any]) -> None:
+    with suppress(OSError):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(facts) + "\n", "utf-8")
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        with (out / FOLDER / f"{label}.json").open(encoding="utf-8") as stream:
-            return not _is_free(stream)
-    except OSError:
-        return False
-
-
-def _locked(path: Path) -> TextIO:
-    """The mark, locked; made anew where its owner took it away while we waited."""
-    while True:
-        stream = path.open("a+", encoding="utf-8")
-        try:
-            _lock(stream)
-            if _same(stream, path):
-                stream.seek(0)
-                return stream
-        except BaseException:
-            stream.close()
-            raise
-        stream.close()
-
-
-def _same(stream: TextIO, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _lock(stream: TextIO) -> None:
-    try:
-        import fcntl
-    except ImportError:  # no POSIX system: marks tell the time, and no one waits
-        return
-    fcntl.flock(stream, fcntl.LOCK_EX)
-
-
-def _is_free(stream: TextIO) -> bool:
-    """Whether no process holds the mark."""
-    try:
-        import fcntl
-    except ImportError:
-        return False
-    try:
-        fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _write(stream: TextIO, facts: dict[str, Any]) -> None:
-    try:
-        stream.seek(0)
-        stream.truncate()
-        stream.write(json.dumps(facts) + "\n")
-        stream.flush()
-    except OSError:
-        return  # a full disk
-
-
-def _facts(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text or "{}")
-    except ValueError:
+        return read_json(path)
+    except (ReadError, OSError):
         return {}
-    return found if isinstance(found, dict) else {}

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from ipha_toolkit.errors import PrivacyError
+from ipha_toolkit.io.files import home
 
 NAMES = ("PatientName", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName", "ResponsiblePerson")
 DATES = ("PatientBirthDate",)
@@ -288,7 +289,7 @@ def _spellings(identifier: Identifier) -> Iterator[tuple[str, int]]:
 
 
 def _place_patterns(path: Path) -> list[tuple[str, re.Pattern[str]]]:
-    folders = {str(folder) for folder in (path.resolve().parent, Path.home(), Path.cwd()) if len(folder.parts) > 1}
+    folders = {str(folder) for folder in (path.resolve().parent, *home(), Path.cwd()) if len(folder.parts) > 1}
     spelled = sorted({spelling for folder in folders for spelling in (folder, folder.replace("\\", "\\\\"))})
     return [(_PATH, re.compile(rf"{_BEFORE}{re.escape(spelling)}(?![\w-])(?:[/\\]{_STEP})*")) for spelling in spelled]
 

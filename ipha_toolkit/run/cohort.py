@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from hashlib import file_digest
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,14 +14,15 @@ import pandas as pd
 from ipha_toolkit.compare.controls import Reference, SessionHistogram, against_controls
 from ipha_toolkit.compare.phases import FINDING_COLUMNS, READING_COLUMNS, read_sessions
 from ipha_toolkit.errors import LayoutError
-from ipha_toolkit.io import marks, names, outputs, results
+from ipha_toolkit.io import names, outputs, results
 from ipha_toolkit.io.layout import Cohort, Problem, SessionFiles, read_cohort
+from ipha_toolkit.io.proof import digest_of, written
 from ipha_toolkit.measure.rows import flags_of, table
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.rules import finding_rules, phase_rules
 from ipha_toolkit.run import provenance
 from ipha_toolkit.run.choice import LEVELS, Labels, choose
-from ipha_toolkit.run.execute import Failures, Task, keep_failure, measure_all, within
+from ipha_toolkit.run.execute import Failures, Task, measure_all, within
 from ipha_toolkit.run.scan import Context, Segmenter
 from ipha_toolkit.terms import Modality
 
@@ -143,20 +143,24 @@ def run(
     chosen = choose(cohort.sessions, participant_label, session_label) if level != "group" else []
     out = outputs.results_folder(here(out_dir), cohort.root)
     outputs.write_plan(out, cohort.sessions)
-    tasks, done, found = _sort_out(cohort, chosen, out, Context(protocol, segment))
-    _LOG.info("%d sessions to measure, %d done before", len(tasks), len(done))
-    found |= measure_all(tasks, workers or 1, progress, client=client)
-    asked = chosen if level == "participant" else cohort.sessions
-    failures, missing = _failed(out, cohort, asked, found)
-    if level == "participant":
-        rows = _rows_of(out, asked)
-        readings, findings = (pd.DataFrame(columns=columns) for columns in (READING_COLUMNS, FINDING_COLUMNS))
-    else:
-        with marks.held(out, marks.GROUP):
-            rows, readings, findings = _second_pass(out, cohort, protocol)
-            outputs.write_failures(out, failures)
-    remarks = tuple(cohort.remarks)
-    return Analysis(rows, failures, len(tasks), len(done), out, readings, findings, remarks, missing)
+    context = Context(protocol, segment)
+    with outputs.run_lock(out, provenance.settings_digest(context)):
+        found = _sort_out(cohort, chosen, out, context)
+        _LOG.info("%d sessions to measure, %d done before", len(found.tasks), len(found.done))
+        measured = measure_all(found.tasks, workers or 1, progress, client=client)
+        remarks = [*cohort.remarks, *found.remarks]
+        if level == "participant":
+            failures, missing = _failed(out, cohort, chosen, measured)
+            rows = _rows_of(out, chosen)
+            readings, findings = (pd.DataFrame(columns=columns) for columns in (READING_COLUMNS, FINDING_COLUMNS))
+        else:
+            with outputs.cohort_lock(out):
+                remarks += [*_gone(out, cohort), *_changed_tables(out)]
+                failures, missing = _failed(out, cohort, cohort.sessions, measured)
+                rows, readings, findings = _second_pass(out, cohort, protocol)
+                outputs.write_failures(out, failures)
+    n = len(found.tasks), len(found.done)
+    return Analysis(rows, failures, *n, out, readings, findings, tuple(remarks), missing)
 
 
 def _require_options(workers: int | None, client: object, level: str, labels: object) -> None:
@@ -170,26 +174,48 @@ def _require_options(workers: int | None, client: object, level: str, labels: ob
         raise ValueError("level group is of all sessions; leave out participant_label and session_label")
 
 
-def _sort_out(
-    cohort: Cohort, chosen: Sequence[SessionFiles], out: Path, context: Context
-) -> tuple[list[Task], list[SessionFiles], dict[str, Failures]]:
-    """Sessions to be measured, sessions done before, and why others cannot be measured, by label."""
-    tasks, done, failures = [], [], {}
+@dataclass
+class _SortedOut:
+    """Sessions to be measured, sessions done before, and what is to be said."""
+
+    tasks: list[Task] = field(default_factory=list)
+    done: list[SessionFiles] = field(default_factory=list)
+    remarks: list[Problem] = field(default_factory=list)
+
+
+def _sort_out(cohort: Cohort, chosen: Sequence[SessionFiles], out: Path, context: Context) -> _SortedOut:
+    found = _SortedOut()
     for files in chosen:
         if cohort.stopped(files):
             outputs.remove_session(out, files)
             continue
         own = Context(context.protocol, context.segment, _subject_flags(cohort, files, context.protocol))
-        try:
-            source = provenance.first_pass(files, cohort.root, own)
-        except OSError as error:
-            failures[files.label] = keep_failure(out, cohort.root, files, str(error.filename), error)
-            continue
-        if outputs.is_done(out, files, source):
-            done.append(files)
+        source = provenance.first_pass(files, cohort.root, own)
+        damaged = outputs.damage(out, files)
+        if damaged:
+            text = f"{_listed(damaged)} is not as it was written; the session is measured again"
+            found.remarks.append(Problem(outputs.session_folder(out, files), text))
+        if not damaged and outputs.is_done(out, files, source):
+            found.done.append(files)
         else:
-            tasks.append(Task(out, cohort.root, files, source, own))
-    return tasks, done, failures
+            found.tasks.append(Task(out, cohort.root, files, source, own))
+    return found
+
+
+def _gone(out: Path, cohort: Cohort) -> list[Problem]:
+    """Results of sessions that the cohort no longer has are taken away, and said."""
+    text = "the cohort no longer has this session; its results are taken out of the tables and the folder"
+    return [Problem(out / name, text) for name in outputs.remove_gone(out, cohort.sessions)]
+
+
+def _changed_tables(out: Path) -> list[Problem]:
+    """Tables of the cohort that are not as they were written; they are made anew."""
+    changed = [name for name, digest in written(out).items() if digest_of(out / name) != digest]
+    return [Problem(out / name, "is not as it was written; it is made again") for name in changed]
+
+
+def _listed(names_: list[str]) -> str:
+    return ", ".join(names_[:3]) + (f" and {len(names_) - 3} more" if len(names_) > 3 else "")
 
 
 def _failed(
@@ -203,11 +229,12 @@ def _failed(
     failures: Failures = []
     missing = []
     for files in asked:
-        stopped = [outputs.failure(files, "", problem.path, problem) for problem in cohort.stopped(files)]
-        known = found.get(files.label, outputs.read_failures(outputs.session_folder(out, files)))
+        stopped = cohort.stopped(files)
+        known = found[files.label] if files.label in found else outputs.read_failures(out, files)
         if known is None and not stopped:
             missing.append(files.label)
-        failures += [within(cohort.root, each) for each in stopped] or known or []
+        said = [outputs.failure(files, "", problem.path, problem) for problem in (*stopped, *cohort.failed(files))]
+        failures += [*(within(cohort.root, each) for each in said), *((not stopped and known) or [])]
     return failures, tuple(missing)
 
 
@@ -230,9 +257,11 @@ def _second_pass(out: Path, cohort: Cohort, protocol: Protocol) -> tuple[pd.Data
     folders = {
         files.label: outputs.session_folder(out, files)
         for files in cohort.sessions
-        if (outputs.session_folder(out, files) / names.PROVENANCE).exists() and not cohort.stopped(files)
+        if outputs.has_results(out, files) and not cohort.stopped(files)
     }
-    source = provenance.second_pass({label: _digest(folder) for label, folder in folders.items()}, cohort, protocol)
+    source = provenance.second_pass(
+        {label: digest_of(folder / names.PROVENANCE) for label, folder in folders.items()}, cohort, protocol
+    )
     if outputs.is_compared(out, source):
         known = results.Results(out, cohort.root)
         return known.rows, known.readings, known.findings
@@ -242,11 +271,6 @@ def _second_pass(out: Path, cohort: Cohort, protocol: Protocol) -> tuple[pd.Data
         out, rows, reference=asdict(reference), protocol=protocol, readings=readings, findings=findings, source=source
     )
     return rows, readings, findings
-
-
-def _digest(folder: Path) -> str:
-    with (folder / names.PROVENANCE).open("rb") as stream:
-        return file_digest(stream, "sha256").hexdigest()
 
 
 def _compared(

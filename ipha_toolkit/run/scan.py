@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from ipha_toolkit.errors import GridError
+from ipha_toolkit.errors import GridError, IphaError, LayoutError
 from ipha_toolkit.image.bias import correct_bias
 from ipha_toolkit.image.geometry import crop
 from ipha_toolkit.io.checks import require_chest_hu
@@ -210,6 +210,8 @@ class Scan:
         """The mask of this image made elsewhere; of T1w and T2w on one grid, either serves both."""
         file = masks.get(self.role)
         if file is not None:
+            if file.why:
+                raise LayoutError(f"{file.path}: {file.why}")
             mask = load_mask(file.path, labels=file.labels, image=self.volume, settings=self.protocol.reading)
             if not self.volume.same_grid(mask):
                 raise GridError(
@@ -219,10 +221,17 @@ class Scan:
                 )
             return mask
         for other in _PARTNERS.get(self.role, ()):
-            if other in masks:
-                mask = load_mask(masks[other].path, labels=masks[other].labels, settings=self.protocol.reading)
-                return mask if self.volume.same_grid(mask) else None
+            if other in masks and not masks[other].why:
+                return self._borrowed(masks[other])
         return None
+
+    def _borrowed(self, file: MaskFile) -> Mask | None:
+        """A mask of the other image, where it can be read and lies on this one's grid."""
+        try:
+            mask = load_mask(file.path, labels=file.labels, settings=self.protocol.reading)
+        except IphaError:  # a failure of the image it was made for
+            return None
+        return mask if self.volume.same_grid(mask) else None
 
 
 _PARTNERS = {Modality.T1W: (Modality.T2W,), Modality.T2W: (Modality.T1W,)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -43,16 +42,15 @@ def status(results: str | os.PathLike[str]) -> pd.DataFrame:
     if not (out / names.PLAN).exists():
         raise LayoutError(f"{out / names.PLAN}: is missing; run ipha analyze again, which writes it first")
     plan = read_table(out / names.PLAN)
-    running = marks.running(out)
-    rows = [_row(out, SessionFiles(*key), running) for key in zip(plan["subject"], plan["session"], strict=True)]
+    rows = [_row(out, SessionFiles(*key)) for key in zip(plan["subject"], plan["session"], strict=True)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _row(out: Path, files: SessionFiles, running: Mapping[str, str]) -> list[str]:
+def _row(out: Path, files: SessionFiles) -> list[str]:
     key = [files.subject, files.session]
-    if files.label in running:
-        return [*key, "running", running[files.label], ""]
-    failures = outputs.read_failures(outputs.session_folder(out, files))
+    if since := marks.since(out, files.label, outputs.session_folder(out, files)):
+        return [*key, "running", since, ""]
+    failures = outputs.read_failures(out, files)
     if failures is None:
         return [*key, "to do", "", ""]
     errors = "; ".join(str(each.get("error", "")) for each in failures)

@@ -44,18 +44,14 @@ def measure_packed(packed: bytes, run: str) -> Failures:
         import cloudpickle
 
         from ipha_toolkit.errors import LayoutError
-        from ipha_toolkit.io import marks, outputs
-        from ipha_toolkit.run.execute import died, measure_now
+        from ipha_toolkit.run.execute import measure_one
 
         task: Task = cloudpickle.loads(packed)
         if run not in _TRUSTED:
             if reason := why_strange(task, run):
                 raise LayoutError(reason)
             _TRUSTED.add(run)
-        with marks.held(task.out, task.label, run=run) as attempt:
-            if outputs.is_done(task.out, task.files, task.source):
-                return []
-            return died(task, f" {ATTEMPTS} times{_limit()}") if attempt > ATTEMPTS else measure_now(task)
+        return measure_one(task, run, ATTEMPTS, _limit())
 
 
 def look(packed: bytes, run: str) -> str:
@@ -74,10 +70,7 @@ def why_strange(task: Task, run: str) -> str:
     shared = "Dask workers need a file system that is shared with the client, mounted at the same place"
     if not marks.has_token(task.out, run):
         return f"{task.out}: is not the same folder here as for the client; {shared}"
-    try:
-        here = provenance.first_pass(task.files, task.root, task.context)
-    except OSError as error:
-        return f"{task.root}: {error.filename} cannot be read here; {shared}"
+    here = provenance.first_pass(task.files, task.root, task.context)
     if here["inputs"] != task.source["inputs"]:
         return f"{task.root}: holds another {task.label} here than for the client; {shared}"
     apart = sorted(

@@ -290,7 +290,8 @@ def test_a_disk_that_is_full_is_a_failure_of_that_session(cohort, tmp_path, monk
 
     monkeypatch.setattr(outputs, "save", full)
     analysis = run(cohort, tmp_path / "out", progress=False)
-    assert "No space left" in analysis.failures[0]["error"]
+    error = analysis.failures[0]["error"]
+    assert "out/sub-c2/ses-1: the disk or the quota is full: up to" in error and "MB are needed" in error
     assert set(analysis.rows["subject"]) == {"sub-c1", "sub-p1"}
 
 
