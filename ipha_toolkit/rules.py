@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from ipha_toolkit.catalogue import MEASURES
 from ipha_toolkit.errors import ProtocolError
-from ipha_toolkit.flags import FINDINGS
+from ipha_toolkit.flags import FINDINGS, FLAGS
 from ipha_toolkit.terms import Phase
 
 FINDING_LINES = (
@@ -72,6 +72,49 @@ PHASE_LINES = (
 )
 """Default rules of phases: ``+weight phase: finding >= grade -- source``."""
 
+GATE_LINES = (
+    "withheld hemosiderin_signature, free_water: contrast_enhanced -- an agent brightens T1w and not T2w",
+    "limited t1w_signal_gain: contrast_enhanced -- an agent brightens T1w as blood does",
+    "withheld t1w_signal_gain, t2w_signal_gain, hemosiderin_signature, free_water: ghosts -- ghosts add to lung signal",
+    "withheld t1w_signal_gain, t2w_signal_gain, hemosiderin_signature, free_water: other_age -- lungs dry as they grow",
+    "withheld hemosiderin_signature, free_water: noise_not_estimable -- what stands above the noise is not known",
+    "withheld hemosiderin_signature, free_water: no_evidence -- T1w predicts a T2w within the noise",
+    "limited t1w_signal_gain, t2w_signal_gain: noise_not_estimable -- noise lifts dark lung by an unknown amount",
+    "absence t1w_signal_gain, t2w_signal_gain, hemosiderin_signature: lungs_partly_missing -- bright lung is lost",
+    "absence t1w_signal_gain, t2w_signal_gain: implausible_lung_volume -- the mask may be wrong",
+    "limited t1w_signal_gain, t2w_signal_gain, hemosiderin_signature: few_controls -- their spread is hardly known",
+    "limited t1w_signal_gain, t2w_signal_gain, hemosiderin_signature: sequence_unknown -- nobody says that they match",
+    "limited t1w_signal_gain, t2w_signal_gain, hemosiderin_signature: controls_left_out -- scanned otherwise",
+    "limited t1w_signal_gain, t2w_signal_gain, hemosiderin_signature: cut_field_of_view -- part is not seen",
+    "limited t1w_signal_gain, t2w_signal_gain, hemosiderin_signature: small_reference -- little muscle to divide by",
+    "withheld ground_glass_opacity, lower_zone_predominance, patchy_opacity: expiration -- empty lung is dense",
+    "withheld ground_glass_opacity, lower_zone_predominance, patchy_opacity: young_child -- healthy lung is as dense: "
+    "PMC5116406",
+    "limited ground_glass_opacity: child -- cuts are of adults at full inspiration",
+    "withheld lower_zone_predominance: cut_field_of_view -- a zone may be missing",
+    "withheld lower_zone_predominance: slices_missing -- a zone may be missing",
+    "absence ground_glass_opacity, consolidation, micronodules, reticulation: cut_field_of_view -- part is not seen",
+    "absence ground_glass_opacity, consolidation, micronodules, reticulation: slices_missing -- part is not seen",
+    "absence ground_glass_opacity, consolidation: implausible_lung_volume -- dense lung may lie outside the mask",
+    "absence micronodules: coarse_for_micronodules -- smaller nodules than the voxels are not seen",
+    "absence film_opacity: uncertain_lung_field -- the field may leave out what is opaque",
+    "withheld film_opacity: perhaps_not_frontal -- cuts are of frontal films",
+    "withheld change: ghosts -- ghosts add to lung signal",
+    "withheld change: lungs_partly_missing -- another share of the lung was measured",
+    "withheld change: implausible_lung_volume -- the mask may be wrong",
+    "unlike change: contrast_enhanced -- a contrast agent was given on one of the dates",
+    "unlike change: expiration -- the lungs were emptied on one of the dates",
+    "unlike change: cut_field_of_view -- another part of the lungs was seen on one of the dates",
+    "unlike change: young_child -- the lungs grew between the dates",
+)
+"""Default rules of the gate: ``verdict answer, answer: flag -- reason``; an answer is a finding, or ``change``.
+
+``withheld``: not given. ``limited``: given, the reason named. ``absence``: given where the finding is seen, withheld
+where it is not. ``unlike``: a change is withheld where one of its dates alone carries the flag.
+"""
+
+_GATE_RULE = re.compile(r"(withheld|limited|absence|unlike) ([\w, ]+): (\w+) -- (.+)")
+
 _FINDING_RULE = re.compile(r"(\w+): ([\w+]+) (\w+) ([<>]) ([-+.\d, e]+) -- (.+)")
 
 _PHASE_RULE = re.compile(r"([+-][\d.]+) (\w+): (\w+) (>=|<) ([1-3]) -- (.+)")
@@ -110,7 +153,21 @@ class PhaseRule:
         return (grade >= self.grade) == self.at_least
 
 
-PHASES = (Phase.NONE, Phase.ACUTE, Phase.SUBACUTE, Phase.CHRONIC)
+@dataclass(frozen=True)
+class GateRule:
+    """One line of ``gate.rules``: what a flag does to answers that rest on the row that carries it."""
+
+    verdict: str
+    answers: tuple[str, ...]
+    flag: str
+    reason: str
+
+
+PHASES = (Phase.NONE, Phase.ACUTE, Phase.SUBACUTE, Phase.CHRONIC, Phase.AIR_SPACE, Phase.FIBROSIS)
+OF_A_BLEED = (Phase.ACUTE, Phase.SUBACUTE, Phase.CHRONIC)
+CAUSE_OPEN = (Phase.AIR_SPACE, Phase.FIBROSIS)
+NAMES = {phase: phase.name.lower() for phase in PHASES}
+"""What a phase is called in a rule and in a column: ``air_space`` for "air-space filling, cause open"."""
 
 
 def finding_rules(lines: Iterable[str]) -> tuple[FindingRule, ...]:
@@ -121,6 +178,22 @@ def finding_rules(lines: Iterable[str]) -> tuple[FindingRule, ...]:
 def phase_rules(lines: Iterable[str]) -> tuple[PhaseRule, ...]:
     """The lines of ``phases.rules``, read; ProtocolError names one that cannot be."""
     return tuple(_phase_rule(line) for line in lines)
+
+
+def gate_rules(lines: Iterable[str]) -> tuple[GateRule, ...]:
+    """The lines of ``gate.rules``, read; ProtocolError names one that cannot be."""
+    return tuple(_gate_rule(line) for line in lines)
+
+
+@lru_cache(maxsize=512)
+def _gate_rule(line: str) -> GateRule:
+    verdict, names, flag, reason = _parts(line, _GATE_RULE, "gate.rules", "withheld answer, answer: flag -- reason")
+    answers = tuple(name.strip() for name in names.split(","))
+    for name in answers:
+        _require_name(line, "gate.rules", "answer", name, (*FINDINGS, "change"))
+    if flag not in FLAGS:
+        raise ProtocolError(f"gate.rules: {line!r}: flag {flag!r} is none of those of the catalogue, flags.FLAGS")
+    return GateRule(verdict, answers, flag, reason)
 
 
 @lru_cache(maxsize=512)
@@ -142,9 +215,9 @@ def _finding_rule(line: str) -> FindingRule:
 def _phase_rule(line: str) -> PhaseRule:
     form = "+2 phase: finding >= grade -- source, grade 1 to 3"
     weight, phase, finding, sign, grade, source = _parts(line, _PHASE_RULE, "phases.rules", form)
-    _require_name(line, "phases.rules", "phase", phase, PHASES)
+    _require_name(line, "phases.rules", "phase", phase, NAMES.values())
     _require_name(line, "phases.rules", "finding", finding, FINDINGS)
-    return PhaseRule(float(weight), Phase(phase), finding, sign == ">=", int(grade), source)
+    return PhaseRule(float(weight), Phase[phase.upper()], finding, sign == ">=", int(grade), source)
 
 
 def _parts(line: str, pattern: re.Pattern[str], setting: str, form: str) -> tuple[str, ...]:

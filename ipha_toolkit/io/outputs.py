@@ -22,6 +22,7 @@ from ipha_toolkit.catalogue import MEASURES, ROW_COLUMNS
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.flags import FLAGS
 from ipha_toolkit.io import names
+from ipha_toolkit.io.acquisition import ACQUISITION_COLUMNS
 from ipha_toolkit.io.images import save
 from ipha_toolkit.io.layout import SessionFiles, is_own_result
 from ipha_toolkit.io.names import RESULTS_TOOL
@@ -71,12 +72,13 @@ class Part:
 
 @dataclass
 class SessionResult:
-    """What one session gave, part by part, and what failed."""
+    """What one session gave, part by part, what failed, and how each image was made."""
 
     subject: str
     session: str
     parts: list[Part] = field(default_factory=list)
     failures: list[dict[str, str]] = field(default_factory=list)
+    acquisitions: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def label(self) -> str:
@@ -158,6 +160,8 @@ def write_session(
             for name, table in part.tables(label).items():
                 write_tsv(draft / name, table)
         write_tsv(draft / names.rows_file(label), result.rows)
+        made = [{"subject": files.subject, "session": files.session} | facts for facts in result.acquisitions]
+        write_tsv(draft / names.acquisition_file(label), pd.DataFrame(made, columns=list(ACQUISITION_COLUMNS)))
         _write_text(draft / names.LOG, log)
         recorded = dict(source) | ({"failures": result.failures} if result.failures else {})
         write_json(draft / names.PROVENANCE, recorded)
@@ -180,6 +184,7 @@ def write_cohort(
     protocol: Protocol,
     readings: pd.DataFrame,
     findings: pd.DataFrame,
+    acquisitions: pd.DataFrame,
     source: Mapping[str, Any],
 ) -> None:
     """The one table, its data dictionary, readings, findings, reference and protocol; each file whole, the provenance
@@ -189,6 +194,7 @@ def write_cohort(
     write_json(out / names.DICTIONARY, _dictionary(rows))
     write_tsv(out / names.READINGS, readings)
     write_tsv(out / names.FINDINGS, findings)
+    write_tsv(out / names.ACQUISITIONS, acquisitions)
     write_json(out / names.REFERENCE, reference)
     _write_text(out / names.PROTOCOL, protocol.to_toml())
     write_json(out / names.PROVENANCE, dict(source) | {"written": _written(out)})
@@ -210,7 +216,10 @@ def write_failures(out: Path, failures: Sequence[Mapping[str, str]]) -> None:
 
 def _written(out: Path) -> dict[str, str]:
     """Digest of every table of the second pass."""
-    tables = (names.MEASURES, names.DICTIONARY, names.READINGS, names.FINDINGS, names.REFERENCE, names.PROTOCOL)
+    tables = (
+        names.MEASURES, names.DICTIONARY, names.READINGS, names.FINDINGS, names.ACQUISITIONS, names.REFERENCE,
+        names.PROTOCOL,
+    )  # fmt: skip
     return {name: sha256((out / name).read_bytes()).hexdigest() for name in tables}
 
 
