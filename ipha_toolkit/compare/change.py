@@ -20,7 +20,7 @@ from ipha_toolkit.compare.gate import WITHHELD, Verdict, judge_change
 from ipha_toolkit.compare.groups import require
 from ipha_toolkit.compare.matching import facts_by_image, unlike
 from ipha_toolkit.io.packaged import read_packaged
-from ipha_toolkit.measure.rows import flags_of
+from ipha_toolkit.measure.rows import flags_of, joined
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.terms import Region
 

@@ -16,8 +16,8 @@ is the phase with most support; where the runner-up is closer than ``phases.marg
 measured, it is indeterminate; where the findings that could decide are all withheld, so is the reading.
 
 Images alone cannot tell why air space is filled or lung scarred: edema, pneumonia, alveolar proteinosis and bleeding
-read alike. A phase of a bleed is an answer where the patient is known to bleed, or where the images show the T2w deficit
-that iron leaves; else the answer is "air-space filling, cause open" or "fibrosis, cause open". For research: a reading
+read alike. A phase of a bleed is an answer where the patient is known to bleed, or where the images show the T2w
+deficit that iron leaves; else the answer is "air-space filling, cause open" or "fibrosis, cause open". For research: a reading
 is no diagnosis, and none of the rules has been tested in patients.
 """
 
