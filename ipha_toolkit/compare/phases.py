@@ -17,8 +17,8 @@ measured, it is indeterminate; where the findings that could decide are all with
 
 Images alone cannot tell why air space is filled or lung scarred: edema, pneumonia, alveolar proteinosis and bleeding
 read alike. A phase of a bleed is an answer where the patient is known to bleed, or where the images show the T2w
-deficit that iron leaves; else the answer is "air-space filling, cause open" or "fibrosis, cause open". For research: a reading
-is no diagnosis, and none of the rules has been tested in patients.
+deficit that iron leaves; else the answer is "air-space filling, cause open" or "fibrosis, cause open". For research: a
+reading is no diagnosis, and none of the rules has been tested in patients.
 """
 
 from __future__ import annotations
