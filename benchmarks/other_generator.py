@@ -100,7 +100,7 @@ def vessels(shape, lungs, rng, spacing_mm, *, scale=1.0):
     points, radii = [], []
     for side in (-1, 1):
         hilum = np.array([side * 24.0, -4.0, 0.0]) * scale
-        ways = rng.normal(0, 1, (5, 3)) + [side * 0.9, 0, 0]
+        ways = rng.normal(0, 1, (5, 3)) + np.array([side * 0.9, 0, 0])
         tips = [(hilum, way, rng.uniform(3.4, 4.8) * scale, rng.uniform(26, 36) * scale) for way in ways]
         while tips:
             at, way, radius, length = tips.pop()
@@ -198,7 +198,7 @@ def patches(shape, rng, spacing_mm, *, size_mm, share):
 def ct(rng, *, base, scale=1.0, thick=1.0, noise=None, loss=0.0, holes=0.0, ggo=None, consolidation=None, nodules=None,
        septa=None, cut=False, trapping=0.0):  # fmt: skip
     """A CT and its lungs. ``ggo``: (rise in HU, where, patch size mm or 0, share of patches)."""
-    s = CT_MM
+    s, scale = CT_MM, 0.75 * scale  # a small chest, so that a case is cheap
     lungs, body, xyz = chest(rng, s, scale=scale, loss=loss, thick=thick)
     shape = lungs.shape
     hu = np.where(body, np.float32(45), np.float32(-1000))
@@ -233,7 +233,9 @@ def ct(rng, *, base, scale=1.0, thick=1.0, noise=None, loss=0.0, holes=0.0, ggo=
     if cut:
         top = int(shape[2] * 0.72)
         hu, lungs = hu[:, :, :top], lungs[:, :, :top]
-    volume = Volume(hu.astype(np.float32), affine, modality="ct", unit="HU", name="ct", meta={"ConvolutionKernel": "soft"})
+    volume = Volume(
+        hu.astype(np.float32), affine, modality="ct", unit="HU", name="ct", meta={"ConvolutionKernel": "soft"}
+    )
     return volume, Mask(lungs, affine)
 
 
@@ -387,7 +389,10 @@ def mri(rng, *, sequence="VIBE and TSE", field_t=1.5, wet=None, water=0.0, met=0
         step = MR_MM * 3 if how.get("thick") else MR_MM
         affine = np.diag([MR_MM, step, MR_MM, 1.0])
         meta = {"MagneticFieldStrength": field_t, "ScanOptions": "FS" if how.get("fat") else "PFP"}
-        meta |= {"EchoTime": (t1 if role == "T1w" else t2)["te"] / 1e3, "RepetitionTime": (t1 if role == "T1w" else t2)["tr"] / 1e3}
+        meta |= {
+            "EchoTime": (t1 if role == "T1w" else t2)["te"] / 1e3,
+            "RepetitionTime": (t1 if role == "T1w" else t2)["tr"] / 1e3,
+        }
         meta |= {"FlipAngle": t1["flip"]} if role == "T1w" else {}
         meta |= {"ContrastBolusIngredient": "GADOLINIUM"} if contrast and role == "T1w" else {}
         images[role] = Volume((400 * image).astype(np.float32), affine, modality=role, name=f"{role}", meta=meta)
@@ -399,7 +404,10 @@ def mri(rng, *, sequence="VIBE and TSE", field_t=1.5, wet=None, water=0.0, met=0
 DISEASE = {
     "healthy": ({}, {"none"}),
     "acute": (lambda u: {"water": u(0.25, 0.7), "met": u(0, 0.2), "iron": u(0, 3)}, {"acute", OPEN}),
-    "subacute": (lambda u: {"water": u(0.1, 0.25), "met": u(0.8, 1.6), "iron": u(8, 18), "patch": 0.6}, {"subacute", OPEN}),
+    "subacute": (
+        lambda u: {"water": u(0.1, 0.25), "met": u(0.8, 1.6), "iron": u(8, 18), "patch": 0.6},
+        {"subacute", OPEN},
+    ),
     "chronic": (lambda u: {"water": u(0.0, 0.06), "met": u(0.4, 1.0), "iron": u(25, 60)}, {"chronic", SCAR}),
     "edema": (lambda u: {"water": u(0.15, 0.5)}, {OPEN}),
 }

@@ -3,10 +3,10 @@
     python benchmarks/second_generator.py measure ROWS --half chosen|judged [--cases 8] [--workers 2]
     python benchmarks/second_generator.py judge ROWS [--old FOLDER]        # prints; of the judged half also writes
 
-``measure`` draws cases of :mod:`other_generator` (its conditions, with sources), measures them in their true masks and
-keeps rows and histograms; ``judge`` sets them against controls of the same sequences and reads them. Rules are chosen on
-the half ``chosen`` and on the package's own phantom; the half ``judged`` has other seeds and is judged once. ``--old``
-names a folder with an older ``ipha_toolkit``, whose rules then read the same rows in a process of its own.
+``measure`` draws cases of :mod:`other_generator` (conditions with sources), measures them in their true masks and
+keeps rows and histograms; ``judge`` sets them against controls of the same sequences and reads them. Rules are chosen
+on the half ``chosen`` and on the package's own phantom; the half ``judged`` has other seeds and is judged once.
+``--old`` names a folder with an older ``ipha_toolkit``, whose rules then read the same rows in a process of its own.
 
 A right answer is one that the truth allows: of a bleed its phase, or the open cause; of look-alikes the open cause.
 Withheld and indeterminate readings are no answers and are counted apart.
@@ -103,10 +103,13 @@ def measure(path, half, cases, workers):
 
     seed = SEEDS[half]
     jobs = [(f"control, {s}", n, seed) for s in other.SEQUENCES for n in range(CONTROLS)]
-    jobs += [(c, n, seed) for c in (*other.CT_CONDITIONS, *other.MR_CONDITIONS) for n in range(cases)]
+    jobs += [(c, n, seed) for n in range(cases) for c in (*other.CT_CONDITIONS, *other.MR_CONDITIONS)]
+    found = []
     with ProcessPoolExecutor(workers) as pool:
-        found = list(pool.map(work, jobs, chunksize=4))
-    path.write_bytes(pickle.dumps({"half": half, "cases": found}))
+        for one in pool.map(work, jobs):
+            found.append(one)
+            if len(found) % 25 == 0 or len(found) == len(jobs):
+                path.write_bytes(pickle.dumps({"half": half, "cases": found}))
 
 
 def read(found, *, old=False):
@@ -187,8 +190,8 @@ def table(found, answers):
         right = sum(answer[0] in a["right"] for a, answer in given)
         counts = pd.Series(phases).value_counts()
         lines.append(
-            f"| {name} | {len(own)} | {wilson(right, len(given))} | {len(given) - right} | {phases.count('withheld')} | "
-            f"{phases.count('indeterminate')} | {', '.join(f'{n} {p}' for p, n in counts.items())} |"
+            f"| {name} | {len(own)} | {wilson(right, len(given))} | {len(given) - right} | {phases.count(NO_ANSWER[0])} "
+            f"| {phases.count(NO_ANSWER[1])} | {', '.join(f'{n} {p}' for p, n in counts.items())} |"
         )
         totals["given"] += len(given)
         totals["right"] += right
@@ -201,8 +204,8 @@ def table(found, answers):
     lines += [
         "",
         f"Right of the answers given: {wilson(totals['right'], totals['given'])}, {totals['given']} answers. "
-        f"Answered under clean conditions: {wilson(totals['clean given'], totals['clean'])}. Health called disease with a "
-        f"margin over 0.3: {totals['healthy']}. Acute called none: {totals['acute none']}.",
+        f"Answered under clean conditions: {wilson(totals['clean given'], totals['clean'])}. Health called disease with "
+        f"a margin over 0.3: {totals['healthy']}. Acute called none: {totals['acute none']}.",
     ]
     return "\n".join(lines)
 

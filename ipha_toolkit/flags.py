@@ -61,10 +61,13 @@ FINDINGS: dict[str, str] = {
     "lower_zone_predominance": "more opacity in the lower than in the upper third, the normal gradient taken off",
     "micronodules": "innumerable small nodules",
     "reticulation": "a net of thin dense sheets: thickened septa, fibrosis",
+    "interstitial_pattern": "reticulation, or innumerable small nodules",
     "t1w_signal_gain": "T1w: lung brighter than that of controls: more water, protein, methemoglobin or contrast agent",
     "t2w_signal_gain": "T2w: lung brighter than that of controls: water, fresh blood",
     "hemosiderin_signature": "T2w deficit relative to T1w: T2w darker than the T1w signal predicts",
+    "marked_t2w_deficit": "T2w darker than the T1w signal predicts by much more than the controls' voxels scatter",
     "free_water": "T2w brighter than the T1w signal predicts: fresh blood, edema",
     "film_opacity": "radiograph: air-space opacity of a lung field",
+    "film_haze": "radiograph: ground glass or more over much of the lung fields",
 }
 """What a reader would call seen, in the order of a report."""

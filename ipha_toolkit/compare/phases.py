@@ -211,14 +211,29 @@ def classify_phase(
         phase, why = undecided or (Phase.INDETERMINATE, "too few findings were measured")
         verdict = WITHHELD if phase is Phase.WITHHELD else GIVEN
         return PhaseReading(phase, (why,), missing, 0.0, by_name, findings, verdict, limits)
-    ranked = sorted((value if np.isfinite(value) else 0.0, phase) for phase, value in support.items())
-    (second, runner_up), (first, best) = ranked[-2:]
-    margin, verdict = first - second, LIMITED if limits else GIVEN
-    reasons = _reasons(best, rules, findings, grades)
+    verdict = LIMITED if limits else GIVEN
+    best, runner_up, first, second = _ranked({p: v for p, v in support.items() if p not in CAUSE_OPEN or not bleeds})
+    margin, reasons = first - second, _reasons(best, rules, findings, grades)
     if margin < protocol.phases.margin:
         close = f"{best} and {runner_up} are supported almost alike ({first:.2f} and {second:.2f})"
-        reasons, best = (close, *reasons), Phase.INDETERMINATE
+        common = None if Phase.NONE in (best, runner_up) else _cause_open(support, protocol)
+        best, margin = common or (Phase.INDETERMINATE, margin)
+        reasons = (close, *(_reasons(best, rules, findings, grades) if common else reasons))
     return PhaseReading(best, reasons, missing, margin, by_name, findings, verdict, limits)
+
+
+def _ranked(support: Mapping[Phase, float]) -> tuple[Phase, Phase, float, float]:
+    """The phase of most support and the next, with their supports; what could not be judged counts 0."""
+    ranked = sorted((value if np.isfinite(value) else 0.0, phase) for phase, value in support.items())
+    (second, runner_up), (first, best) = ranked[-2:]
+    return best, runner_up, first, second
+
+
+def _cause_open(support: Mapping[Phase, float], protocol: Protocol) -> tuple[Phase, float] | None:
+    """Where phases of a bleed cannot be told apart: what they have in common, with its margin, if it stands out."""
+    best, _, first, second = _ranked({p: v for p, v in support.items() if p in (Phase.NONE, *CAUSE_OPEN)})
+    sure = best in CAUSE_OPEN and first - second >= protocol.phases.margin
+    return (best, first - second) if sure else None
 
 
 def _possible(rules: Iterable[PhaseRule], grades: Mapping[str, int], bleeds: bool) -> tuple[Phase, ...]:
