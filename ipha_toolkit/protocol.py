@@ -19,6 +19,7 @@ from ipha_toolkit.settings import (
     ChangeSettings,
     FilmSettings,
     FindingSettings,
+    GateSettings,
     GroupSettings,
     LayoutSettings,
     LungSettings,
@@ -36,7 +37,9 @@ SECOND_PASS = frozenset(
     {
         "findings", "phases", "groups", "change", "films.cleared_share", "films.least_rise",
         "signal.hyperintense_quantile", "signal.hypointense_quantile", "signal.hyperintense_ratio",
-        "signal.hypointense_ratio", "signal.few_controls", "signature.threshold_sd",
+        "signal.hypointense_ratio", "signal.few_controls", "signature.threshold_sd", "gate.rules", "gate.field_t",
+        "gate.te_share", "gate.te_ms", "gate.tr_share", "gate.flip_share", "gate.thickness_times", "gate.kvp",
+        "gate.grown_years", "gate.age_years", "gate.covariate_controls",
     }
 )  # fmt: skip
 """Sections and settings that are read only after all sessions are measured: to change one measures nothing anew."""
@@ -58,6 +61,7 @@ class Protocol:
     relaxometry: RelaxometrySettings = RelaxometrySettings()
     findings: FindingSettings = FindingSettings()
     phases: PhaseSettings = PhaseSettings()
+    gate: GateSettings = GateSettings()
     groups: GroupSettings = GroupSettings()
     change: ChangeSettings = ChangeSettings()
     alignment: AlignmentSettings = AlignmentSettings()

@@ -174,6 +174,7 @@ FOLDERS = {"ct": "ct", "dx": "xray"}
 """Folder of a session in which a modality lies; others lie in ``anat``."""
 
 MEASURES, READINGS, FINDINGS, FAILURES = "measures.tsv", "readings.tsv", "findings.tsv", "failures.tsv"
+ACQUISITIONS = "acquisitions.tsv"
 """Tables of a results folder."""
 DICTIONARY, REFERENCE, PROTOCOL, DATASET = (
     "measures.json",
@@ -223,6 +224,11 @@ def histogram_file(label: str, modality: str) -> str:
 def nodule_file(label: str, modality: str) -> str:
     """Name of the table of nodules."""
     return f"{label}_{modality}_nodules.tsv"
+
+
+def acquisition_file(label: str) -> str:
+    """Name of the table of how the session's images were made."""
+    return f"{label}_{ACQUISITIONS}"
 
 
 def rows_file(label: str) -> str:

@@ -24,6 +24,7 @@ from ipha_toolkit.catalogue import MEASURES, ROW_COLUMNS
 from ipha_toolkit.errors import LayoutError, ReadError
 from ipha_toolkit.flags import FLAGS
 from ipha_toolkit.io import marks, names, proof
+from ipha_toolkit.io.acquisition import ACQUISITION_COLUMNS
 from ipha_toolkit.io.drafts import PREFIX, clear_leftovers, draft_of, lock_of, put, text_draft
 from ipha_toolkit.io.files import read_json
 from ipha_toolkit.io.images import save
@@ -49,7 +50,10 @@ _COLUMNS = {
     "flag": "codes joined by ;, see flags below",
 }
 
-_TABLES = (names.MEASURES, names.DICTIONARY, names.READINGS, names.FINDINGS, names.REFERENCE, names.PROTOCOL)
+_TABLES = (
+    names.MEASURES, names.DICTIONARY, names.READINGS, names.FINDINGS, names.ACQUISITIONS, names.REFERENCE,
+    names.PROTOCOL,
+)  # fmt: skip
 _LOCK = ".lock"
 _PASSING = (_LOCK, ".draft")
 _FAILURES = ("subject", "session", "modality", "file", "error", "log")
@@ -82,12 +86,13 @@ class Part:
 
 @dataclass
 class SessionResult:
-    """What one session gave, part by part, and what failed."""
+    """What one session gave, part by part, what failed, and how each image was made."""
 
     subject: str
     session: str
     parts: list[Part] = field(default_factory=list)
     failures: list[dict[str, str]] = field(default_factory=list)
+    acquisitions: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def label(self) -> str:
@@ -224,6 +229,7 @@ def write_session(
                 for name, table in part.tables(label).items():
                     write_tsv(draft / name, table)
             write_tsv(draft / names.rows_file(label), result.rows)
+            write_tsv(draft / names.acquisition_file(label), _acquisitions(files, result))
             _write_text(draft / names.LOG, proof.sealed_log(log))
             failed = {"failures": result.failures} if result.failures else {}
             write_json(draft / names.PROVENANCE, proof.sealed({**source, **failed, proof.FILES: proof.digests(draft)}))
@@ -231,6 +237,11 @@ def write_session(
     marks.forget_failed(out, label)
     if kept:
         _LOG.warning("%s: kept what is not as this toolkit wrote it: %s", label, ", ".join(kept))
+
+
+def _acquisitions(files: SessionFiles, result: SessionResult) -> pd.DataFrame:
+    made = [{"subject": files.subject, "session": files.session} | facts for facts in result.acquisitions]
+    return pd.DataFrame(made, columns=list(ACQUISITION_COLUMNS))
 
 
 def write_failed(out: Path, files: SessionFiles, failures: Sequence[Mapping[str, str]]) -> None:
@@ -283,6 +294,7 @@ def write_cohort(
     protocol: Protocol,
     readings: pd.DataFrame,
     findings: pd.DataFrame,
+    acquisitions: pd.DataFrame,
     source: Mapping[str, Any],
 ) -> None:
     """The one table, its data dictionary, readings, findings, reference and protocol; each file whole, the provenance
@@ -292,6 +304,7 @@ def write_cohort(
         names.DICTIONARY: _json(_dictionary(rows)),
         names.READINGS: _tsv(readings),
         names.FINDINGS: _tsv(findings),
+        names.ACQUISITIONS: _tsv(acquisitions),
         names.REFERENCE: _json(reference),
         names.PROTOCOL: protocol.to_toml(),
     }

@@ -86,14 +86,23 @@ class Results:
     @cached_property
     def readings(self) -> pd.DataFrame:
         """The phase that each session speaks for, with margin and reasons."""
-        return _read(self._file(names.READINGS), text=("subject", "session", "phase", "reasons", "missing"))
+        return _read(
+            self._file(names.READINGS),
+            text=("subject", "session", "phase", "verdict", "reasons", "missing", "limits", "flags"),
+        )
 
     @cached_property
     def findings(self) -> pd.DataFrame:
         """The findings each reading rests on."""
         return _read(
-            self._file(names.FINDINGS), text=("subject", "session", "finding", "grade_name", "carrier", "source")
+            self._file(names.FINDINGS),
+            text=("subject", "session", "finding", "grade_name", "carrier", "source", "verdict", "limits", "flag"),
         )
+
+    @cached_property
+    def acquisitions(self) -> pd.DataFrame:
+        """How every image was made, as far as known: field, times, contrast agent, plane, kernel, breath."""
+        return read_acquisitions(self._file(names.ACQUISITIONS))
 
     @cached_property
     def failures(self) -> pd.DataFrame:
@@ -365,6 +374,11 @@ def _rows(path: Path) -> pd.DataFrame:
     if missing := [name for name in ROW_COLUMNS if name not in frame.columns]:
         raise ValueError(f"it has no column {', '.join(missing)}")
     return frame.astype({"value": "float64", "n_voxels": "int64"})
+
+
+def read_acquisitions(path: str | Path) -> pd.DataFrame:
+    """A table of how images were made as written by this toolkit, with its column types."""
+    return _read(Path(path), text=("subject", "session", "modality"))
 
 
 def _read(path: Path, *, text: tuple[str, ...]) -> pd.DataFrame:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from ipha_toolkit.compare.controls import Reference, SessionHistogram, against_controls
+from ipha_toolkit.compare.matching import acquisition_table
 from ipha_toolkit.compare.phases import FINDING_COLUMNS, READING_COLUMNS, read_sessions
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io import names, outputs, results
@@ -19,7 +21,7 @@ from ipha_toolkit.io.layout import Cohort, Problem, SessionFiles, read_cohort
 from ipha_toolkit.io.proof import digest_of, written
 from ipha_toolkit.measure.rows import flags_of, table
 from ipha_toolkit.protocol import DEFAULT, Protocol
-from ipha_toolkit.rules import finding_rules, phase_rules
+from ipha_toolkit.rules import finding_rules, gate_rules, phase_rules
 from ipha_toolkit.run import provenance
 from ipha_toolkit.run.choice import LEVELS, Labels, choose
 from ipha_toolkit.run.execute import Failures, Task, measure_all, within
@@ -136,6 +138,7 @@ def run(
     _require_options(workers, client, level, participant_label or session_label)
     finding_rules(protocol.findings.rules)  # a rule that cannot be read stops the run before it begins
     phase_rules(protocol.phases.rules)
+    gate_rules(protocol.gate.rules)
     here = os.fspath if client is None else os.path.abspath  # workers have working directories of their own
     cohort = read_cohort(here(cohort_dir), protocol=protocol)
     if Path(out_dir).resolve() == cohort.root.resolve():
@@ -246,10 +249,20 @@ def _rows_of(out: Path, sessions: Sequence[SessionFiles]) -> pd.DataFrame:
 
 
 def _subject_flags(cohort: Cohort, files: SessionFiles, protocol: Protocol) -> tuple[str, ...]:
-    try:
-        return ("child",) if float(cohort.covariate(files.subject, "age")) < protocol.lungs.child_age_years else ()
-    except ValueError:
-        return ()
+    age = _people(cohort, [files.subject])[files.subject].get("age", float("nan"))
+    flags = (("child", protocol.lungs.child_age_years), ("young_child", protocol.gate.young_years))
+    return tuple(flag for flag, limit in flags if age < limit)
+
+
+def _people(cohort: Cohort, subjects: Iterable[str]) -> dict[str, dict[str, float]]:
+    """Age in years and height in cm of each subject, as far as participants.tsv gives numbers."""
+    found: dict[str, dict[str, float]] = {}
+    for subject in subjects:
+        found[subject] = {}
+        for column in ("age", "height_cm"):
+            with suppress(ValueError):
+                found[subject][column] = float(cohort.covariate(subject, column))
+    return found
 
 
 def _second_pass(out: Path, cohort: Cohort, protocol: Protocol) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -265,22 +278,28 @@ def _second_pass(out: Path, cohort: Cohort, protocol: Protocol) -> tuple[pd.Data
     if outputs.is_compared(out, source):
         known = results.Results(out, cohort.root)
         return known.rows, known.readings, known.findings
-    rows, reference = _compared(out, cohort, [files for files in cohort.sessions if files.label in folders], protocol)
-    readings, findings = read_sessions(rows, protocol=protocol)
+    measured = [files for files in cohort.sessions if files.label in folders]
+    rows, reference, acquisitions = _compared(out, cohort, measured, protocol)
+    readings, findings = read_sessions(
+        rows, protocol=protocol, left_out=reference.left_out,
+        groups={files.subject: cohort.covariate(files.subject, "group") for files in measured},
+    )  # fmt: skip
     outputs.write_cohort(
-        out, rows, reference=asdict(reference), protocol=protocol, readings=readings, findings=findings, source=source
-    )
+        out, rows, reference=asdict(reference), protocol=protocol, readings=readings, findings=findings,
+        acquisitions=acquisitions, source=source,
+    )  # fmt: skip
     return rows, readings, findings
 
 
 def _compared(
     out: Path, cohort: Cohort, sessions: list[SessionFiles], protocol: Protocol
-) -> tuple[pd.DataFrame, Reference]:
-    frames, histograms = [], []
+) -> tuple[pd.DataFrame, Reference, pd.DataFrame]:
+    frames, histograms, made = [], [], list[dict[Any, Any]]()
     for files in sessions:
         folder = outputs.session_folder(out, files)
         rows = results.read_rows(folder / names.rows_file(files.label))
         frames.append(rows)
+        made += results.read_acquisitions(folder / names.acquisition_file(files.label)).to_dict("records")
         for modality in _COUNTED:
             path = folder / names.histogram_file(files.label, modality)
             if path.exists():
@@ -288,11 +307,14 @@ def _compared(
                 histograms.append(SessionHistogram(files.subject, files.session, modality, counts, flags))
     rows = pd.concat(frames, ignore_index=True) if frames else table([])
     controls = [files.subject for files in cohort.sessions if cohort.is_control(files.subject)]
-    compared, reference = against_controls(rows, histograms, controls, protocol=protocol)
+    acquisitions, people = acquisition_table(made), _people(cohort, {files.subject for files in sessions})
+    compared, reference = against_controls(
+        rows, histograms, controls, acquisitions=acquisitions, people=people, protocol=protocol
+    )
     whole = pd.concat([rows, compared], ignore_index=True) if len(compared) else rows
     order = {files.label: n for n, files in enumerate(cohort.sessions)}
     labels = whole["subject"].str.cat(whole["session"], sep="_").str.rstrip("_")
-    return whole.iloc[labels.map(order).argsort(kind="stable")].reset_index(drop=True), reference
+    return whole.iloc[labels.map(order).argsort(kind="stable")].reset_index(drop=True), reference, acquisitions
 
 
 def _common_flags(rows: pd.DataFrame, modality: str) -> tuple[str, ...]:
