@@ -1,4 +1,4 @@
-"""kill -9 of a Dask worker, of the scheduler and of the client at random moments, then taken up: are the tables the same?
+"""kill -9 of a Dask worker, of the scheduler and of the client at random moments, then taken up: same tables?
 
 python benchmarks/dask_kills.py [--moments 20]
 
@@ -109,6 +109,7 @@ def one(kind: str, moment_s: float, root: Path, out: Path, wanted: dict[str, byt
         time.sleep(0.02)
     time.sleep(moment_s)
     victim = workers[0] if kind == "worker" else processes[kind]
+    late = not processes["client"].is_alive()
     os.kill(victim.pid, signal.SIGKILL)
     done = int((status(out)["state"] == "done").sum())
     if kind == "worker":
@@ -125,7 +126,7 @@ def one(kind: str, moment_s: float, root: Path, out: Path, wanted: dict[str, byt
     left = [path for path in (*out.rglob(".*"), *(out / marks.FOLDER).iterdir()) if path.name != marks.FOLDER]
     return {
         "kind": kind, "done": done, "exit": ended, "alone": alone, "same": tables(out) == wanted, "left": len(left),
-        "wait_s": time.time() - killed,
+        "wait_s": time.time() - killed, "late": late,
     }  # fmt: skip
 
 
@@ -147,7 +148,11 @@ def main() -> None:
         found = []
         for n in range(options.moments):
             out = folder / f"{kind}-{n}"
-            found.append(one(kind, float(rng.uniform(0, length_s / 2)), root, out, wanted))
+            moment_s = float(rng.uniform(0, length_s / 2))
+            while (tried := one(kind, moment_s, root, out, wanted))["late"]:
+                moment_s /= 2
+                shutil.rmtree(out)
+            found.append(tried)
             print(found[-1], flush=True)
             shutil.rmtree(out)
         done = [one["done"] for one in found]

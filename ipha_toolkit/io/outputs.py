@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -176,7 +177,7 @@ def is_done(out: Path, files: SessionFiles, expected: Mapping[str, Any]) -> bool
     """Whether the session was measured from exactly these inputs, and nothing in it failed."""
     record = proof.read_sealed(session_folder(out, files) / names.PROVENANCE)
     record.pop(proof.FILES, None)
-    return bool(record == expected and not damage(out, files))
+    return bool(record == expected) and not damage(out, files)
 
 
 def damage(out: Path, files: SessionFiles) -> list[str]:
@@ -346,8 +347,9 @@ def _json(content: Mapping[str, Any]) -> str:
 
 
 def _dictionary(rows: pd.DataFrame) -> dict[str, Any]:
-    used = [name for name in MEASURES if name in set(rows["measure"])]
-    flags = {code for cell in rows["flag"] for code in cell.split(";")}
+    measured = set(rows["measure"])
+    used = [name for name in MEASURES if name in measured]
+    flags = {code for cell in rows["flag"].unique() for code in cell.split(";")}
     return {
         **{name: {"Description": text} for name, text in _COLUMNS.items()},
         "measures": {
@@ -397,6 +399,7 @@ def _relative(cohort: Path, out: Path) -> str:
     return Path(os.path.relpath(cohort.resolve(), out.resolve())).as_posix()
 
 
+@cache
 def package_version(name: str) -> str:
     """Version of an installed package, ``unknown`` where there is none."""
     try:
