@@ -35,6 +35,8 @@ _HOME = {
     "check": "run.check",
     "analyze": "run.cohort",
     "status": "run.status",
+    "share": "report.share",
+    "pool": "run.pool",
     "plan_import": "run.plan",
     "edit_plan": "viewer.plan",
     "import_dicom": "run.import_",

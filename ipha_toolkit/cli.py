@@ -149,6 +149,30 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("results", type=Path, metavar="RESULTS", help="results folder of ipha analyze")
     command.set_defaults(run=_status)
 
+    command = commands.add_parser(
+        "share", parents=[common], help="pack rows and histograms, without names, dates and images, for a pooled study"
+    )
+    command.add_argument("results", type=Path, metavar="RESULTS", help="results folder of ipha analyze")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="zip file")
+    command.add_argument("--cohort", type=Path, metavar="DIR", help="cohort folder, where it has moved")
+    command.add_argument("--site", default="", metavar="NAME", help="of the site in the study (default: drawn)")
+    command.add_argument("--age-bands", action="store_true", help="ages as bands; controls are not matched by age then")
+    command.add_argument("--allow", action="append", default=[], metavar="TEXT", help="share TEXT although it looks "
+                         "like an identifier")  # fmt: skip
+    command.set_defaults(run=_share)
+
+    command = commands.add_parser("pool", parents=[common], help="compare what several sites shared as one cohort")
+    command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="of ipha share, one a site")
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    command.add_argument(
+        "--controls", choices=["matching", "site"], default="matching",
+        help="site: each site against its own controls alone (default: all that match)",
+    )  # fmt: skip
+    command.add_argument(
+        "--stratify", action="store_true", help="go on where sites measured with other settings or versions"
+    )
+    command.set_defaults(run=_pool)
+
     command = commands.add_parser("report", parents=[common], help="write the page of a results folder", epilog=EPILOG)
     command.add_argument("results", type=Path, metavar="RESULTS", help="results folder of ipha analyze")
     command.add_argument("--cohort", type=Path, metavar="DIR", help="cohort folder, where it has moved")
@@ -308,6 +332,30 @@ def _status(options: argparse.Namespace) -> int:
         print(f"{label}\t{row['state']}{since}\t{row['error']}".rstrip())
     print(", ".join(f"{int((table['state'] == state).sum())} {state}" for state in STATES))
     return 1 if (table["state"] == "failed").any() else 0
+
+
+def _share(options: argparse.Namespace) -> int:
+    from ipha_toolkit.io.results import open_results
+    from ipha_toolkit.report.share import KEY, share
+
+    found = open_results(options.results, cohort=options.cohort)
+    path = share(found, options.out, site=options.site, age_bands=options.age_bands, allow=options.allow)
+    print(f"{path}: read words.html in it before you send it; {options.results / KEY} never leaves")
+    return 0
+
+
+def _pool(options: argparse.Namespace) -> int:
+    import json
+
+    from ipha_toolkit.io.names import POOLING
+    from ipha_toolkit.run.pool import pool
+
+    found = pool(options.files, options.out, controls=options.controls, stratify=options.stratify)
+    about = json.loads((found.path / POOLING).read_text("utf-8"))
+    print(f"{len(found)} sessions of {len(about['sites'])} sites in {found.path}; {about['said']}")
+    for text in about["images made otherwise"]:
+        print(f"- {text}")
+    return 0
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ publication settles.
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, fields, replace
 from hashlib import sha256
 from pathlib import Path
@@ -133,6 +134,26 @@ class Protocol:
             for setting in fields(own)
             if getattr(own, setting.name) != getattr(default, setting.name)
         ]
+
+    def changes(self) -> str:
+        """Settings that differ from the default, as TOML text; empty where none does."""
+        import tomlkit
+
+        document = tomlkit.document()
+        for section in fields(self):
+            values, usual = getattr(self, section.name), getattr(Protocol(), section.name)
+            changed = {s.name: getattr(values, s.name) for s in fields(values)}
+            changed = {name: value for name, value in changed.items() if value != getattr(usual, name)}
+            if changed:
+                table = tomlkit.table()
+                for name, value in changed.items():
+                    table.add(name, _listed(value) if isinstance(value, tuple) else value)
+                document.add(section.name, table)
+        return tomlkit.dumps(document)
+
+    def first_pass_digest(self) -> str:
+        """Hash of the settings that the measurement of a session may read."""
+        return sha256(json.dumps(self.first_pass(), sort_keys=True).encode()).hexdigest()
 
     def digest(self) -> str:
         """Hash of all settings, for provenance."""

@@ -184,6 +184,8 @@ DICTIONARY, REFERENCE, PROTOCOL, DATASET = (
 )
 PROVENANCE, LOG = "provenance.json", "log.txt"
 """Of each session, and of the second pass in the results folder itself."""
+POOLING, SITES = "pooling.json", "sites.tsv"
+"""Of results pooled over several sites: what was pooled with what; groups compared over sites."""
 PLAN = "plan.tsv"
 """Every session of the cohort that results are made of."""
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pandas as pd
 
@@ -352,7 +352,7 @@ class SessionResults:
         return path
 
 
-def read_rows(path: str | Path) -> pd.DataFrame:
+def read_rows(path: str | Path | TextIO) -> pd.DataFrame:
     """A table of measures as written by this toolkit, with its column types.
 
     Raises

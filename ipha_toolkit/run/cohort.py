@@ -6,7 +6,8 @@ import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,7 +161,7 @@ def run(
             with outputs.cohort_lock(out):
                 remarks += [*_gone(out, cohort), *_changed_tables(out)]
                 failures, missing = _failed(out, cohort, cohort.sessions, measured)
-                rows, readings, findings = _second_pass(out, cohort, protocol)
+                rows, readings, findings = second_pass(out, cohort, protocol)
                 outputs.write_failures(out, failures)
     n = len(found.tasks), len(found.done)
     return Analysis(rows, failures, *n, out, readings, findings, tuple(remarks), missing)
@@ -265,8 +266,21 @@ def _people(cohort: Cohort, subjects: Iterable[str]) -> dict[str, dict[str, floa
     return found
 
 
-def _second_pass(out: Path, cohort: Cohort, protocol: Protocol) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Rows of all sessions with what controls say of them, readings, findings; made anew only if they would differ."""
+def second_pass(
+    out: Path, cohort: Cohort, protocol: Protocol, *, strata: Mapping[str, str] | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Rows of all sessions with what controls say of them, readings, findings; made anew only if they would differ.
+
+    Parameters
+    ----------
+    out : Path
+        Results folder.
+    cohort : Cohort
+        Its sessions that have results are compared.
+    protocol : Protocol
+    strata : mapping of str to str, optional
+        Of each subject, where controls count for subjects of their own stratum alone.
+    """
     folders = {
         files.label: outputs.session_folder(out, files)
         for files in cohort.sessions
@@ -275,11 +289,12 @@ def _second_pass(out: Path, cohort: Cohort, protocol: Protocol) -> tuple[pd.Data
     source = provenance.second_pass(
         {label: digest_of(folder / names.PROVENANCE) for label, folder in folders.items()}, cohort, protocol
     )
+    source |= {"strata": dict(strata)} if strata else {}
     if outputs.is_compared(out, source):
         known = results.Results(out, cohort.root)
         return known.rows, known.readings, known.findings
     measured = [files for files in cohort.sessions if files.label in folders]
-    rows, reference, acquisitions = _compared(out, cohort, measured, protocol)
+    rows, reference, acquisitions = _compared(out, cohort, measured, protocol, strata or {})
     readings, findings = read_sessions(
         rows, protocol=protocol, left_out=reference.left_out,
         groups={files.subject: cohort.covariate(files.subject, "group") for files in measured},
@@ -292,7 +307,7 @@ def _second_pass(out: Path, cohort: Cohort, protocol: Protocol) -> tuple[pd.Data
 
 
 def _compared(
-    out: Path, cohort: Cohort, sessions: list[SessionFiles], protocol: Protocol
+    out: Path, cohort: Cohort, sessions: list[SessionFiles], protocol: Protocol, strata: Mapping[str, str]
 ) -> tuple[pd.DataFrame, Reference, pd.DataFrame]:
     frames, histograms, made = [], [], list[dict[Any, Any]]()
     for files in sessions:
@@ -308,13 +323,37 @@ def _compared(
     rows = pd.concat(frames, ignore_index=True) if frames else table([])
     controls = [files.subject for files in cohort.sessions if cohort.is_control(files.subject)]
     acquisitions, people = acquisition_table(made), _people(cohort, {files.subject for files in sessions})
-    compared, reference = against_controls(
-        rows, histograms, controls, acquisitions=acquisitions, people=people, protocol=protocol
-    )
+    given = [
+        against_controls(
+            rows[rows["subject"].isin(own)], [h for h in histograms if h.subject in own], controls,
+            acquisitions=acquisitions, people=people, protocol=protocol,
+        )
+        for own in _by_stratum(rows["subject"].unique(), strata)
+    ]  # fmt: skip
+    compared = pd.concat([table([]) if not len(more) else more for more, _ in given], ignore_index=True)
+    reference = _joined([each for _, each in given])
     whole = pd.concat([rows, compared], ignore_index=True) if len(compared) else rows
     order = {files.label: n for n, files in enumerate(cohort.sessions)}
     labels = whole["subject"].str.cat(whole["session"], sep="_").str.rstrip("_")
     return whole.iloc[labels.map(order).argsort(kind="stable")].reset_index(drop=True), reference, acquisitions
+
+
+def _by_stratum(subjects: Iterable[str], strata: Mapping[str, str]) -> list[set[str]]:
+    """Subjects that are compared with each other; all where there are no strata."""
+    groups: dict[str, set[str]] = {}
+    for subject in subjects:
+        groups.setdefault(strata.get(subject, ""), set()).add(subject)
+    return list(groups.values()) or [set()]
+
+
+def _joined(references: Sequence[Reference]) -> Reference:
+    """What the controls of several strata gave; thresholds are of the first, as each has its own."""
+    if len(references) == 1:
+        return references[0]
+    left_out = {image: text for each in references for image, text in each.left_out.items()}
+    controls = tuple(sorted({name for each in references for name in each.controls}))
+    digest = sha256("".join(each.digest for each in references).encode()).hexdigest()
+    return replace(references[0], controls=controls, digest=digest, left_out=left_out)
 
 
 def _common_flags(rows: pd.DataFrame, modality: str) -> tuple[str, ...]:
