@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -162,18 +163,14 @@ def group(process):
 def end(process, seconds=5.0):
     """Wait for a process and all of its group; text of both streams, and whether all ended in time."""
     begun, texts = time.monotonic(), ("", "")
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         texts = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        pass
     while group(process) and time.monotonic() - begun < seconds:
         time.sleep(0.02)
     left = group(process)
     for pid in left:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
     if left or process.poll() is None:
         process.communicate()
     return "".join(texts), not left
