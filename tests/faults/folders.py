@@ -69,7 +69,7 @@ def endless_files(lab, rng, count):
             mask = root / PLACES["mask"]
             mask.rename(mask.with_name("sub-p1_ses-1_T1w_dseg.nii.gz"))
         put(path, kind)
-        answer = lab.cli("check", root, "-q", timeout=20)
+        answer = lab.cli("check", root, timeout=20)
         named = path.name in answer["out"] + answer["err"]
         tally.count(f"{place} {kind}: {answer['err'][-200:]}", fell(answer) or ("" if named else "unheard"))
     return tally

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lab import MAIN, Tally, contents, end, fell, same
 
-WORKERS = ("--workers", "2", "-q")
+WORKERS = ("--workers", "2")
 
 
 def _begun(lab, folder, rng, latest=6.0):
@@ -99,9 +99,9 @@ def two_at_once(lab, rng, count):
     tally = Tally()
     for _ in range(count):
         folder = lab.cohort()
-        first = lab.start("analyze", folder / "cohort", "--out", folder / "out", "-q")
+        first = lab.start("analyze", folder / "cohort", "--out", folder / "out")
         time.sleep(float(rng.uniform(0, 1.5)))
-        second = lab.start("analyze", folder / "cohort", "--out", folder / "out", "-q")
+        second = lab.start("analyze", folder / "cohort", "--out", folder / "out")
         found = [end(process, 120) for process in (first, second)]
         words = "".join(text for text, _ in found)
         outcome = "" if all(ended for _, ended in found) else "hung"
@@ -143,13 +143,13 @@ def full_disks(lab, rng, count):
                 (disk / "fill").write_bytes(bytes(4096))
             (folder / "out").symlink_to(disk / "out")
             target = disk / "out"
-            answer = lab.cli("analyze", folder / "cohort", "--out", target, "-q")
+            answer = lab.cli("analyze", folder / "cohort", "--out", target)
             outcome = fell(answer)
             words = answer["err"] + answer["out"]
             if not outcome and answer["code"] != 0 and not (str(disk) in words and "needed" in words):
                 outcome = "unheard"
             subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
-            again = lab.cli("analyze", folder / "cohort", "--out", target, "-q")
+            again = lab.cli("analyze", folder / "cohort", "--out", target)
             outcome = outcome or fell(again)
             if not outcome and not same(contents(target), lab.reference | {}):
                 outcome = "lost" if _differs(contents(target), lab.reference) else ""
@@ -183,7 +183,16 @@ def no_home(lab, rng, count):
         )
         words = {name: lab.environment[name] for name in ("PATH", "LANG") if name in lab.environment}
         environment = words | {"PYTHONPATH": str(code), "HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [sys.executable, "-c", start, "analyze", str(folder / "cohort"), "--out", str(folder / "out"), "-q"]
+        command = [
+            sys.executable,
+            "-c",
+            start,
+            "analyze",
+            str(folder / "cohort"),
+            "--out",
+            str(folder / "out"),
+            *lab.quiet,
+        ]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=folder, timeout=300)
         answer = {"code": done.returncode, "out": done.stdout, "err": done.stderr}
         good = done.returncode == 0 and not _differs(contents(folder / "out"), lab.reference)

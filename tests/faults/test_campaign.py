@@ -83,7 +83,7 @@ def test_no_fault_of_the_long_form_ends_badly(request):
 
 
 def campaign(code, share):
-    """Figures by kind: how many were tried, and how many ended badly, by how; the cases; how long it took."""
+    """Figures by kind, how many were tried and how many ended badly, by how; the cases; seconds it took."""
     figures, cases, begun = {}, [], time.monotonic()
     with tempfile.TemporaryDirectory(prefix="faults-") as place:
         lab = Lab(code, place)
