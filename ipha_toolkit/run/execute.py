@@ -144,12 +144,17 @@ def measure_one(task: Task) -> Failures:
         return [outputs.failure(task.files, "", "", f"{task.label}: {reason}")]
 
 
+def _without(root: Path, failure: dict[str, str]) -> dict[str, str]:
+    """A failure whose paths begin in the cohort: where that lies on this machine is not said."""
+    return {key: text.replace(f"{root}{os.sep}", "") for key, text in failure.items()}
+
+
 def _measured(task: Task) -> Failures:
     try:
         with recorded(task.root, task.label) as log:
             result = measure_session(task.files, task.context)
         named = f"{outputs.session_folder(task.out, task.files).relative_to(task.out).as_posix()}/{names.LOG}"
-        result.failures = [each | {"log": named} for each in result.failures]
+        result.failures = [_without(task.root, each) | {"log": named} for each in result.failures]
         outputs.write_session(task.out, task.files, result, task.source, log.text())
     except Exception as error:
         outputs.remove_session(task.out, task.files)
