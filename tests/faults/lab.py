@@ -179,5 +179,5 @@ def end(process, seconds=5.0):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     if left or process.poll() is None:
-        process.communicate()
+        texts = process.communicate()
     return "".join(texts), not left
