@@ -17,6 +17,7 @@ from ipha_toolkit.image.geometry import (
 from ipha_toolkit.image.morphology import ball, close_by, dilate_by, largest_piece, open_by, touching
 from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.regions.lung_checks import lung_sized, no_lung
+from ipha_toolkit.regions.rib_cage import inside_rib_cage
 from ipha_toolkit.regions.zones import split_left_right
 from ipha_toolkit.volume import Mask, Volume
 
@@ -25,6 +26,16 @@ _CT_SPACING_MM = 2.5
 _AIR_HU = -350.0
 
 _HAZE_HU = -200.0
+
+_FAT_HU = -135.0
+"""Denser, smoothed, may be fat."""
+
+_WATER_HU = -20.0
+
+_DEEP_MM = 20.0
+"""Disease as dense as fat or denser is filled in this deep between lung that is not. Chosen on the phantom."""
+
+_COSTAL_MM = 25.0
 
 _OUTSIDE_HU = -920.0
 
@@ -59,9 +70,12 @@ def segment_ct(ct: Volume, protocol: Protocol) -> Mask:
     if not aerated.any():
         raise no_lung(ct, f"no air above {_OUTSIDE_HU:g} HU enclosed by the body", hu)
     whole = np.zeros(hu.shape, bool)
-    left, right = split_left_right(Mask(_with_haze(aerated, hu, spacing), coarse_affine(ct, factors)))
+    hazy, dense, cage = _with_haze(aerated, hu, spacing)
+    left, right = split_left_right(Mask(hazy, coarse_affine(ct, factors)))
     for side, medial in ((left, 1), (right, -1)):
-        whole |= _with_what_it_lost(side.array, hu, spacing, medial)
+        if side.n_voxels:
+            box = _roomy_box(side.array, spacing)
+            whole[box] |= _with_what_it_lost(side.array[box], dense[box], cage[box], hu[box], spacing, medial)
     lungs = _at_full_resolution(ct, aerated, whole & ~airways, airways, factors)
     if not protocol.lungs.vessels:
         from ipha_toolkit.regions.vessels import segment_vessels
@@ -70,27 +84,72 @@ def segment_ct(ct: Volume, protocol: Protocol) -> Mask:
     return Mask(lungs, ct.affine, name="lungs")
 
 
-def _with_what_it_lost(lung: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float64], medial: int) -> BoolArray:
-    """One lung with its ground glass, closed over vessels, and over consolidation in it or at the chest wall."""
-    if not lung.any():
-        return lung
+def _roomy_box(lung: BoolArray, spacing: npt.NDArray[np.float64]) -> tuple[slice, ...]:
     reach = np.ceil(2 * _CLOSING_MM / spacing).astype(int)
-    box = tuple(
-        slice(max(0, low - r), min(high + r, n))
-        for (low, high), r, n in zip(bounding_box(lung), reach, lung.shape, strict=True)
-    )
-    whole = lung.copy()
-    part = _without_enclosed_holes(lung[box])
-    added = _costal_gaps(part, spacing, medial) & (hu[box] < _BONE_HU)
-    part = part | open_by(added, spacing, 3.0)
-    whole[box] = close_by(part, spacing, _CLOSING_MM)
-    return whole
+    ranges = zip(bounding_box(lung), reach, lung.shape, strict=True)
+    return tuple(slice(max(0, low - r), min(high + r, n)) for (low, high), r, n in ranges)
 
 
-def _with_haze(lung: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float64]) -> BoolArray:
-    """The lung with what touches it, is denser than it, lighter than fat, and thicker than a blurred border."""
+def _with_haze(
+    lung: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float64]
+) -> tuple[BoolArray, BoolArray, BoolArray]:
+    """The lung with what touches it, is denser than it, lighter than fat, and thicker than a blurred border.
+
+    Returns the lung, the ground glass in it, and the inside of the rib cage, within which it may be as dense as fat is
+    at the least; where no rib cage is seen, it has to be lighter still.
+    """
     haze = open_by((hu >= _AIR_HU) & (hu < _HAZE_HU), spacing, max(3.0, 1.1 * float(spacing.max())))
-    return touching(lung | haze, lung)
+    lung = touching(lung | haze, lung)
+    cage = inside_rib_cage(hu, lung, spacing)
+    if cage is None:
+        return lung, haze & lung, lung
+    dense = open_by((_evened(hu) < _FAT_HU) & cage & ~lung, spacing, 6.0) | (haze & lung)
+    lung = lung | touching(dense, haze & lung)
+    return lung, dense & lung, cage
+
+
+def _evened(hu: FloatArray) -> FloatArray:
+    from scipy import ndimage
+
+    return np.asarray(ndimage.gaussian_filter(hu, [0.7 if n > 1 else 0.0 for n in hu.shape]))
+
+
+def _with_what_it_lost(
+    lung: BoolArray,
+    dense: BoolArray,
+    cage: BoolArray,
+    hu: FloatArray,
+    spacing: npt.NDArray[np.float64],
+    medial: int,
+) -> BoolArray:
+    """One lung with dense disease beside its ground glass, closed over vessels, consolidation in it or at the ribs."""
+    if (dense & lung).any():
+        lung = lung | _dense_disease(lung, dense & lung, cage, hu, spacing, medial)
+    lung = _without_enclosed_holes(lung)
+    added = _costal_gaps(lung, spacing, medial) & (hu < _BONE_HU)
+    return close_by(lung | open_by(added, spacing, 3.0), spacing, _CLOSING_MM)
+
+
+def _dense_disease(
+    lung: BoolArray,
+    dense: BoolArray,
+    cage: BoolArray,
+    hu: FloatArray,
+    spacing: npt.NDArray[np.float64],
+    medial: int,
+) -> BoolArray:
+    """What is lighter than water, in hollows of the lung or under the ribs, and near ground glass."""
+    hollow = close_by(lung, spacing, _DEEP_MM)
+    lateral = _beside_middle(lung, medial)
+    hollow[lateral] |= dilate_by(~cage, spacing, _COSTAL_MM)[lateral]
+    near = hollow & cage & dilate_by(dense, spacing, _DEEP_MM) & (_evened(hu) < _WATER_HU)
+    return touching(open_by(near, spacing, 3.0) | lung, lung)
+
+
+def _beside_middle(lung: BoolArray, medial: int) -> slice:
+    """Sagittal planes lateral to a fourth of the lung: beyond are spine, sternum and the fat between the lungs."""
+    border = int(np.quantile(np.nonzero(lung)[0], 0.75 if medial > 0 else 0.25))
+    return slice(0, border) if medial > 0 else slice(border, None)
 
 
 def _without_enclosed_holes(lung: BoolArray) -> BoolArray:
