@@ -32,7 +32,7 @@ _FAT_HU = -135.0
 
 _WATER_HU = -20.0
 
-_DEEP_MM = 20.0
+_DEEP_MM = 30.0
 """Disease as dense as fat or denser is filled in this deep between lung that is not. Chosen on the phantom."""
 
 _COSTAL_MM = 25.0
