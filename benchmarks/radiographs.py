@@ -23,7 +23,7 @@ from ipha_toolkit.errors import ImageError
 from ipha_toolkit.io.images import load_mask
 from ipha_toolkit.measure.radiograph import measure_radiograph
 from ipha_toolkit.phantom.disease import Bleed, Disease
-from ipha_toolkit.regions.films import film_zones, find_lung_fields
+from ipha_toolkit.regions.films import film_flags, film_zones, find_lung_fields
 
 RESULT = Path(__file__).parent / "results" / "radiographs.md"
 DRAWN = {
@@ -42,25 +42,35 @@ HELD_OUT = 4000
 
 
 def fields(data: Path) -> list[str]:
-    lines = ["| radiograph | border contrast right, left | Dice | CPU seconds |", "| --- | --- | --- | --- |"]
-    for name in sorted(path for kind in ("jpg", "png", "dcm") for path in data.glob(f"cxr_*/*.{kind}")):
-        key = str(name.relative_to(data))
-        if "mask" in name.name:
-            continue
-        film, start = ipha.load(name, modality="dx"), time.process_time()
-        try:
-            found = find_lung_fields(film)
-        except ImageError as error:
-            lines.append(f"| {key} | not found: {str(error)[-90:]} | | |")
-            continue
-        seconds, dice = time.process_time() - start, ""
+    """Every film: borders, agreement with a drawn mask where there is one, opacity with its interval, flags, time."""
+    lines = [
+        "| radiograph | border contrast R, L | Dice | opacity (95 % interval) | consolidation % | flags | CPU s |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for path in sorted(path for kind in ("jpg", "jpeg", "png", "dcm") for path in data.glob(f"cxr_*/*.{kind}")):
+        if "mask" not in path.name:
+            lines.append(f"| {path.parent.name}/{path.name[-28:]} | {' | '.join(_film(path, data))} |")
+    return lines
+
+
+def _film(path: Path, data: Path) -> list[str]:
+    film, start, dice = ipha.load(path, modality="dx"), time.process_time(), ""
+    try:
+        found = find_lung_fields(film)
+        seconds, key = time.process_time() - start, str(path.relative_to(data))
         if key in DRAWN:
             drawn = load_mask(data / DRAWN[key], image=film)
             dice = f"{2 * (drawn.array & found.lungs.array).sum() / (drawn.n_voxels + found.lungs.n_voxels):.3f}"
-        lines.append(
-            f"| {name.name[:24]} | {found.contrast[0]:.2f}, {found.contrast[1]:.2f} | {dice} | {seconds:.1f} |"
-        )
-    return lines
+        rows = measure_radiograph(film, found.lungs)
+    except ImageError as error:
+        return [f"refused: {str(error).split(': ', 1)[1][:90]}", "", "", "", "", ""]
+    whole = rows[rows["region"] == "lung"].set_index("measure")["value"]
+    low, mean, high = (whole[f"film_opacity_mean{ending}"] for ending in ("_low", "", "_high"))
+    flags = [flag for flag in film_flags(film, found) if flag != "no_pixel_spacing"]
+    return [
+        f"{found.contrast[0]:.2f}, {found.contrast[1]:.2f}", dice, f"{mean:.2f} ({low:.2f} to {high:.2f})",
+        f"{whole['film_consolidation_fraction']:.0f}", ", ".join(flags), f"{seconds:.1f}",
+    ]  # fmt: skip
 
 
 def measured(subject: ipha.SimulatedSubject, rng: np.random.Generator) -> pd.DataFrame:

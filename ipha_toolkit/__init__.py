@@ -1,7 +1,8 @@
 """Measure and show what idiopathic pulmonary hemosiderosis does to MRI, CT and radiographs.
 
 For research, not for diagnosis. The names below are the public interface; each is imported when first used,
-so ``import ipha_toolkit`` stays light.
+so ``import ipha_toolkit`` stays light. Two of them are namespaces: ``plots`` holds the figures, ``compare`` the
+statistics.
 """
 
 from __future__ import annotations
@@ -9,7 +10,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from ipha_toolkit import lazy
+
 __version__ = "0.1.0"
+
+_NAMESPACES = {"plots": "figures", "compare": "compare"}
 
 _HOME = {
     "Volume": "volume",
@@ -19,39 +24,56 @@ _HOME = {
     "Protocol": "protocol",
     "load": "io.images",
     "save": "io.images",
+    "load_echoes": "io.images",
+    "load_mask": "io.images",
+    "correct_bias": "image.bias",
     "align": "image.align",
     "segment_lungs": "regions.lungs",
+    "find_lung_fields": "regions.films",
     "lung_regions": "regions.zones",
     "reference_tissue": "regions.muscle",
+    "check": "run.check",
     "analyze": "run.cohort",
+    "plan_import": "run.plan",
+    "edit_plan": "viewer.plan",
+    "import_dicom": "run.import_",
+    "open_cohort": "io.layout",
+    "open_results": "io.results",
+    "report": "report.cohort",
     "simulate_subject": "phantom.subject",
     "simulate_course": "phantom.subject",
     "simulate_cohort": "run.simulate",
+    "simulate_disk": "run.disk",
     "implant": "phantom.implant",
     "Disease": "phantom.disease",
+    "Bleed": "phantom.disease",
+    "measure_signal": "measure.signal",
     "measure_t1": "measure.signal",
     "measure_t2": "measure.signal",
     "measure_attenuation": "measure.attenuation",
     "measure_radiograph": "measure.radiograph",
+    "measure_opacity": "measure.radiograph",
     "render": "report.render",
     "fit_r2star": "measure.relaxometry",
     "measure_r2star": "measure.relaxometry",
     "classify_phase": "compare.phases",
     "hemosiderin_signature": "measure.hemosiderin",
+    "signature_reference": "measure.hemosiderin",
+    "ratio_pair": "measure.hemosiderin",
+    "joint_histogram": "measure.hemosiderin",
     "measure_texture": "measure.texture",
     "detect_nodules": "measure.nodules",
     "measure_nodules": "measure.nodules",
+    "if_possible": "figures.core",
 }
 
-__all__ = ["__version__", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = ["__version__", *_NAMESPACES, *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'ipha_toolkit' has no attribute {name!r}")
-    value = getattr(import_module(f"ipha_toolkit.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+    if name in _NAMESPACES:
+        return import_module(f"ipha_toolkit.{_NAMESPACES[name]}")
+    return lazy.find(__name__, _HOME, name)
 
 
 def __dir__() -> list[str]:

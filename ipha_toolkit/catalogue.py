@@ -1,4 +1,4 @@
-"""The catalogue: every measure, flag and finding, with unit, direction, definition and source."""
+"""The catalogue: every measure, with unit, direction, definition and source."""
 
 from __future__ import annotations
 
@@ -27,63 +27,8 @@ class Measure:
     """Whether it is set against controls; false for what describes the scan rather than the lung."""
 
 
-FINDINGS: dict[str, str] = {
-    "ground_glass_opacity": "hazy opacity through which vessels are still seen: air space partly filled",
-    "consolidation": "opacity that hides the vessels: air space filled",
-    "lower_zone_predominance": "more opacity in the lower than in the upper third, the normal gradient taken off",
-    "micronodules": "innumerable small nodules",
-    "reticulation": "a net of thin dense sheets: thickened septa, fibrosis",
-    "t1w_signal_gain": "T1w: lung brighter than that of controls: more water, protein, methemoglobin or contrast agent",
-    "t2w_signal_gain": "T2w: lung brighter than that of controls: water, fresh blood",
-    "hemosiderin_signature": "T2w darker than the T1w signal predicts",
-    "free_water": "T2w brighter than the T1w signal predicts: fresh blood, edema",
-    "film_opacity": "radiograph: air-space opacity of a lung field",
-}
-"""What a reader would call seen, in the order of a report."""
-
 ROW_COLUMNS = ("subject", "session", "modality", "region", "measure", "value", "unit", "n_voxels", "flag")
 """Columns of the one long table. ``flag`` holds codes of :data:`FLAGS`, joined by ``;``, or is empty."""
-
-FLAGS: dict[str, str] = {
-    # lungs
-    "one_lung": "only one lung was found",
-    "cut_field_of_view": "the lungs reach the border of the image: volumes and zones are of what is shown",
-    "implausible_lung_volume": "the lung volume is outside what a child or adult can have; look at the mask",
-    "lungs_partly_missing": "MRI mask far smaller than another scan's: lung as bright as muscle is lost; pass a mask",
-    "single_slice": "measured on one slice: no volume, no zones along the missing axis",
-    "child": "under 16 years by participants.tsv: norms of adults at full inspiration do not hold",
-    "foreign_mask": "measured in a lung mask made elsewhere",
-    # radiographs
-    "no_pixel_spacing": "the file gives no pixel spacing: one pixel is taken as 1 mm, lengths are in pixels",
-    "detector_spacing": "pixel spacing is that of the detector: the patient is magnified on it",
-    "colour_converted": "a colour picture, converted to gray levels",
-    "inverted_film": "the film was stored with dense dark and was turned round",
-    "uncertain_lung_field": "a border of a lung field hardly stands out: look at the mask",
-    "perhaps_not_frontal": "right and left half of the film are unlike: another view, or one lung opaque; look at it",
-    "perhaps_no_radiograph": "the lower middle is not the densest: a slice of CT or MRI, or a film cut off; look at it",
-    "small_zone": "the zone holds under 300 pixels",
-    # noise
-    "noise_not_estimable": "no air outside the body with five distinct values: noise cannot be estimated",
-    # controls
-    "no_controls": "no control in participants.tsv: the protocol's fallback threshold was used",
-    "few_controls": "fewer controls than the protocol asks for",
-    "contrast_enhanced": "T1w after contrast agent: enhancement mimics signal gain",
-    # signature
-    "no_evidence": "T1w predicts no T2w above the noise floor in most voxels: the signature cannot be judged there",
-    "realigned": "T2w was moved onto the grid of T1w",
-    # R2*
-    "mostly_censored": "most voxels of the region never rise above the noise floor: R2* is of the rest",
-    "no_lung_density": "no CT in the session: R2* cannot tell iron from aeration",
-    # texture
-    "no_opacity": "too little opacity to be patchy or homogeneous",
-    # nodules
-    "few_nodules": "too few nodules for a size or pattern",
-    "coarse_for_micronodules": "voxels too large for micronodules: only larger nodules are counted",
-    # reference tissue
-    "small_reference": "under 2 mL of reference muscle",
-    "asymmetric_reference": "reference muscle differs by more than 25 % between left and right",
-}
-"""What each flag on a row means."""
 
 
 def versus_controls(measure: str) -> str:
@@ -405,7 +350,7 @@ MEASURES: dict[str, Measure] = _catalogue(
     # radiographs
     Measure(
         "film_opacity_mean",
-        "mean opacity: 0 the chest wall beside the lungs, 1 the mediastinum, clear lung below 0",
+        "mean opacity: 0 clear lung, 1 soft tissue of the body's whole depth (mediastinum, heart, below the diaphragm)",
         "1",
         Worse.HIGHER,
         "definition",
@@ -420,14 +365,14 @@ MEASURES: dict[str, Measure] = _catalogue(
     Measure("film_opacity_sd", "standard deviation of opacity", "1", Worse.NEITHER, "definition"),
     Measure(
         "film_consolidation_fraction",
-        "radiograph: share of the lung field as opaque as consolidation (protocol films.consolidation_opacity)",
+        "radiograph: share of the inner lung field as opaque as consolidation (protocol films.consolidation_opacity)",
         "%",
         Worse.HIGHER,
         "definition; cut chosen on the phantom",
     ),
     Measure(
         "film_ground_glass_fraction",
-        "radiograph: share of the lung field as opaque as ground glass (protocol films.ground_glass_opacity)",
+        "radiograph: share of the inner lung field as opaque as ground glass (protocol films.ground_glass_opacity)",
         "%",
         Worse.HIGHER,
         "definition; cut chosen on the phantom",
@@ -437,6 +382,35 @@ MEASURES: dict[str, Measure] = _catalogue(
     ),
     Measure(
         "film_miliary_score", "radiograph: mean strength of dense dots, in opacity", "1", Worse.HIGHER, "definition"
+    ),
+    Measure(
+        "film_opaque_fraction",
+        "radiograph: share of the inner lung field at least as opaque as ground glass",
+        "%",
+        Worse.HIGHER,
+        "definition; cut chosen on the phantom",
+    ),
+    *(
+        Measure(
+            f"{name}_{end}",
+            f"{name} at the {words} end of the 95 % interval of the film's scale",
+            unit,
+            Worse.NEITHER,
+            "definition",
+        )
+        for name, unit in (
+            ("film_opacity_mean", "1"),
+            ("film_consolidation_fraction", "%"),
+            ("film_opaque_fraction", "%"),
+        )
+        for end, words in (("low", "lower"), ("high", "upper"))
+    ),
+    Measure(
+        "film_scale_error",
+        "half the 95 % interval of the film's scale: by so much may differences of opacity and texture scores be off",
+        "%",
+        Worse.NEITHER,
+        "definition",
     ),
     Measure(
         "film_opacity_perihilar",

@@ -23,6 +23,10 @@ class ImageError(IphaError, ValueError):
     """An image's content rules the measurement out (empty, constant, no lung, wrong unit)."""
 
 
+class DataError(IphaError, ValueError):
+    """Tables do not hold what an answer needs; the message says what is missing."""
+
+
 class ProtocolError(IphaError, ValueError):
     """A protocol file or value is not usable; the message names the key."""
 

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ipha_toolkit.catalogue import FINDINGS, MEASURES
+from ipha_toolkit.catalogue import MEASURES
 from ipha_toolkit.errors import ProtocolError
+from ipha_toolkit.flags import FINDINGS
 from ipha_toolkit.terms import Phase
 
 FINDING_LINES = (
@@ -22,7 +23,7 @@ FINDING_LINES = (
     "t2w_signal_gain: T2w signal_ratio_median_vs_controls > 2.5, 6, 15 -- cuts chosen on the phantom",
     "hemosiderin_signature: T1w+T2w signature_strength > 0.7, 2, 4.5 -- cuts chosen on the phantom",
     "free_water: T1w+T2w signature_strength < -1, -2, -3 -- cuts chosen on the phantom",
-    "film_opacity: dx film_consolidation_fraction > 9, 20, 30 -- cuts chosen on the phantom",
+    "film_opacity: dx film_consolidation_fraction > 28, 38, 50 -- cuts chosen: clear films of children up to 27",
 )
 """Default rules of findings: ``finding: modality measure > cuts -- source``."""
 

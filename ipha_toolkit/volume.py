@@ -3,24 +3,29 @@
 World coordinates are millimetres, RAS+: x grows towards the patient's right, y towards anterior, z towards
 superior. ``affine`` (4x4) maps voxel indices ``(i, j, k)`` to them. :func:`ipha_toolkit.load` hands out arrays
 whose axes i, j, k already run closest to right, anterior, superior; :func:`reorient_to_ras` does it for others.
+
+An array given to a Volume or Mask is copied and locked, with two exceptions that cost no memory: the array of another
+Volume or Mask, and a new array that its maker gives away by :func:`handed_over`. Both are shared.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from ipha_toolkit.grid import Affine, BoolArray, FloatArray, _Grid, checked_affine, describe, reorient_to_ras
+from ipha_toolkit.grid import Affine, BoolArray, FloatArray, Placed, checked_affine, describe, reorient_to_ras
 from ipha_toolkit.terms import Modality
 
 
 @dataclass(frozen=True, eq=False)
-class Volume(_Grid):
+class Volume(Placed):
     """A scalar image in patient space.
 
     Parameters
@@ -69,8 +74,7 @@ class Volume(_Grid):
         if given.dtype.kind not in "iuf":
             hint = "; a mask is a Mask, not a Volume" if given.dtype == bool else ""
             raise TypeError(f"{self.name or 'volume'}: needs real numbers, got {given.dtype}{hint}")
-        array = _checked_copy(given, np.float32, self.name or "volume")
-        array[~np.isfinite(array)] = np.nan
+        array = _checked_array(given, np.float32, self.name or "volume")
         _lock(self, array, self.affine, self.name or "volume")
         object.__setattr__(self, "modality", None if self.modality is None else Modality(self.modality))
         object.__setattr__(self, "meta", MappingProxyType(dict(self.meta or {})))
@@ -96,7 +100,7 @@ class Volume(_Grid):
 
 
 @dataclass(frozen=True, eq=False)
-class Mask(_Grid):
+class Mask(Placed):
     """Which voxels: a boolean array in patient space.
 
     Parameters
@@ -132,7 +136,7 @@ class Mask(_Grid):
             raise TypeError(
                 f"{self.name or 'mask'}: needs booleans, got {given.dtype}; write `array > 0` or `labels == 2`"
             )
-        _lock(self, _checked_copy(given, np.bool_, self.name or "mask"), self.affine, self.name or "mask")
+        _lock(self, _checked_array(given, np.bool_, self.name or "mask"), self.affine, self.name or "mask")
 
     @property
     def n_voxels(self) -> int:
@@ -167,18 +171,59 @@ _VOLUME_FIELDS = ("array", "affine", "modality", "unit", "name", "meta")
 _MASK_FIELDS = ("array", "affine", "name")
 
 
-def _checked_copy(given: npt.NDArray[Any], dtype: type, name: str) -> npt.NDArray[Any]:
+_LOCKED: dict[int, weakref.ref[npt.NDArray[Any]]] = {}
+"""Arrays known to be locked and clean, by identity: those that belong to a Volume or Mask."""
+
+
+def handed_over(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Give a new array away: it is locked now, and a Volume or Mask made from it shares it in place of a copy.
+
+    Only for an array that nobody else holds: float32, which is freed of infinities, or bool; in C order.
+
+    Examples
+    --------
+    >>> given = handed_over(np.zeros((2, 2, 2), np.float32))
+    >>> Volume(given, np.eye(4)).array is given
+    True
+    """
+    if array.dtype not in (np.float32, np.bool_) or not array.flags.c_contiguous or array.base is not None:
+        return array
+    if array.dtype == np.float32:
+        _missing_for_infinite(array)
+    array.flags.writeable = False
+    _LOCKED[id(array)] = weakref.ref(array, partial(_forget, id(array)))
+    return array
+
+
+def _forget(key: int, _: object) -> None:
+    _LOCKED.pop(key, None)
+
+
+def _is_locked(array: npt.NDArray[Any]) -> bool:
+    known = _LOCKED.get(id(array))
+    return known is not None and known() is array
+
+
+def _missing_for_infinite(array: FloatArray) -> None:
+    """Infinities become NaN, slab by slab: no copy of the array is made."""
+    for slab in array:
+        slab[~np.isfinite(slab)] = np.nan
+
+
+def _checked_array(given: npt.NDArray[Any], dtype: type, name: str) -> npt.NDArray[Any]:
+    """The array itself where it is locked already, else a clean copy."""
     if given.ndim != 3:
         raise ValueError(f"{name}: needs a 3-D array (i, j, k), got shape {given.shape}; one slice is (i, j, 1)")
     if given.size == 0:
         raise ValueError(f"{name}: has no voxels, shape {given.shape}")
+    if _is_locked(given) and given.dtype == dtype:
+        return given
     with np.errstate(over="ignore"):
-        return np.array(given, dtype=dtype, order="C", copy=True)
+        return handed_over(np.array(given, dtype=dtype, order="C", copy=True))
 
 
-def _lock(owner: _Grid, array: npt.NDArray[Any], affine: npt.ArrayLike, name: str) -> None:
+def _lock(owner: Placed, array: npt.NDArray[Any], affine: npt.ArrayLike, name: str) -> None:
     matrix = checked_affine(affine, name)
-    array.flags.writeable = False
     matrix.flags.writeable = False
     object.__setattr__(owner, "array", array)
     object.__setattr__(owner, "affine", matrix)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import ROUND_HALF_UP, Decimal
 
 
 def number(value: float, unit: str = "") -> str:
@@ -12,13 +13,25 @@ def number(value: float, unit: str = "") -> str:
     Examples
     --------
     >>> number(0.12345), number(1234.5, "mL"), number(float("nan"))
-    ('0.123', '1234 mL', 'no value')
+    ('0.123', '1235 mL', 'no value')
     """
     if not math.isfinite(value):
         return "no value"
     size = abs(value)
     digits = 0 if size >= 100 or float(value).is_integer() else 1 if size >= 10 else 2 if size >= 1 else 3
-    return minus(f"{value:.{digits}f}") + (f" {unit}" if unit not in ("", "1") else "")
+    return fixed(value, digits) + (f" {unit}" if unit not in ("", "1") else "")
+
+
+def fixed(value: float, digits: int) -> str:
+    """A finite number with so many decimals, rounded as browsers do: halves away from zero, and no minus before a zero.
+
+    Examples
+    --------
+    >>> fixed(-12.25, 1), fixed(2.5, 0), fixed(-0.04, 1)
+    ('\u221212.3', '3', '0.0')
+    """
+    rounded = Decimal(float(value)).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
+    return minus(f"{abs(rounded) if rounded == 0 else rounded:f}")
 
 
 def signed(value: float) -> str:

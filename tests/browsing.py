@@ -43,3 +43,14 @@ def pixels(page: Any, panel: int = 0) -> Any:
     settle(page)
     url = page.evaluate(f"() => document.querySelectorAll('canvas.ipha-slice')[{panel}].toDataURL()")
     return np.array(Image.open(BytesIO(b64decode(url.partition(",")[2]))).convert("RGB"))[..., 1]
+
+
+def bundled(page: Any, call: str, *given: Any) -> Any:
+    """What a JavaScript function answers that is called with the viewer's module and what else is given."""
+    from ipha_toolkit.viewer.bundle import bundle
+
+    load = "import(URL.createObjectURL(new Blob([source], {type: 'text/javascript'})))"
+    return page.evaluate(
+        f"async ([source, given]) => ({call})(await {load}, ...given)",
+        [bundle(), list(given)],
+    )

@@ -47,3 +47,24 @@ def small_demo(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     people = [person for person in demo_population() if person.name in ("sub-001", "sub-002", FOLLOWED, FILMED)]
     return run_demo(tmp_path_factory.mktemp("demo"), people=people, spacing_mm=4.0, workers=1, progress=False)
+
+
+@pytest.fixture(scope="session")
+def toy_analysis(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a toy ``cohort`` and its results in ``out``, analyzed once; to be looked at, not to be changed."""
+    from toys import toy_cohort
+
+    from ipha_toolkit.run.cohort import run
+
+    folder = tmp_path_factory.mktemp("toys")
+    run(toy_cohort(folder / "cohort"), folder / "out", progress=False)
+    return folder
+
+
+@pytest.fixture
+def analyzed(toy_analysis: Path, tmp_path: Path) -> Path:
+    """The same in a folder of its own, to be changed."""
+    import shutil
+
+    shutil.copytree(toy_analysis, tmp_path, dirs_exist_ok=True)
+    return tmp_path

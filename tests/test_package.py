@@ -6,7 +6,8 @@ import sys
 import pytest
 
 import ipha_toolkit
-from ipha_toolkit.catalogue import FLAGS, MEASURES
+from ipha_toolkit.catalogue import MEASURES
+from ipha_toolkit.flags import FLAGS
 
 HEAVY = ("matplotlib", "ipywidgets", "SimpleITK", "numba", "skimage", "nibabel", "scipy")
 
@@ -23,9 +24,22 @@ def test_every_public_name_is_there_and_says_what_it_is(name):
     assert name == "__version__" or len(thing.__doc__) > 20
 
 
+NAMESPACES = {"plots": ipha_toolkit.plots, "compare": ipha_toolkit.compare}
+
+
+@pytest.mark.parametrize(
+    ("space", "name"), [(space, name) for space in NAMESPACES for name in NAMESPACES[space].__all__]
+)
+def test_every_name_of_a_namespace_is_there_and_says_what_it_is(space, name):
+    thing = getattr(NAMESPACES[space], name)
+    assert name in dir(NAMESPACES[space])
+    assert name.isupper() or len(thing.__doc__) > 20
+
+
 def test_an_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="nonsense"):
-        _ = ipha_toolkit.nonsense
+    for place in (ipha_toolkit, *NAMESPACES.values()):
+        with pytest.raises(AttributeError, match="nonsense"):
+            _ = place.nonsense
 
 
 @pytest.mark.parametrize("measure", MEASURES.values(), ids=list(MEASURES))

@@ -69,3 +69,21 @@ def put_echoes(root, subject, session, te_ms, r2star=200.0):
         path = folder / f"{subject}_{session}_echo-{number}_MEGRE.nii.gz"
         ipha.save(base.replace(array=base.array * np.exp(-te / 1000 * r2star)), path)
         path.with_name(path.name.replace(".nii.gz", ".json")).write_text(json.dumps({"EchoTime": te / 1000}))
+
+
+def toy_cohort(root):
+    """Two controls and a patient, T1w and CT each, masks as of another tool."""
+    for seed, (subject, lung) in enumerate({"sub-c1": 20, "sub-c2": 22, "sub-p1": 50}.items()):
+        put_session(root, subject, "ses-1", [toy_mr(lung=lung, seed=seed), toy_ct(lung=-870 + lung, seed=seed)])
+    put_participants(root, {"sub-c1": "control", "sub-c2": "control", "sub-p1": "iph"})
+    return root
+
+
+def whole_box(volume):
+    """A segmenter: the lungs of the toys."""
+    return Mask(np.asarray(toy_masks()[0].array), AFFINE)
+
+
+def break_file(path):
+    """Cut an image short."""
+    path.write_bytes(path.read_bytes()[:1000])

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ipha_toolkit.catalogue import MEASURES, Worse
+from ipha_toolkit.compare.groups import require
 from ipha_toolkit.io.packaged import read_packaged
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.terms import Region
@@ -98,7 +99,8 @@ def compare_sessions(
     rows : DataFrame
         The one table; rows against controls and rows that describe the scan are left out.
     sessions : DataFrame, optional
-        ``subject, session, days``, which put the sessions in order. None orders them by name.
+        ``subject, session, days``, which put the sessions in order. None orders them by name, and so does a table
+        without days; sessions without a day come last.
     scatter : DataFrame, optional
         As of :func:`repeatability`; None takes :func:`phantom_repeatability`.
     protocol : Protocol
@@ -111,6 +113,11 @@ def compare_sessions(
         before, after, change, smallest_detectable_change, unit, verdict``. The verdict is ``unchanged`` where the
         change is smaller than the smallest detectable one, ``better`` or ``worse`` by the direction of the catalogue,
         ``different`` where it has none, and ``unknown`` where the scatter is not known.
+
+    Raises
+    ------
+    DataError
+        Where a day is no number.
 
     References
     ----------
@@ -253,8 +260,9 @@ def _chi_factors(n: npt.NDArray[np.int_]) -> tuple[npt.NDArray[np.float64], npt.
 def _consecutive(rows: pd.DataFrame, sessions: pd.DataFrame | None) -> pd.DataFrame:
     """Each session of a subject with the one after it."""
     visits = rows[["subject", "session"]].drop_duplicates()
-    if sessions is not None:
-        visits = visits.merge(sessions[["subject", "session", "days"]], on=["subject", "session"])
+    if sessions is not None and "days" in sessions:
+        require(sessions, ["subject", "session"], "sessions", numbers=["days"])
+        visits = visits.merge(sessions[["subject", "session", "days"]], on=["subject", "session"], how="left")
     else:
         visits = visits.assign(days=np.nan)
     visits = visits.sort_values(["subject", "days", "session"])

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ipha_toolkit.errors import DataError
 from ipha_toolkit.protocol import DEFAULT, Protocol
 
 _OPACITY, _RETICULAR = "film_opacity_mean", "film_reticular_score"
@@ -73,7 +74,7 @@ def time_to_clear(
         raise ValueError(f"films.cleared_share lies between 0 and 1, got {share}")
     known = np.isfinite(y)
     if not known.any():
-        raise ValueError("no film of the series was measured")
+        raise DataError("no film of the series was measured")
     t, y = t[known], y[known]
     excess = y - (float(y.min()) if clear is None else clear)
     peak = int(excess.argmax())

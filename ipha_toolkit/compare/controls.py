@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +20,10 @@ from ipha_toolkit.catalogue import MEASURES, versus_controls
 from ipha_toolkit.measure.hemosiderin import MODALITY as PAIR
 from ipha_toolkit.measure.hemosiderin import SignatureReference, signature_reference, signature_rows
 from ipha_toolkit.measure.histogram import pooled_quantile
-from ipha_toolkit.measure.rows import row, table
-from ipha_toolkit.measure.signal import FRACTION, fallback_threshold, fraction_rows
+from ipha_toolkit.measure.rows import flags_of, row, table
+from ipha_toolkit.measure.signal import FRACTIONS, fraction_rows
 from ipha_toolkit.protocol import DEFAULT, Protocol
-from ipha_toolkit.terms import Region
+from ipha_toolkit.terms import Modality, Region
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,13 @@ def against_controls(
     """
     histograms = list(histograms)
     members = tuple(sorted(set(controls) & set(rows["subject"])))
-    fractions = [r for h in histograms if h.modality in FRACTION for r in _fractions(h, histograms, members, protocol)]
+    fractions = [r for h in histograms if h.modality in FRACTIONS for r in _fractions(h, histograms, members, protocol)]
     fractions += _signatures(rows, histograms, members, protocol)
     complete = pd.concat([frame for frame in (rows, table(fractions)) if len(frame)] or [rows], ignore_index=True)
     scores = _scores(complete, members, protocol)
     thresholds = {
         str(modality): _threshold(modality, histograms, members, None, protocol)[0]
-        for modality in FRACTION
+        for modality in FRACTIONS
         if any(histogram.modality == modality for histogram in histograms)
     }
     if any(histogram.modality == PAIR for histogram in histograms):
@@ -100,11 +101,9 @@ def _threshold(
             counts = histogram.counts[Region.LUNG].to_numpy(float)
             pooled[histogram.subject] = pooled.get(histogram.subject, np.zeros(counts.shape)) + counts
     if not pooled:
-        return fallback_threshold(modality, protocol), ["no_controls"]
-    settings = protocol.signal
-    quantile = settings.hyperintense_quantile if modality == "T1w" else settings.hypointense_quantile
-    flags = ["few_controls"] if len(pooled) < settings.few_controls else []
-    return pooled_quantile(pooled.values(), quantile), flags
+        return FRACTIONS[Modality(modality)].threshold(protocol), ["no_controls"]
+    flags = ["few_controls"] if len(pooled) < protocol.signal.few_controls else []
+    return pooled_quantile(pooled.values(), FRACTIONS[Modality(modality)].controls_quantile(protocol)), flags
 
 
 def _fractions(
@@ -140,26 +139,42 @@ def _line(
     return signature_reference([pd.concat(frames) for frames in pooled.values()], protocol=protocol)
 
 
+_KEY = ["modality", "region", "measure"]
+
+
 def _scores(rows: pd.DataFrame, controls: tuple[str, ...], protocol: Protocol) -> list[dict[str, object]]:
     """Distance of each value from the mean of the other controls, in their standard deviations."""
     known = rows[rows["measure"].map(lambda name: MEASURES[name].compared) & rows["value"].notna()]
-    found = []
-    for (modality, region, measure), group in known.groupby(["modality", "region", "measure"], sort=False):
-        reference = group[group["subject"].isin(controls)].groupby("subject")["value"].mean()
-        for record in group.to_dict("records"):
-            others = reference.drop(record["subject"], errors="ignore")
-            if len(others) < 2:
-                continue
-            spread = float(others.std())
-            score = (record["value"] - float(others.mean())) / spread if spread > 0 else np.nan
-            few = ["few_controls"] if len(others) < protocol.signal.few_controls else []
-            flags = [*filter(None, str(record["flag"]).split(";")), *few]
-            scored = row(
-                versus_controls(str(measure)), score, modality=str(modality), region=str(region),
-                n_voxels=record["n_voxels"], flags=flags,
-            )  # fmt: skip
-            found.append(scored | {"subject": record["subject"], "session": record["session"]})
+    means = _control_means(known, controls)
+    by_measure: dict[tuple[str, ...], list[dict[str, object]]] = {}
+    for record in known.to_dict("records"):
+        key = (record["modality"], record["region"], record["measure"])
+        by_measure.setdefault(key, []).extend(_score(record, means.get(key, {}), protocol))
+    return [scored for group in by_measure.values() for scored in group]
+
+
+def _control_means(known: pd.DataFrame, controls: tuple[str, ...]) -> dict[tuple[str, ...], dict[str, float]]:
+    """Mean of each control over its sessions, by modality, region and measure."""
+    means = known[known["subject"].isin(controls)].groupby([*_KEY, "subject"])["value"].mean()
+    found: dict[tuple[str, ...], dict[str, float]] = {}
+    for (*key, subject), mean in zip(means.index, means, strict=True):
+        found.setdefault(tuple(key), {})[subject] = float(mean)
     return found
+
+
+def _score(record: dict[Any, Any], means: Mapping[str, float], protocol: Protocol) -> list[dict[str, object]]:
+    """The row of one value's score; none where fewer than two other controls have the measure."""
+    others = [mean for subject, mean in means.items() if subject != record["subject"]]
+    if len(others) < 2:
+        return []
+    spread = float(np.std(others, ddof=1))
+    score = (record["value"] - float(np.mean(others))) / spread if spread > 0 else np.nan
+    few = {"few_controls"} if len(others) < protocol.signal.few_controls else set()
+    scored = row(
+        versus_controls(record["measure"]), score, modality=record["modality"], region=record["region"],
+        n_voxels=record["n_voxels"], flags=flags_of(record["flag"]) | few,
+    )  # fmt: skip
+    return [scored | {"subject": record["subject"], "session": record["session"]}]
 
 
 def _digest(rows: pd.DataFrame, histograms: list[SessionHistogram], controls: tuple[str, ...]) -> str:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ipha_toolkit.catalogue import MEASURES
+from ipha_toolkit.errors import DataError
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.terms import Region
 
@@ -90,7 +91,7 @@ def compare_groups(
 
     Raises
     ------
-    ValueError
+    DataError
         Where no row carries the reference label.
 
     Notes
@@ -107,7 +108,7 @@ def compare_groups(
     values = _one_a_subject(rows, labels, regions)
     if reference not in set(values["label"]):
         given = ", ".join(sorted(set(map(str, values["label"])))) or "none"
-        raise ValueError(f"no measured subject is labelled {reference!r}; labels with rows are: {given}")
+        raise DataError(f"no measured subject is labelled {reference!r}; labels with rows are: {given}")
     found = []
     for key, part in values.groupby(_KEY, sort=False):
         base = part[part["label"] == reference].set_index("subject")["value"]
@@ -221,9 +222,20 @@ def _effect(group: pd.Series, base: pd.Series, few: int) -> dict[str, object]:
     }  # fmt: skip
 
 
-def require(table: pd.DataFrame, columns: Sequence[str], name: str) -> None:
+def require(table: pd.DataFrame, columns: Sequence[str], name: str, *, numbers: Sequence[str] = ()) -> None:
+    """Refuse a table that lacks columns, or has text where numbers belong.
+
+    Raises
+    ------
+    DataError
+    """
     missing = [column for column in columns if column not in table.columns]
     if missing:
-        raise ValueError(
+        raise DataError(
             f"{name} lack the columns {', '.join(missing)}; there are: {', '.join(map(str, table.columns))}"
         )
+    for column in numbers:
+        known = table[column].dropna()
+        wrong = known[pd.to_numeric(known, errors="coerce").isna()]
+        if len(wrong):
+            raise DataError(f"{name}: {column} holds {wrong.iloc[0]!r}, which is no number; write numbers alone")

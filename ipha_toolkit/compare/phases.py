@@ -24,7 +24,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from ipha_toolkit.catalogue import FINDINGS, MEASURES
+from ipha_toolkit.catalogue import MEASURES
+from ipha_toolkit.flags import FINDINGS
 from ipha_toolkit.io.packaged import read_packaged
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.rules import PHASES, FindingRule, PhaseRule, finding_rules, phase_rules

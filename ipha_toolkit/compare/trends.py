@@ -10,6 +10,7 @@ import pandas as pd
 
 from ipha_toolkit.catalogue import MEASURES
 from ipha_toolkit.compare.groups import require
+from ipha_toolkit.errors import DataError
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.terms import Phase, Region
 
@@ -53,7 +54,7 @@ def fit_trend(
 
     Raises
     ------
-    ValueError
+    DataError
         Where the columns are missing, or the sessions are too few for the terms.
 
     Notes
@@ -66,7 +67,7 @@ def fit_trend(
     used = [name for name in terms if data[name].max() > data[name].min()]
     n_subjects = data["subject"].nunique()
     if len(data) < len(used) + 3 or n_subjects < 2:
-        raise ValueError(
+        raise DataError(
             f"{modality} {measure}: {len(data)} sessions of {n_subjects} subjects have a value and all of "
             f"{', '.join(terms)}; a trend needs at least {len(used) + 3} sessions of two subjects"
         )
@@ -104,10 +105,10 @@ def time_to_recurrence(
 
     Raises
     ------
-    ValueError
+    DataError
         Where a column is missing.
     """
-    require(sessions, ["subject", "days", "phase", dose], "sessions")
+    require(sessions, ["subject", "days", "phase", dose], "sessions", numbers=["days", dose])
     found = []
     for subject, visits in sessions.dropna(subset=["days", dose]).sort_values("days").groupby("subject", sort=True):
         lowered = np.flatnonzero(np.diff(visits[dose].to_numpy(float)) < 0)
@@ -140,7 +141,7 @@ def recurrence_curve(times: pd.DataFrame) -> pd.DataFrame:
 
     Raises
     ------
-    ValueError
+    DataError
         Where there is no subject.
 
     References
@@ -149,7 +150,7 @@ def recurrence_curve(times: pd.DataFrame) -> pd.DataFrame:
     """
     require(times, ["days", "recurred"], "times")
     if times.empty:
-        raise ValueError("no subject was tapered: there is no time to recurrence to estimate")
+        raise DataError("no subject was tapered: there is no time to recurrence to estimate")
     from lifelines import KaplanMeierFitter
 
     fitted = KaplanMeierFitter().fit(times["days"], times["recurred"])
@@ -168,7 +169,7 @@ def _trend_data(
 ) -> pd.DataFrame:
     if measure not in MEASURES:
         raise ValueError(f"measure {measure!r} is not in the catalogue terms.MEASURES")
-    require(sessions, ["subject", "session", "days", *covariates], "sessions")
+    require(sessions, ["subject", "session", "days", *covariates], "sessions", numbers=["days", *covariates])
     chosen = rows[(rows["measure"] == measure) & (rows["modality"] == modality) & (rows["region"] == region)]
     columns = ["subject", "session", "days", *covariates]
     data = chosen[["subject", "session", "value"]].merge(sessions[columns], on=["subject", "session"]).dropna()

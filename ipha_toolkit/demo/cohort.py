@@ -1,25 +1,25 @@
 """The embedded cohort: simulated, analyzed as any cohort would be, and set against the truth. Numbers only; the page is
-made by :mod:`ipha_toolkit.report.demo`."""
+made by :mod:`ipha_toolkit.demo.page`."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from time import perf_counter
 
 import pandas as pd
 
 from ipha_toolkit.demo import truth as recovery
-from ipha_toolkit.io.images import load, load_mask
-from ipha_toolkit.io.names import FOLDERS
+from ipha_toolkit.io.names import label_of
+from ipha_toolkit.io.results import Results, open_results
 from ipha_toolkit.phantom.disease import Bleed
 from ipha_toolkit.phantom.population import Participant, participant
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.run.cohort import Analysis, run
 from ipha_toolkit.run.simulate import TRUTH_FOLDER, write_population
-from ipha_toolkit.volume import Mask, Volume
 
 SPACING_MM = 3.0
 MODALITIES = ("T1w", "T2w", "MEGRE", "ct", "dx")
@@ -35,7 +35,7 @@ FILMED = "sub-007"
 class Demo:
     """All that the demo found.
 
-    ``rows``: the one table. ``pairs``: measured beside true, of :func:`ipha_toolkit.run.recovery.pair`. ``masks``:
+    ``rows``: the one table. ``pairs``: measured beside true, of :func:`ipha_toolkit.demo.truth.pair`. ``masks``:
     subject, session, phase, modality, dice. ``seconds``: by step.
     """
 
@@ -52,30 +52,10 @@ class Demo:
         """The one table of measures."""
         return self.analysis.rows
 
-    def image(self, subject: str, session: str, modality: str) -> Volume:
-        """An image of the cohort."""
-        folder = FOLDERS.get(modality, "anat")
-        return load(self.out / "cohort" / subject / session / folder / f"{subject}_{session}_{modality}.nii.gz")
-
-    def mask(self, subject: str, session: str, modality: str, kind: str = "lung") -> Mask | None:
-        """A mask the analysis made; None where it made none."""
-        path = self._result(subject, session, f"{modality}_desc-{kind}_mask")
-        if not path.exists():
-            return None
-        return load_mask(path, image=self.image(subject, session, modality) if modality == "dx" else None)
-
-    def map(self, subject: str, session: str, modality: str, kind: str = "ratio") -> Volume | None:
-        """A map the analysis made; None where it made none."""
-        path = self._result(subject, session, f"{modality}_desc-{kind}_map")
-        return load(path, modality=modality) if path.exists() else None
-
-    def histogram(self, subject: str, session: str, modality: str) -> pd.DataFrame | None:
-        """Histogram of the ratio by region; None where there is none."""
-        path = self._result(subject, session, f"{modality}_histogram").with_suffix("").with_suffix(".tsv")
-        return pd.read_csv(path, sep="\t") if path.exists() else None
-
-    def _result(self, subject: str, session: str, ending: str) -> Path:
-        return self.analysis.out / subject / session / f"{subject}_{session}_{ending}.nii.gz"
+    @cached_property
+    def results(self) -> Results:
+        """The results folder in the hand."""
+        return open_results(self.analysis.out)
 
 
 def demo_population() -> list[Participant]:
@@ -142,16 +122,18 @@ def run_demo(
     pairs = recovery.pair(analysis.rows, recovery.true_table(true, protocol=protocol))
     seconds = {"simulate": simulated - started, "analyze": analyzed - simulated}
     demo = Demo(out, group, analysis, pairs, pd.DataFrame(), seconds, protocol)
-    masks = _mask_table(demo, true)
+    masks = _mask_table(demo.results, true)
     seconds["compare with the truth"] = perf_counter() - analyzed
     return Demo(out, group, analysis, pairs, masks, seconds, protocol)
 
 
-def _mask_table(demo: Demo, true: Iterable[recovery.TrueSession]) -> pd.DataFrame:
-    records = []
+def _mask_table(results: Results, true: Iterable[recovery.TrueSession]) -> pd.DataFrame:
+    measured, records = {one.label: one for one in results}, []
     for one in true:
+        found = measured.get(label_of(one.subject, one.session))
         for modality, lung in one.lungs.items():
-            found = demo.mask(one.subject, one.session, modality)
-            overlap = float("nan") if found is None else recovery.dice(found, lung)
+            overlap = float("nan")
+            if found is not None and found.has(modality, "lung"):
+                overlap = recovery.dice(found.mask(modality), lung)
             records.append((one.subject, one.session, one.phase, modality, overlap))
     return pd.DataFrame(records, columns=["subject", "session", "phase", "modality", "dice"])

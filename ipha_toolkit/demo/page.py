@@ -1,7 +1,6 @@
-"""The demo as one page: who was analyzed, what was measured, how it looks, and how far it is from the truth.
+"""The demo as one page: that of its results (:mod:`ipha_toolkit.report.cohort`), and how far they are from the truth.
 
-A section is a function of the demo that returns HTML; :data:`SECTIONS` is their order. Numbers come from
-:mod:`ipha_toolkit.run.demo`; nothing is computed here but means over the sessions of a phase.
+:data:`SECTIONS` is the order of both.
 """
 
 from __future__ import annotations
@@ -9,34 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ipha_toolkit.compare.clearing import time_to_clear
 from ipha_toolkit.demo import truth as recovery
 from ipha_toolkit.demo.cohort import FILMED, FOLLOWED, Demo
 from ipha_toolkit.figures.agreement import scatter
-from ipha_toolkit.report.cohort import (
-    PHASES,
-    SHOWN,
-    STYLE,
-    Panel,
-    by_phase,
-    captioned,
-    distributions,
-    html_table,
-    looks,
-    maps,
-    readings,
-    row_of_slices,
-    run_facts,
-    signature,
-    viewer,
-)
-from ipha_toolkit.report.page import Heading, page
-from ipha_toolkit.volume import Mask
-from ipha_toolkit.wording import number, signed
+from ipha_toolkit.figures.films import plot_opacity_series
+from ipha_toolkit.regions.films import film_zones
+from ipha_toolkit.report import cohort
+from ipha_toolkit.report.pieces import Panel, captioned, html_table, row_of_slices, write_sections
+from ipha_toolkit.wording import minus, number, signed
 
 TITLE = "Simulated pulmonary hemosiderosis, measured"
 
@@ -57,17 +42,9 @@ def write_report(demo: Demo, path: str | Path) -> Path:
     -------
     Path
     """
-    path = Path(path)
-    parts = [(title, section(demo)) for title, section in SECTIONS]
-    shown = [(f"part-{n}", title, html) for n, (title, html) in enumerate(parts, 1) if html]
-    body = f"<style>{STYLE}</style>{_introduction(demo)}" + "".join(
-        f'<section><h2 id="{anchor}">{escape(title)}</h2>{html}</section>' for anchor, title, html in shown
-    )
-    contents = [Heading(2, anchor, title) for anchor, title, _ in shown]
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(page(TITLE, body, contents=contents, protocol=demo.protocol), encoding="utf-8")
-    draft.replace(path)
-    return path
+    shown = cohort.Shown(demo.results)
+    parts = [(title, section(demo) if own else section(shown)) for title, own, section in SECTIONS]
+    return write_sections(path, TITLE, _introduction(demo), parts, protocol=demo.protocol)
 
 
 def _introduction(demo: Demo) -> str:
@@ -106,16 +83,12 @@ def _people(demo: Demo) -> str:
 
 def _films(demo: Demo) -> str:
     """A film beside what is found on it, the same patient from day to day, and opacity over days."""
-    from ipha_toolkit.compare.clearing import time_to_clear
-    from ipha_toolkit.figures.films import plot_opacity_series
-    from ipha_toolkit.regions.films import film_zones
-
     person = next((person for person in demo.people if person.name == FILMED), None)
-    seen = [] if person is None else [v for v in person.visits if demo.mask(FILMED, v.session, "dx") is not None]
+    seen = [] if person is None else [v for v in person.visits if _has_film(demo, v.session)]
     if person is None or len(seen) < 2:
         return ""
-    films = {visit.session: demo.image(FILMED, visit.session, "dx") for visit in seen}
-    lungs = {visit.session: cast(Mask, demo.mask(FILMED, visit.session, "dx")) for visit in seen}
+    films = {visit.session: demo.results[FILMED, visit.session].image("dx") for visit in seen}
+    lungs = {visit.session: demo.results[FILMED, visit.session].mask("dx") for visit in seen}
     last = seen[-1].session
     zones = {name.replace("_", " "): zone for name, zone in film_zones(lungs[last]).items()}
     parts = [Panel(films[last], "as it is", {}), Panel(films[last], "lung fields", {"lung": lungs[last]}),
@@ -130,9 +103,9 @@ def _films(demo: Demo) -> str:
     found = time_to_clear(list(days.values()), whole.reindex(list(days)), protocol=demo.protocol)
     return (
         "<p>Radiographs are how these patients are followed. Lung fields are found on each film without a trained "
-        "network, lung hidden behind heart and diaphragm is left out, and opacity is measured between the film's own "
-        "chest wall (0) and mediastinum (1), so that exposure does not count. The true share of air space filled with "
-        f"blood falls to {100 * demo.protocol.films.cleared_share:.0f} % of its peak within "
+        "network, lung hidden behind heart and diaphragm is left out, and opacity is measured on the film's own "
+        "scale from clear lung (0) to soft tissue (1), so that exposure does not count. The true share of air space "
+        f"filled with blood falls to {100 * demo.protocol.films.cleared_share:.0f} % of its peak within "
         f"{number(truly.days)} days; the opacity of the whole lung took {number(found.days)} (dotted).</p>"
         + captioned(row_of_slices(parts, window=_FILM_WINDOW), f"Day {seen[-1].day:.0f} of {FILMED}.")
         + captioned(row_of_slices(course, window=_FILM_WINDOW), "The lung fields found from day to day; one window.")
@@ -142,10 +115,18 @@ def _films(demo: Demo) -> str:
     )
 
 
+def _has_film(demo: Demo, session: str) -> bool:
+    return any((one.subject, one.session) == (FILMED, session) and one.has("dx", "lung") for one in demo.results)
+
+
 def _truth(demo: Demo) -> str:
     known = demo.pairs.dropna(subset=["measured"])
     by_definition = known[known["kind"] == recovery.DEFINITION]
-    shown = [key for key in SHOWN if key in set(zip(by_definition["modality"], by_definition["measure"], strict=True))]
+    shown = [
+        key
+        for key in cohort.MEASURES_SHOWN
+        if key in set(zip(by_definition["modality"], by_definition["measure"], strict=True))
+    ]
     return (
         "<p>The truth: the same definition applied to the true lungs in images without noise, coil shading and "
         "breathing. A dot a session; on the line, measurement and truth agree.</p>"
@@ -158,7 +139,7 @@ def _truth(demo: Demo) -> str:
 def _agreement_table(pairs: pd.DataFrame) -> str:
     rows = []
     for r in recovery.agreement(pairs).to_dict("records"):
-        rank = "n/a" if np.isnan(r["rank"]) else f"{r['rank']:.2f}".replace("-", "−")
+        rank = "n/a" if np.isnan(r["rank"]) else minus(f"{r['rank']:.2f}")
         rows.append(
             [r["modality"], r["measure"].replace("_", " "), _KINDS[r["kind"]], str(r["n"]), signed(r["bias"]),
              f"{signed(r['low'])} to {signed(r['high'])}", r["unit"] if r["unit"] != "1" else "", rank]
@@ -177,7 +158,7 @@ _KINDS = {recovery.DEFINITION: "by definition", recovery.DISEASE: "air space fil
 
 
 def _mask_table(masks: pd.DataFrame) -> str:
-    phases = [phase for phase in (*PHASES, "edema") if phase in set(masks["phase"])]
+    phases = [phase for phase in (*cohort.PHASES, "edema") if phase in set(masks["phase"])]
     rows = []
     for modality, group in masks.groupby("modality", sort=False):
         cells = [group.loc[group["phase"] == phase, "dice"].dropna() for phase in phases]
@@ -189,17 +170,43 @@ def _mask_table(masks: pd.DataFrame) -> str:
     )
 
 
-SECTIONS: tuple[tuple[str, Callable[[Demo], str]], ...] = (
-    ("Who was analyzed", _people),
-    ("What the images show", looks),
-    ("Radiographs from day to day", _films),
-    ("Look for yourself", viewer),
-    ("Measures by phase against controls", by_phase),
-    ("Maps", maps),
-    ("T1w and T2w together", signature),
-    ("Where in the lung", distributions),
-    ("Readings beside the truth", readings),
-    ("Truth against measurement", _truth),
-    ("Time and files", run_facts),
+def _readings(demo: Demo) -> str:
+    """The phase that the rules read from every session, with reasons, beside the true one."""
+    true = {(person.name, visit.session): visit.phase for person in demo.people for visit in person.visits}
+    rows = [
+        [r["subject"], r["session"], true[r["subject"], r["session"]], r["phase"], f"{r['margin']:.2f}", r["reasons"]]
+        for r in demo.analysis.readings.to_dict("records")
+    ]
+    right = sum(row[2] == row[3] for row in rows)
+    head = ["participant", "session", "true phase", "read as", "margin (1)", "reasons"]
+    return f"<p>{right} of {len(rows)} phases are read as they truly are. {cohort.READING}</p>" + html_table(head, rows)
+
+
+def _run_facts(demo: Demo) -> str:
+    took = ", ".join(f"{escape(step)} {seconds:.0f} s" for step, seconds in demo.seconds.items())
+    analysis = demo.analysis
+    before = f", {analysis.skipped} taken over from an earlier run" if analysis.skipped else ""
+    failures = [[f["subject"], f["session"], f["modality"], f["error"]] for f in analysis.failures]
+    head = ["participant", "session", "image", "why it could not be measured"]
+    return (
+        f"<p>Time taken: {took}. {analysis.measured} sessions measured{before}; {len(demo.rows)} rows.</p>"
+        "<p>Beside this page: <code>cohort/</code>, the images and tables with <code>cohort/truth/</code>; "
+        "<code>results/</code>, with <code>measures.tsv</code>, masks, maps, logs and provenance.</p>"
+        + (html_table(head, failures) if failures else "")
+    )
+
+
+SECTIONS: tuple[tuple[str, bool, Callable[[Any], str]], ...] = (
+    ("Who was analyzed", True, _people),
+    ("What the images show", False, cohort.looks),
+    ("Radiographs from day to day", True, _films),
+    ("Look for yourself", False, cohort.viewer),
+    ("Measures by phase against controls", False, cohort.by_group),
+    ("Maps", False, cohort.maps),
+    ("T1w and T2w together", False, cohort.signature),
+    ("Where in the lung", False, cohort.distributions),
+    ("Readings beside the truth", True, _readings),
+    ("Truth against measurement", True, _truth),
+    ("Time and files", True, _run_facts),
 )
-"""Title and maker of every section, in order; one that returns nothing is left out."""
+"""Title of every section, whether it is the demo's own, its maker, in order; one that returns nothing is left out."""

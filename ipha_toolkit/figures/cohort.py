@@ -1,5 +1,5 @@
 """Figures of a cohort: trends over dates, effects between groups, treatment and bleeds. Each carries its description,
-see :mod:`ipha_toolkit.view.plots`."""
+see :mod:`ipha_toolkit.figures.core`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ipha_toolkit.catalogue import MEASURES
+from ipha_toolkit.compare.groups import require
+from ipha_toolkit.errors import DataError
 from ipha_toolkit.figures.core import SERIES_COLOURS, describe, literal, new_figure, plain
 from ipha_toolkit.terms import Phase, Region
 from ipha_toolkit.wording import number
@@ -44,7 +46,7 @@ def plot_trend(
         As of :func:`ipha_toolkit.compare.change.repeatability`: each subject's band is its first value plus and minus
         the repeatability coefficient.
     controls : DataFrame, optional
-        Rows of the controls; their range is drawn as a grey band.
+        Rows of the controls; their range is drawn as a grey band, none where they lack the measure.
     ax : Axes, optional
 
     Returns
@@ -53,23 +55,25 @@ def plot_trend(
 
     Raises
     ------
-    ValueError
+    DataError
         Where no session has the measure and a day, or more than six subjects do.
     """
+    require(sessions, ["subject", "session", "days"], "sessions", numbers=["days"])
     data = (
         _chosen(rows, measure, modality, region).merge(sessions[["subject", "session", "days"]]).dropna(subset="days")
     )
     subjects = list(dict.fromkeys(data["subject"]))
     if not 1 <= len(subjects) <= _MOST_SUBJECTS:
-        raise ValueError(
+        raise DataError(
             f"{modality} {measure}: a trend shows one to {_MOST_SUBJECTS} subjects that have the measure and a day, "
             f"got {len(subjects)}; choose rows of fewer subjects"
         )
     ax = ax or new_figure(6.4, 3.8).subplots()
     title, unit = measure.replace("_", " "), MEASURES[measure].unit
     words = [f"{modality} {title} ({unit}) over time."]
-    if controls is not None:
-        words.append(_control_band(ax, _chosen(controls, measure, modality, region)))
+    band = None if controls is None else _chosen(controls, measure, modality, region)
+    if band is not None and len(band):
+        words.append(_control_band(ax, band))
     limit = _limit(scatter, measure, modality, region)
     for colour, subject in zip(SERIES_COLOURS, subjects, strict=False):
         part = data[data["subject"] == subject].sort_values("days")
@@ -102,12 +106,12 @@ def plot_forest(effects: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
     Raises
     ------
-    ValueError
+    DataError
         Where no row has an effect.
     """
     known = effects.dropna(subset=["hedges_g"])
     if known.empty:
-        raise ValueError("no measure has an effect size: each group needs two subjects or more")
+        raise DataError("no measure has an effect size: each group needs two subjects or more")
     known = known.iloc[known["hedges_g"].abs().argsort(kind="stable")]
     ax = ax or new_figure(7.0, 0.6 + 0.3 * len(known)).subplots()
     groups = sorted(set(known["group"]))
@@ -163,20 +167,19 @@ def plot_swimmer(
 
     Raises
     ------
-    ValueError
+    DataError
         Where a column is missing or no visit has a day.
     """
-    missing = [name for name in ("subject", "days", dose, phase) if name not in sessions]
-    if missing:
-        raise ValueError(f"sessions lack the columns {', '.join(missing)}; there are: {', '.join(sessions.columns)}")
+    require(sessions, ["subject", "days", dose, phase], "sessions", numbers=["days", dose])
     visits = sessions.dropna(subset=["days"]).sort_values(["subject", "days"])
     if visits.empty:
-        raise ValueError("no visit has a day: there is no time to draw")
+        raise DataError("no visit has a day: there is no time to draw")
     from matplotlib import colormaps
 
     span = visits.groupby("subject")["days"].agg(np.ptp).sort_values(kind="stable")
     ax = ax or new_figure(7.0, 1.2 + 0.34 * len(span)).subplots()
-    highest = max(float(visits[dose].max(skipna=True) or 0), 1e-9)
+    doses = pd.to_numeric(visits[dose])
+    highest = max(float(doses.max()) if doses.notna().any() else 0.0, 1e-9)
     shades, words = colormaps["Greys"], []
     for place, subject in enumerate(span.index):
         part = visits[visits["subject"] == subject]

@@ -11,12 +11,17 @@ figure goes: :func:`show` displays it in a notebook (as the output's ``image/png
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from html import escape
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from ipha_toolkit.errors import IphaError
+
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -52,7 +57,7 @@ def alt_text(drawn: Axes | Figure) -> str:
     """
     found = [ax.__dict__["_ipha_words"] for ax in _figure(drawn).axes if "_ipha_words" in ax.__dict__]
     if not found:
-        raise ValueError("figure has no description: attach one with ipha_toolkit.view.plots.describe(ax, words)")
+        raise ValueError("figure has no description: attach one with ipha_toolkit.plots.describe(ax, words)")
     return " ".join(found)
 
 
@@ -79,6 +84,59 @@ def show(drawn: Axes | Figure, *, dpi: int = 110) -> None:
     display(data, metadata={"image/png": {"alt": alt_text(drawn)}}, raw=True)  # type: ignore[no-untyped-call]
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close(_figure(drawn))
+
+
+def wrapped(table: pd.DataFrame, *, digits: int = 2) -> Any:
+    """A table for a notebook whose long texts are shown whole, over several lines, and never as HTML.
+
+    Parameters
+    ----------
+    table : DataFrame
+    digits : int
+        Of its numbers behind the point.
+
+    Returns
+    -------
+    Styler
+        Without the index.
+    """
+    shown = table.style.format(escape="html", precision=digits)
+    return shown.set_properties(**{"white-space": "normal", "text-align": "left"}).hide()  # type: ignore[arg-type]
+
+
+@contextmanager
+def if_possible() -> Iterator[None]:
+    """Run a block of a notebook; where the data do not allow it, display why in its place and go on.
+
+    Only what the toolkit raises on purpose, a child of :class:`ipha_toolkit.errors.IphaError`, becomes words; any other
+    error stops the notebook as ever.
+
+    Examples
+    --------
+    >>> import ipha_toolkit as ipha
+    >>> with ipha.if_possible():  # doctest: +SKIP
+    ...     ipha.plots.show(ipha.plots.plot_forest(effects))
+    Not shown: no measure has an effect size: each group needs two subjects or more
+    """
+    from IPython.display import display
+
+    try:
+        yield
+    except IphaError as error:
+        display(_Words(f"Not shown: {error}"))  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True)
+class _Words:
+    """A sentence among a notebook's outputs."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(self.text)}</p>"
 
 
 def _image_tag(picture: str, drawn: Axes | Figure) -> str:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ipha_toolkit.catalogue import MEASURES
+from ipha_toolkit.errors import DataError
 from ipha_toolkit.figures.core import CONTROL_INK, SERIES_COLOURS, colour_bars, describe, literal, new_figure, plain
 from ipha_toolkit.measure.hemosiderin import JOINT_EDGES, SignatureReference
 from ipha_toolkit.measure.histogram import BIN_EDGES, quantile_of, weighted_quantile
@@ -205,7 +206,7 @@ def plot_zones(
     rows : DataFrame
         Measurement rows (the long table) of one or a few sessions.
     measure : str
-        A name of the catalogue, :data:`ipha_toolkit.terms.MEASURES`.
+        A name of the catalogue, :data:`ipha_toolkit.catalogue.MEASURES`.
     modality : str, optional
         Needed where the rows hold the measure of several.
     controls : DataFrame, optional
@@ -221,8 +222,10 @@ def plot_zones(
 
     Raises
     ------
+    DataError
+        Where no row is of this measure and these regions.
     ValueError
-        Where no row is of this measure and these regions, or the modality is ambiguous.
+        Where the modality is ambiguous.
     """
     own = _rows_of(rows, measure, modality, regions)
     kind = str(own["modality"].iloc[0])
@@ -256,9 +259,10 @@ def _rows_of(rows: pd.DataFrame, measure: str, modality: str | None, regions: Se
     found = rows[(rows["measure"] == measure) & rows["region"].isin(list(regions))]
     found = found if modality is None else found[found["modality"] == modality]
     kinds = sorted(set(found["modality"].astype(str)))
-    if len(kinds) != 1:
-        said = f"several modalities {kinds}: choose one" if kinds else f"no row of regions {list(regions)}"
-        raise ValueError(f"zones of {measure!r}: {said} (modality={modality!r})")
+    if not kinds:
+        raise DataError(f"zones of {measure!r}: no row of regions {list(regions)} (modality={modality!r})")
+    if len(kinds) > 1:
+        raise ValueError(f"zones of {measure!r}: several modalities {kinds}: choose one (modality={modality!r})")
     return found
 
 

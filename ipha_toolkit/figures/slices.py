@@ -4,17 +4,12 @@ Every function draws on the Axes it is given, or on a figure of its own, and ret
 ``matplotlib.pyplot``: nothing is shown, left open or set by drawing. Slices are in radiological convention (the
 patient's right on the left of the picture), in mm, with letters and a scale bar.
 
-How the description travels
----------------------------
-:func:`describe` puts the words on an Axes, :func:`alt_text` reads those of a whole figure. They go along wherever the
-figure goes: :func:`show` displays it in a notebook (as the output's ``image/png`` metadata ``alt``, which
-``ipha render`` reads, and as ``<img alt>`` for plain nbconvert), :func:`to_html` gives the ``<img>`` for a page,
-:func:`to_png` the bytes of the file with the words as its ``Description``.
-
+>>> from ipha_toolkit.figures.core import alt_text
 >>> import numpy as np
+>>> from ipha_toolkit.figures.core import alt_text
 >>> ax = plot_slice(Volume(np.zeros((8, 8, 4)), np.eye(4), modality="ct", unit="HU", name="empty"))
 >>> alt_text(ax)
-"empty, axial slice 3 of 4 at z 2.0 mm, patient's R on the left; window level −600, width 1500 HU."
+"empty, axial slice 3 of 4 at z 2.0 mm, patient's R on the left of the picture; window level −600, width 1500 HU."
 """
 
 from __future__ import annotations
@@ -28,10 +23,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from ipha_toolkit.figures.core import SERIES_COLOURS, colour_bars, describe, literal, new_figure
+from ipha_toolkit.grid import PLANES
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.viewer import layers as pixels
-from ipha_toolkit.viewer.layers import PLANES, Layer, Overlays, face, image_layer, layers_of
-from ipha_toolkit.viewer.still import letters
+from ipha_toolkit.viewer import marks
+from ipha_toolkit.viewer.layers import Layer, Overlays, face, image_layer, layers_of
 from ipha_toolkit.viewer.windows import looks_of, map_limits, presets
 from ipha_toolkit.volume import Volume
 from ipha_toolkit.wording import minus, number
@@ -48,11 +44,10 @@ def plot_slice(
     overlays: Overlays = None,
     window: tuple[float, float] | None = None,
     limits: tuple[float, float] | None = None,
-    fill: bool = False,
     opacity: float = 0.6,
     ax: Axes | None = None,
 ) -> Axes:
-    """One slice with masks outlined or filled and maps in colour.
+    """One slice with masks outlined and maps in colour.
 
     Parameters
     ----------
@@ -67,10 +62,8 @@ def plot_slice(
         In the image's unit; by default the lung window for CT, percentiles 1 to 99 otherwise.
     limits : (low, high), optional
         Values at the ends of the maps' colours, to be shared by figures that are compared.
-    fill : bool
-        Masks filled rather than outlined.
     opacity : float
-        Of maps and filled masks, 0 to 1.
+        Of maps, 0 to 1.
     ax : Axes, optional
 
     Returns
@@ -85,7 +78,7 @@ def plot_slice(
     TypeError
         Where the volume or an overlay is something else.
     """
-    picture = _Picture.of(volume, overlays, plane, window=window, limits=limits, fill=fill, opacity=opacity)
+    picture = _Picture.of(volume, overlays, plane, window=window, limits=limits, opacity=opacity)
     at = picture.centre() if position_mm is None else np.asarray(position_mm, float)
     cut = _Cut.through(picture.image, picture.plane, at)
     width, height = np.ptp(cut.extent[:2]), np.ptp(cut.extent[2:])
@@ -96,7 +89,7 @@ def plot_slice(
     colour_bars(ax, bars)
     where = f"{picture.axis(2)} {at[picture.across]:.1f} mm"
     ax.set_title(minus(f"{picture.image.name}, {picture.plane}, {where}"), fontsize=9, parse_math=False)
-    return describe(ax, picture.words(f"{picture.plane} slice {cut.number + 1} of {cut.count} at {where}"))
+    return describe(ax, picture.words(at))
 
 
 def plot_nodules(
@@ -167,7 +160,6 @@ def plot_mosaic(
     overlays: Overlays = None,
     window: tuple[float, float] | None = None,
     limits: tuple[float, float] | None = None,
-    fill: bool = False,
     opacity: float = 0.6,
     ax: Axes | None = None,
 ) -> Axes:
@@ -177,7 +169,7 @@ def plot_mosaic(
     """
     if n < 1:
         raise ValueError(f"mosaic needs at least one slice, got n={n}")
-    picture = _Picture.of(volume, overlays, plane, window=window, limits=limits, fill=fill, opacity=opacity)
+    picture = _Picture.of(volume, overlays, plane, window=window, limits=limits, opacity=opacity)
     points = picture.spread(n)
     left, right, low, high = _Cut.through(picture.image, picture.plane, points[0]).extent
     columns = int(np.ceil(np.sqrt(len(points) * 4 / 3)))
@@ -198,7 +190,9 @@ def plot_mosaic(
         fontsize=9,
         parse_math=False,
     )
-    return describe(ax, picture.words(f"{len(points)} {picture.plane} slices from {picture.axis(2)} {ends} mm"))
+    return describe(
+        ax, picture.words(points[0], f"{len(points)} {picture.plane} slices from {picture.axis(2)} {ends} mm")
+    )
 
 
 def plot_comparison(
@@ -207,7 +201,6 @@ def plot_comparison(
     plane: str | None = None,
     position_mm: Sequence[float] | None = None,
     overlays: Overlays | Sequence[Overlays] = None,
-    fill: bool = False,
     opacity: float = 0.6,
     axes: Sequence[Axes] | None = None,
 ) -> list[Axes]:
@@ -224,7 +217,7 @@ def plot_comparison(
     overlays : as of :func:`plot_slice`, or a list of such, one a volume
     axes : sequence of Axes, optional
         One a volume.
-    plane, position_mm, fill, opacity
+    plane, position_mm, opacity
         As of :func:`plot_slice`; by default each image at the centre of its own first overlay.
 
     Returns
@@ -246,7 +239,7 @@ def plot_comparison(
     for volume, overlay, name, ax in zip(volumes, each, names, panels, strict=True):
         plot_slice(
             volume.replace(name=name or volume.name), plane=plane, position_mm=position_mm, overlays=overlay,
-            window=windows[volume.modality], limits=limits, fill=fill, opacity=opacity, ax=ax,
+            window=windows[volume.modality], limits=limits, opacity=opacity, ax=ax,
         )  # fmt: skip
     _share_view(panels)
     return panels
@@ -260,20 +253,17 @@ class _Cut:
     x: npt.NDArray[np.float64]
     y: npt.NDArray[np.float64]
     pixel_mm: tuple[float, float]
-    number: int
-    count: int
     reached: bool
     """Whether the layer extends to this slice."""
 
     @classmethod
     def through(cls, layer: Layer, plane: str, at: npt.ArrayLike) -> _Cut:
         *in_plane, across = PLANES[plane]
-        index, shape, step, position = layer.index_of(at), layer.array.shape, layer.spacing_mm, np.asarray(at, float)
-        number = int(np.clip(np.floor(index[across] + 0.5), 0, shape[across] - 1))
+        index, shape, step, position = layer.to_index(at), layer.array.shape, layer.spacing_mm, np.asarray(at, float)
         x, y = (position[a] + (np.arange(shape[a]) - index[a]) * step[a] for a in in_plane)
         reached = bool(-0.5 <= index[across] <= shape[across] - 0.5)
         pixel = step[in_plane[0]], step[in_plane[1]]
-        return cls(layer.slice(plane, number), x, y, pixel, number, shape[across], reached)
+        return cls(layer.slice(plane, marks.place(layer, plane, position).number - 1), x, y, pixel, reached)
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
@@ -291,7 +281,6 @@ class _Picture:
     looks: Sequence[Mapping[str, Any]]
     plane: str
     window: tuple[float, float]
-    fill: bool
     opacity: float
 
     @classmethod
@@ -303,7 +292,6 @@ class _Picture:
         *,
         window: Any,
         limits: Any,
-        fill: bool,
         opacity: float,
     ) -> _Picture:
         image, *others = layers_of([volume], overlays)
@@ -315,7 +303,7 @@ class _Picture:
             raise ValueError(f"window needs (level, width) with width > 0, got {window!r}")
         if limits is not None and not limits[0] < limits[1]:
             raise ValueError(f"limits need (low, high) with low < high, got {limits!r}")
-        return cls(image, others, looks_of(others, limits=limits), plane, tuple(window), fill, opacity)
+        return cls(image, others, looks_of(others, limits=limits), plane, tuple(window), opacity)
 
     @property
     def across(self) -> int:
@@ -335,20 +323,20 @@ class _Picture:
 
     def centre(self) -> npt.NDArray[np.float64]:
         layer, inside = self._of_interest()
-        middle = layer.world_of(inside.mean(axis=0))
-        index = np.floor(self.image.index_of(middle) + 0.5)
-        return self.image.world_of(np.clip(index, 0, np.subtract(self.image.array.shape, 1)))
+        middle = layer.to_world(inside.mean(axis=0))
+        index = np.floor(self.image.to_index(middle) + 0.5)
+        return self.image.to_world(np.clip(index, 0, np.subtract(self.image.array.shape, 1)))
 
     def spread(self, n: int) -> list[npt.NDArray[np.float64]]:
         """At most ``n`` points, each in another slice of the image, evenly spread over what is of interest."""
         layer, inside = self._of_interest()
-        ends = self.image.index_of(layer.world_of(np.array([inside.min(axis=0), inside.max(axis=0)])))[:, self.across]
+        ends = self.image.to_index(layer.to_world(np.array([inside.min(axis=0), inside.max(axis=0)])))[:, self.across]
         low, high = float(ends.min()), float(ends.max())
         wanted = low + (np.arange(n) + 0.5) * (high - low) / n
         slices = np.unique(np.clip(np.floor(wanted + 0.5), 0, self.image.array.shape[self.across] - 1))
-        index = np.repeat(self.image.index_of(self.centre())[None], len(slices), axis=0)
+        index = np.repeat(self.image.to_index(self.centre())[None], len(slices), axis=0)
         index[:, self.across] = slices
-        return list(self.image.world_of(index))
+        return list(self.image.to_world(index))
 
     def draw(self, ax: Axes, at: npt.ArrayLike, shift: tuple[float, float] = (0.0, 0.0)) -> list[tuple[Any, str]]:
         """Draw the slice, moved by ``shift`` mm; returns what needs a colour bar, with its quantity and unit."""
@@ -369,14 +357,14 @@ class _Picture:
                 shown = _image(ax, cut, shift, cmap=look["name"], vmin=low, vmax=high, alpha=self.opacity)
                 bars.append((shown, _quantity(layer.name, layer.unit)))
             elif cut.reached and cut.values.any():
-                _mask(ax, cut, shift, look["colour"], self.opacity if self.fill else None)
+                _mask(ax, cut, shift, look["colour"])
         name = "attenuation" if self.image.unit == "HU" else f"{self.image.modality} signal".strip()
         return bars or [(gray, _quantity(name, self.image.unit))]
 
     def annotate(self, ax: Axes, *, rows: int = 1) -> None:
         """Letters of the patient's sides and a scale bar; of a mosaic only the letter left of its first row."""
         ax.set(facecolor="black", aspect="equal")
-        (left, right), (top, bottom) = (letters(self.image, a) for a in PLANES[self.plane][:2])
+        left, right, top, bottom = marks.letters(self.image, self.plane)
         _write(ax, left, 0.01, 1 - 0.5 / rows, "left", "center")
         if rows == 1:
             _write(ax, right, 0.99, 0.5, "right", "center")
@@ -384,15 +372,12 @@ class _Picture:
             _write(ax, bottom, 0.5, 0.02, "center", "bottom")
         _scale_bar(ax)
 
-    def words(self, shown: str) -> str:
-        """Description: what is shown, the window, the overlays with their limits."""
-        level, width = self.window
-        side = letters(self.image, PLANES[self.plane][0])[0]
-        parts = [f"{self.image.name}, {shown}, patient's {side} on the left; "
-                 f"window level {number(level)}, width {number(width, self.image.unit)}"]  # fmt: skip
+    def words(self, at: npt.ArrayLike, shown: str = "") -> str:
+        """Description: the slice at a place, or what is ``shown`` in its stead, the window, the overlays."""
+        parts = [marks.describe_slice(self.image, self.plane, at, window=self.window, shown=shown)]
         masks = [layer.name for layer in self.overlays if layer.kind == "mask"]
         if masks:
-            parts.append(f"{'filled' if self.fill else 'outlined'}: {', '.join(masks)}")
+            parts.append(f"outlined: {', '.join(masks)}")
         for layer, look in zip(self.overlays, self.looks, strict=True):
             if layer.kind == "map":
                 low, high = look["limits"]
@@ -407,17 +392,14 @@ def _image(ax: Axes, cut: _Cut, shift: tuple[float, float], **look: Any) -> Any:
     return ax.imshow(values, extent=place, origin="lower", interpolation="nearest", **look)
 
 
-def _mask(ax: Axes, cut: _Cut, shift: tuple[float, float], colour: str, opacity: float | None) -> None:
-    """Fill a mask, or draw its border where ``opacity`` is None."""
+def _mask(ax: Axes, cut: _Cut, shift: tuple[float, float], colour: str) -> None:
+    """Draw the border of a mask."""
     inside = np.pad(cut.values.astype(float), 1)
     x, y = (
         np.concatenate([[a[0] - s], a, [a[-1] + s]]) + by
         for a, s, by in zip((cut.x, cut.y), cut.pixel_mm, shift, strict=True)
     )
-    if opacity is None:
-        ax.contour(x, y, inside, [0.5], colors=[colour], linewidths=1.2)
-    else:
-        ax.contourf(x, y, inside, [0.5, 1.5], colors=[colour], alpha=opacity)
+    ax.contour(x, y, inside, [0.5], colors=[colour], linewidths=1.2)
 
 
 def _quantity(name: str, unit: str) -> str:
@@ -445,9 +427,9 @@ def _write(ax: Axes, text: str, x: float, y: float, ha: str, va: str, *, size: f
 
 def _scale_bar(ax: Axes) -> None:
     width = abs(np.ptp(ax.get_xlim()))
-    mm = max((step for step in (1, 2, 5, 10, 20, 50, 100) if step < width / 4), default=1)
+    mm, label = marks.scale_bar(width)
     ax.plot([0.97 - mm / width, 0.97], [0.03, 0.03], transform=ax.transAxes, color="white", lw=2, solid_capstyle="butt")
-    _write(ax, f"{mm // 10} cm" if mm >= 10 else f"{mm} mm", 0.97, 0.045, "right", "bottom", size=8)
+    _write(ax, label, 0.97, 0.045, "right", "bottom", size=8)
 
 
 def _row_of_axes(volumes: Sequence[Volume], plane: str | None) -> list[Axes]:

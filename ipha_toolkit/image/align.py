@@ -12,14 +12,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from ipha_toolkit.errors import ImageError
-from ipha_toolkit.grid import Affine, BoolArray, FloatArray
+from ipha_toolkit.grid import Affine, BoolArray, FloatArray, Grid
 from ipha_toolkit.image.geometry import block_factors, block_mean, on_grid
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.volume import Mask, Volume
 
 Kind = Literal["rigid", "affine"]
-Grid = tuple[tuple[int, int, int], Affine]
-"""Shape and affine."""
 
 POSITION = ["x_mm", "y_mm", "z_mm"]
 
@@ -60,8 +58,8 @@ class Alignment:
         Mean and 95th percentile of the distance between the surfaces of the two lung masks after alignment, mm. With
         ``lung_dice``, what no rigid or affine motion explains: breathing, disease, masks that disagree. NaN where a
         mask was not given.
-    moving_grid, fixed_grid : ((int, int, int), ndarray)
-        Shape and affine of both images.
+    moving_grid, fixed_grid : Grid
+        Where the voxels of both images lie.
     """
 
     matrix: Affine
@@ -107,8 +105,8 @@ class Alignment:
         """
         if isinstance(item, pd.DataFrame):
             return _moved_table(item, self.matrix)
-        shape, affine = self.fixed_grid if like is None else (like.shape, like.affine)
-        return on_grid(item.replace(affine=self.matrix @ item.affine), shape, affine, order)
+        grid = self.fixed_grid if like is None else like.grid
+        return on_grid(item.replace(affine=self.matrix @ item.affine), grid, order)
 
     def inverse(self) -> Alignment:
         """The same alignment the other way: carries things of the fixed side over to the moving side."""
@@ -174,8 +172,7 @@ def align(
     matrix = _search(levels, kind)
     quality, overlap = _fit(*levels[_LEVELS_MM.index(_SCORE_MM)], matrix)
     left = _residual(moving_mask, fixed_mask, matrix)
-    grids = (moving.shape, moving.affine), (fixed.shape, fixed.affine)
-    alignment = Alignment(_locked(matrix), kind, quality, overlap, *left, *grids)
+    alignment = Alignment(_locked(matrix), kind, quality, overlap, *left, moving.grid, fixed.grid)
     _require_success(alignment, moving, fixed, protocol)
     return alignment
 
@@ -194,18 +191,18 @@ class _Side:
 
     @classmethod
     def of(cls, volume: Volume, mask: Mask | None, spacing_mm: float) -> _Side:
-        shape, affine = _upright_grid(volume, spacing_mm)
-        image = on_grid(_thinned(volume, spacing_mm), shape, affine, 1)
+        grid = _upright_grid(volume, spacing_mm)
+        image = on_grid(_thinned(volume, spacing_mm), grid, 1)
         known = np.isfinite(image.array)
         gray = _gray(image.array[known], volume)
-        array = np.zeros(shape, np.float32)
+        array = np.zeros(grid.shape, np.float32)
         array[known] = gray
         if mask is None:
             return cls(image.replace(array=array), known, known, None)
         volume.require_same_grid(mask)
         if not mask.n_voxels:
             raise ImageError(f"{mask.name or 'lung mask'} of {volume.name or 'volume'}: is empty, nothing to align by")
-        share = on_grid(_thinned(mask, spacing_mm), shape, affine, 1).array
+        share = on_grid(_thinned(mask, spacing_mm), grid, 1).array
         lungs = np.nan_to_num(share) >= 0.5
         if not lungs.any():
             raise ImageError(
@@ -229,10 +226,8 @@ def _thinned(image: Volume | Mask, spacing_mm: float) -> Volume:
     """Means over blocks of at most the spacing, so that a coarser grid does not pick up single voxels."""
     factors = block_factors(image, spacing_mm)
     array = image.array if isinstance(image, Volume) else image.array.astype(np.float32)
-    step = np.diag([*factors, 1.0])
-    step[:3, 3] = (np.array(factors) - 1) / 2
     missing = float(np.nanmin(array)) if np.isnan(array).any() and not np.isnan(array).all() else 0.0
-    return Volume(block_mean(array, factors, missing=missing), image.affine @ step)
+    return Volume(block_mean(array, factors, missing=missing), image.grid.coarser(factors).affine)
 
 
 def _upright_grid(volume: Volume, spacing_mm: float) -> Grid:
@@ -240,9 +235,8 @@ def _upright_grid(volume: Volume, spacing_mm: float) -> Grid:
     points = volume.to_world(corners)
     low, high = points.min(axis=0), points.max(axis=0)
     i, j, k = (int(n) for n in np.maximum(np.round((high - low) / spacing_mm), 0) + 1)
-    affine = np.diag([spacing_mm] * 3 + [1.0])
-    affine[:3, 3] = (low + high) / 2 - spacing_mm * (np.array([i, j, k]) - 1) / 2
-    return (i, j, k), affine
+    origin = (low + high) / 2 - spacing_mm * (np.array([i, j, k]) - 1) / 2
+    return Grid.upright((i, j, k), [spacing_mm] * 3, origin.tolist())
 
 
 def _gray(values: FloatArray, volume: Volume) -> FloatArray:
@@ -346,9 +340,9 @@ def _one_thread() -> Iterator[None]:
 
 def _fit(moving: _Side, fixed: _Side, matrix: Affine) -> tuple[float, float]:
     """Entropy correlation coefficient where both images are, and the share of the smaller field of view they share."""
-    shape, affine = fixed.image.shape, fixed.image.affine
-    carried = on_grid(moving.image.replace(affine=matrix @ moving.image.affine), shape, affine, 1).array
-    known = np.isfinite(carried) & (on_grid(Mask(moving.known, matrix @ moving.image.affine), shape, affine, 0).array)
+    grid = fixed.image.grid
+    carried = on_grid(moving.image.replace(affine=matrix @ moving.image.affine), grid, 1).array
+    known = np.isfinite(carried) & (on_grid(Mask(moving.known, matrix @ moving.image.affine), grid, 0).array)
     scale = abs(float(np.linalg.det(matrix[:3, :3])))
     smaller = min(np.count_nonzero(fixed.known), scale * np.count_nonzero(moving.known))
     overlap = min(1.0, np.count_nonzero(known & fixed.known) / smaller)
@@ -425,7 +419,7 @@ def _residual(moving: Mask | None, fixed: Mask | None, matrix: Affine) -> tuple[
     """Dice, mean and 95th percentile of the surface distance in mm of two lung masks after alignment."""
     if moving is None or fixed is None:
         return np.nan, np.nan, np.nan
-    carried = on_grid(moving.replace(affine=matrix @ moving.affine), fixed.shape, fixed.affine, 1).array
+    carried = on_grid(moving.replace(affine=matrix @ moving.affine), fixed.grid, 1).array
     dice = 2 * np.count_nonzero(carried & fixed.array) / (np.count_nonzero(carried) + fixed.n_voxels)
     distances = _surface_distances(carried, fixed.array, fixed.spacing_mm)
     if not distances.size:

@@ -8,24 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
 from ipha_toolkit.errors import ImageError
-from ipha_toolkit.grid import Affine, FloatArray
+from ipha_toolkit.grid import Affine, FloatArray, Grid
 from ipha_toolkit.volume import Mask, Volume
-
-
-def coarse_spacing(image: Volume, factors: tuple[int, int, int]) -> npt.NDArray[np.float64]:
-    return np.array(image.spacing_mm) * factors
-
-
-def coarse_affine(image: Volume, factors: tuple[int, int, int]) -> Affine:
-    affine = image.affine.copy()
-    affine[:3, :3] *= factors
-    affine[:3, 3] = image.to_world((np.array(factors) - 1) / 2)
-    return affine
-
 
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 """Index range, first and one past the last, along i, j, k."""
@@ -77,7 +66,7 @@ def resample_to(image: Volume | Mask, like: Volume | Mask, *, order: int = 1) ->
     >>> resample_to(coarse, fine).array.ravel()
     array([0., 2., 4.], dtype=float32)
     """
-    return on_grid(image, like.shape, like.affine, order)
+    return on_grid(image, like.grid, order)
 
 
 @overload
@@ -122,7 +111,7 @@ def resample_spacing(image: Volume | Mask, spacing_mm: float | npt.ArrayLike, *,
     affine = image.affine.copy()
     affine[:3, :3] *= ratio
     affine[:3, 3] += image.affine[:3, :3] @ (np.array(image.shape) - 1) / 2 - affine[:3, :3] @ (shape - 1) / 2
-    return on_grid(image, (int(shape[0]), int(shape[1]), int(shape[2])), affine, order)
+    return on_grid(image, Grid((int(shape[0]), int(shape[1]), int(shape[2])), affine), order)
 
 
 @overload
@@ -167,10 +156,8 @@ def crop(image: Volume | Mask, to: Mask | Box, *, margin_mm: float = 0.0) -> Vol
     margin = np.floor(margin_mm / np.array(image.spacing_mm) + 1e-6).astype(int)
     low = np.maximum(box[:, 0] - margin, 0)
     high = np.minimum(box[:, 1] + margin, image.shape)
-    affine = image.affine.copy()
-    affine[:3, 3] = image.to_world(low)
     part = image.array[tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))]
-    return image.replace(array=part, affine=affine)
+    return image.replace(array=part, affine=image.grid.cropped(low, high).affine)
 
 
 def bounding_box(inside: npt.NDArray[np.bool_]) -> Box:
@@ -235,12 +222,24 @@ def enlarged_slabs(
     blocks: FloatArray, factors: tuple[int, int, int], shape: tuple[int, int, int]
 ) -> Iterator[tuple[slice, FloatArray]]:
     """The slabs along i of :func:`enlarge`, one after another, with where they belong: little memory is needed."""
+    along = [_places(n, f, size) for n, f, size in zip(blocks.shape, factors, shape, strict=True)]
+    source = np.ascontiguousarray(blocks, np.float32)
     step = _SLAB * factors[0]
     for start in range(0, shape[0], step):
         stop = min(start + step, shape[0])
-        slab = _stretched(blocks, 0, factors[0], start, stop)
-        slab = _stretched(_stretched(slab, 1, factors[1], 0, shape[1]), 2, factors[2], 0, shape[2])
+        slab = np.empty((stop - start, shape[1], shape[2]), np.float32)
+        (first, share), *others = along
+        _enlarge_into(slab, source, first[start:stop], share[start:stop], *(part for place in others for part in place))
         yield slice(start, stop), slab
+
+
+def _places(count: int, factor: int, size: int) -> tuple[npt.NDArray[np.int64], FloatArray]:
+    """For each voxel along an axis the block before it, and how far into the step to the next it lies."""
+    if factor == 1:
+        return np.arange(size), np.zeros(size, np.float32)
+    position = np.clip((np.arange(size) - (factor - 1) / 2) / factor, 0, count - 1)
+    before = np.minimum(position.astype(np.int64), max(count - 2, 0))
+    return before, (position - before).astype(np.float32)
 
 
 def _slab_mean(slab: npt.NDArray[Any], factors: tuple[int, int, int], missing: float) -> FloatArray:
@@ -257,25 +256,32 @@ def _slab_mean(slab: npt.NDArray[Any], factors: tuple[int, int, int], missing: f
     return slab.astype(np.float32, copy=False)
 
 
-def _stretched(blocks: FloatArray, axis: int, factor: int, start: int, stop: int) -> FloatArray:
-    """Voxels ``start`` to ``stop`` along one axis, interpolated between blocks of ``factor``."""
-    if factor == 1:
-        return blocks.take(np.arange(start, stop), axis)
-    position = np.clip((np.arange(start, stop) - (factor - 1) / 2) / factor, 0, blocks.shape[axis] - 1)
-    below = np.minimum(position.astype(int), max(blocks.shape[axis] - 2, 0))
-    above = np.minimum(below + 1, blocks.shape[axis] - 1)
-    weight = (position - below).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
-    low, high = blocks.take(below, axis), blocks.take(above, axis)
-    high -= low
-    high *= weight
-    low += high
-    return np.asarray(low)
+@numba.njit(cache=True, nogil=True)
+def _enlarge_into(result, blocks, i0, ti, j0, tj, k0, tk):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Linear interpolation along i, then j, then k, one row of blocks after another."""
+    last_i, last_j, last_k = blocks.shape[0] - 1, blocks.shape[1] - 1, blocks.shape[2] - 1
+    plane, column = np.empty(blocks.shape[1:], np.float32), np.empty(blocks.shape[2], np.float32)
+    for i in range(i0.size):
+        low, high = blocks[i0[i]], blocks[min(i0[i] + 1, last_i)]
+        for b in range(blocks.shape[1]):
+            for c in range(blocks.shape[2]):
+                plane[b, c] = _between(low[b, c], high[b, c], ti[i])
+        for j in range(j0.size):
+            near, far = plane[j0[j]], plane[min(j0[j] + 1, last_j)]
+            for c in range(blocks.shape[2]):
+                column[c] = _between(near[c], far[c], tj[j])
+            for k in range(k0.size):
+                result[i, j, k] = _between(column[k0[k]], column[min(k0[k] + 1, last_k)], tk[k])
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _between(low, high, share):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    return low + (high - low) * share if share > 0 else low
 
 
 def block_factors(image: Volume | Mask, spacing_mm: float) -> tuple[int, int, int]:
     """Largest blocks, in voxels along i, j, k, that stay at or below a spacing in mm; at least 1."""
-    i, j, k = (max(1, int(spacing_mm / step + 1e-6)) for step in image.spacing_mm)
-    return i, j, k
+    return image.grid.block_factors(spacing_mm)
 
 
 def _checked_box(image: Volume | Mask, to: Mask | Box) -> npt.NDArray[np.int_]:
@@ -296,17 +302,18 @@ def _checked_box(image: Volume | Mask, to: Mask | Box) -> npt.NDArray[np.int_]:
 
 
 @overload
-def on_grid(image: Volume, shape: tuple[int, int, int], affine: Affine, order: int) -> Volume: ...
+def on_grid(image: Volume, grid: Grid, order: int) -> Volume: ...
 
 
 @overload
-def on_grid(image: Mask, shape: tuple[int, int, int], affine: Affine, order: int) -> Mask: ...
+def on_grid(image: Mask, grid: Grid, order: int) -> Mask: ...
 
 
-def on_grid(image: Volume | Mask, shape: tuple[int, int, int], affine: Affine, order: int) -> Volume | Mask:
-    """As :func:`resample_to`, onto a grid given by its shape and affine."""
+def on_grid(image: Volume | Mask, grid: Grid, order: int) -> Volume | Mask:
+    """As :func:`resample_to`, onto a grid."""
     if order not in _ORDERS:
         raise ValueError(f"order needs to be one of {_ORDERS}, got {order!r}")
+    shape, affine = grid.shape, grid.affine
     step = np.linalg.inv(image.affine) @ affine
     if isinstance(image, Mask):
         return image.replace(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,61 +15,85 @@ import numpy as np
 import numpy.typing as npt
 
 from ipha_toolkit.errors import GridError, ReadError
-from ipha_toolkit.grid import Affine, checked_affine, reorient_to_ras
+from ipha_toolkit.flags import FLAGS
+from ipha_toolkit.grid import Affine, reorient_to_ras
 from ipha_toolkit.io import itk, nifti, pixels
-from ipha_toolkit.io.names import image_ending, is_image, sidecar_of, stem
+from ipha_toolkit.io.checks import require_finite, require_hu_bound, require_place
+from ipha_toolkit.io.files import read_json, require_regular
+from ipha_toolkit.io.names import entities_of, image_ending, is_image, role_of, sidecar_of, sidecars_of
+from ipha_toolkit.protocol import DEFAULT
+from ipha_toolkit.settings import ReadingSettings
 from ipha_toolkit.terms import Modality
-from ipha_toolkit.volume import Mask, Volume
+from ipha_toolkit.volume import Mask, Volume, handed_over
 
 CT_PADDING_BELOW_HU = -1500.0
 """CT values below this are padding outside the field of view (-2000, -2048, -3024, ...), not tissue: air is
 -1000 HU by definition of the unit, and noise around it stays far above."""
 
+_WRITTEN = (".nii", ".nii.gz", ".nrrd", ".mha")
 
-def load(path: str | os.PathLike[str], *, modality: str | None = None) -> Volume:
+_LATEST_ECHO_S = 0.5
+"""A later EchoTime is in milliseconds; that of spin echoes ends at 0.3 s."""
+
+_LABEL_ROUNDING = 0.1
+"""A label may lie this far from a whole number, and be that number: half a step of 255 gray levels over 50 labels."""
+
+
+def load(
+    path: str | os.PathLike[str], *, modality: str | None = None, settings: ReadingSettings = DEFAULT.reading
+) -> Volume:
     """Read one image as a Volume, its axes closest to right, anterior, superior.
 
     Parameters
     ----------
     path : path
-        ``.nii``, ``.nii.gz``, ``.nrrd``, ``.nhdr``, ``.mha`` or ``.mhd``; a radiograph also ``.png``, ``.jpg`` or
-        ``.dcm``, a single slice ``.dcm``. A ``.json`` file of the same name beside it (BIDS sidecar) becomes ``meta``.
+        ``.nii``, ``.nii.gz``, ``.hdr`` (with ``.img``), ``.nrrd``, ``.nhdr``, ``.mha`` or ``.mhd``; a radiograph also
+        ``.png``, ``.jpg`` or ``.dcm``, a single slice ``.dcm``. JSON files (BIDS sidecars) of the same name, and those
+        further up that it inherits, become ``meta``; a ``ce-`` in its name becomes ContrastBolusIngredient.
     modality : str, optional
         ``T1w``, ``T2w``, ``MEGRE``, ``ct`` or ``dx``. None infers it from the file name's BIDS suffix
         (``sub-001_ses-01_T1w.nii.gz``), or else from a DICOM file's own header.
+    settings : ReadingSettings
+        What is still read: size, spacing, HU.
 
     Returns
     -------
     Volume
-        float32. NaN where the file has NaN or infinity and, in CT, outside the field of view
-        (below -1500 HU). A radiograph and a single DICOM slice have shape (i, j, 1); a radiograph's first axis runs to
-        the patient's right, its second up, dense is bright, and ``meta["ReadFlags"]`` holds codes of
-        :data:`ipha_toolkit.terms.FLAGS`: ``no_pixel_spacing`` (taken as 1 mm), ``detector_spacing``,
-        ``colour_converted``.
+        float32. NaN where the file has NaN or infinity, in CT outside the field of view (below -1500 HU), in MR where
+        a voxel is a thousand times brighter than the others. A radiograph and a single DICOM slice have
+        shape (i, j, 1); a radiograph's first axis runs to the patient's right, its second up, dense is bright.
+        ``meta["ReadFlags"]`` holds codes of :data:`ipha_toolkit.flags.FLAGS`: ``no_pixel_spacing`` (taken as
+        1 mm), ``detector_spacing``, ``colour_converted``, ``hot_voxels``.
 
     Raises
     ------
     ReadError
-        Where the file is missing, damaged, not an image, RGB, 2-D or 4-D, empty or constant, or its affine or
-        scaling cannot be used; the message starts with the path. For echoes in one 4-D file: `load_echoes`.
-        Pictures also where they are truncated, tiny, 16-bit colour or larger than 64 million pixels, DICOM files where
+        Where the file is missing, damaged (also by its checksum), not an image, RGB, 2-D or 4-D, empty or constant, has
+        no orientation, or its affine, unit or scaling cannot be used; a CT with values beyond HU; the message
+        starts with the path. For echoes in one 4-D file: `load_echoes`.
+        Pictures also where they are truncated, tiny or larger than 64 million pixels, DICOM files where
         they have no pixels, several frames, or a compression that cannot be decoded here.
     """
     path = Path(path)
-    _require_file(path)
+    with _as_refusals(path):
+        return _loaded(path, modality, settings)
+
+
+def _loaded(path: Path, modality: str | None, settings: ReadingSettings) -> Volume:
+    _require_file(path, settings)
     role = Modality(modality) if modality in set(Modality) else _infer_modality(path, modality)
     if image_ending(path) in pixels.SUFFIXES:
-        return _plane(path, role)
-    array, affine = _read_canonical(path)
+        return _plane(path, role, settings)
+    array, affine = _read_canonical(path, settings)
     if role is Modality.DX:
         array, affine = pixels.flat_last(np.atleast_3d(array), affine) if array.ndim in (2, 3) else (array, affine)
     if array.ndim != 3:
         raise ReadError(f"{path}: is {array.ndim}-D with shape {array.shape}; {_dimension_hint(array.ndim, role)}")
-    return _volume(array, affine, path, role)
+    return _volume(array, affine, path, role, settings)
 
 
 def load_echoes(
-    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, settings: ReadingSettings = DEFAULT.reading
 ) -> tuple[list[Volume], list[float]]:
     """Read multi-echo gradient-echo images and their echo times.
 
@@ -87,28 +113,44 @@ def load_echoes(
     Raises
     ------
     ReadError
-        Where a file cannot be read, or an echo time is missing.
+        Where a file cannot be read, or an echo time is missing, given twice, or not in seconds.
     GridError
         Where the echoes are on different grids.
     """
     files = [Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(path) for path in paths]
-    echoes = [volume for path in files for volume in _echoes_of(path)]
+    echoes = []
+    for path in files:
+        with _as_refusals(path):
+            echoes += _echoes_of(path, settings)
     for echo in echoes[1:]:
         if not echo.same_grid(echoes[0]):
-            raise GridError(f"{echo.name}: on a different grid {echo.shape} than {echoes[0].name} {echoes[0].shape}")
+            raise GridError(
+                f"{echo.name}: on a different grid than {echoes[0].name}: {echoes[0].grid.how_apart(echo.grid)}"
+            )
     echoes.sort(key=lambda echo: float(echo.meta["EchoTime"]))
+    for earlier, later in itertools.pairwise(echoes):
+        if earlier.meta["EchoTime"] == later.meta["EchoTime"]:
+            raise ReadError(
+                f"{files[0].with_name(later.name)}: has the EchoTime of {earlier.name}, {later.meta['EchoTime']:g} s; "
+                "one image an echo time is needed, of magnitude and of one series"
+            )
     return echoes, [1000 * float(echo.meta["EchoTime"]) for echo in echoes]
 
 
 def load_mask(
-    path: str | os.PathLike[str], *, labels: Iterable[int] | None = None, image: Volume | None = None
+    path: str | os.PathLike[str],
+    *,
+    labels: Iterable[int] | None = None,
+    image: Volume | None = None,
+    settings: ReadingSettings = DEFAULT.reading,
 ) -> Mask:
     """Read a mask made by hand or by another tool.
 
     Parameters
     ----------
     path : path
-        An image of whole numbers. Without ``labels`` it must hold two values at most, zero and another.
+        An image of whole numbers, also where they were stored as real numbers or with a scale factor that leaves
+        10.00006 for 10. Without ``labels`` it must hold two values at most, zero and another.
     labels : iterable of int, optional
         Values that are inside, from a label image (``_dseg``).
     image : Volume, optional
@@ -118,12 +160,15 @@ def load_mask(
     Raises
     ------
     ReadError
-        Where the file cannot be read, the mask is empty, or several labels were found and none asked for.
+        Where the file cannot be read, the mask is empty, several labels were found and none asked for, or its values
+        are no whole numbers (probabilities, a mask resampled with interpolation, NaN).
     """
     path = Path(path)
-    array, affine = _read_mask(path, image)
+    with _as_refusals(path):
+        array, affine = _read_mask(path, image, settings)
     if array.ndim != 3:
         raise ReadError(f"{path}: a mask needs 3 dimensions, this is {array.ndim}-D with shape {array.shape}")
+    array = _whole_numbers(array, path)
     if labels is None:
         values = np.unique(array)
         others = values[values != 0]
@@ -160,7 +205,7 @@ def save(image: Volume | Mask, path: str | os.PathLike[str]) -> None:
     path = Path(path)
     ending = image_ending(path)
     array = image.array.astype(np.uint8) if isinstance(image, Mask) else image.array
-    if ending not in (*nifti.SUFFIXES, ".nrrd", ".mha"):
+    if ending not in _WRITTEN:
         raise ValueError(f"{path}: writes .nii, .nii.gz, .nrrd and .mha, not {ending or 'a name without ending'!r}")
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
         draft = Path(folder) / f"image{ending}"
@@ -178,11 +223,7 @@ def save(image: Volume | Mask, path: str | os.PathLike[str]) -> None:
 def _infer_modality(path: Path, given: str | None) -> Modality:
     if given is not None:
         raise ValueError(f"{path}: modality {given!r} is not one of {', '.join(Modality)}")
-    suffix = stem(path).rpartition("_")[2]
-    for modality in Modality:
-        if suffix.lower() == modality.lower():
-            return modality
-    role = pixels.dicom_role(path) if image_ending(path) == ".dcm" else None
+    role = role_of(path) or (pixels.dicom_role(path) if image_ending(path) == ".dcm" else None)
     if role is not None:
         return role
     raise ReadError(
@@ -190,98 +231,133 @@ def _infer_modality(path: Path, given: str | None) -> Modality:
     )
 
 
-def _plane(path: Path, role: Modality) -> Volume:
+def _plane(path: Path, role: Modality, settings: ReadingSettings) -> Volume:
     """A picture or single DICOM file in its role."""
     if image_ending(path) in pixels.PICTURES and role is not Modality.DX:
         raise ReadError(f"{path}: a picture holds gray levels, no {role} values; give the DICOM file or its NIfTI")
-    header_role = pixels.dicom_role(path) if image_ending(path) == ".dcm" else None
-    if header_role is not None and header_role is not role:
-        raise ReadError(
-            f"{path}: is to be {role}, but its DICOM header says it is {header_role}; check the file's name"
-        )
-    found = pixels.read(path, _read_sidecar(path))
-    if role is Modality.DX and (kind := found.meta.get("Modality")) in pixels.NOT_FILMS:
-        raise ReadError(f"{path}: is to be a radiograph, but its DICOM header says {kind}; check the file's name")
-    volume = _volume(found.array, found.affine, path, role)
-    flags = {"ReadFlags": list(found.flags)} if found.flags else {}
+    found = pixels.read(path, _read_sidecars(path))
+    kind = str(found.meta.get("Modality", ""))
+    if not pixels.may_be(kind, role):
+        raise ReadError(f"{path}: is to be {role}, but its DICOM header says {kind}; check the file's name")
+    volume = _volume(found.array, found.affine, path, role, settings)
+    flags = {"ReadFlags": [*found.flags, *volume.meta.get("ReadFlags", [])]} if found.flags else {}
     return volume.replace(meta=found.meta | dict(volume.meta) | flags)
 
 
-def _read_mask(path: Path, image: Volume | None) -> tuple[npt.NDArray[Any], Affine]:
+def _read_mask(path: Path, image: Volume | None, settings: ReadingSettings) -> tuple[npt.NDArray[Any], Affine]:
     """Stored values of a mask and their affine, that of its radiograph where the file has none of its own."""
     if image_ending(path) not in pixels.SUFFIXES:
-        array, affine = _read_canonical(path)
+        array, affine = _read_canonical(path, settings)
         film = image is not None and image.modality is Modality.DX and array.ndim == 3
         return pixels.flat_last(array, affine) if film else (array, affine)
-    _require_file(path)
-    found = pixels.read(path, _read_sidecar(path))
+    _require_file(path, settings)
+    found = pixels.read(path, _read_sidecars(path))
     lossy = image_ending(path) in (".jpg", ".jpeg")
     values = found.array > found.array.max() / 2 if lossy else found.array
     return values, image.affine if image is not None and image.shape == values.shape else found.affine
 
 
-def _read_canonical(path: Path) -> tuple[npt.NDArray[Any], Affine]:
-    array, affine = _read(path)
+def _whole_numbers(array: npt.NDArray[Any], path: Path) -> npt.NDArray[Any]:
+    """Labels as they were meant, where a scale factor or a real type left 10.00006 for 10."""
+    if array.dtype.kind != "f":
+        return array
+    if not np.isfinite(array).all():
+        raise ReadError(f"{path}: a mask needs whole numbers, this holds NaN or infinity; save 0 where nothing is")
+    rounded: npt.NDArray[Any] = np.rint(array)
+    if np.abs(array - rounded).max() <= _LABEL_ROUNDING and rounded.any():
+        return rounded
+    values = np.unique(array)
+    if values.size <= 2 and 0 in values:
+        return array
+    raise ReadError(
+        f"{path}: a mask needs whole numbers, this holds {_listing(values)}: probabilities, or resampled with "
+        "interpolation; cut it at a half, or resample with nearest neighbor"
+    )
+
+
+def _read_canonical(path: Path, settings: ReadingSettings) -> tuple[npt.NDArray[Any], Affine]:
+    array, affine = _read(path, settings)
     while array.ndim > 3 and array.shape[-1] == 1:
         array = array[..., 0]
-    try:
-        matrix = checked_affine(affine, str(path))
-    except ValueError as error:
-        raise ReadError(str(error)) from None
+    matrix = require_place(path, affine, array.shape, settings)
     return reorient_to_ras(array, matrix) if array.ndim >= 3 else (array, matrix)
 
 
-def _read(path: Path) -> tuple[npt.NDArray[Any], Affine]:
-    _require_file(path)
-    return nifti.read(path) if image_ending(path) in nifti.SUFFIXES else itk.read(path)
+def _read(path: Path, settings: ReadingSettings) -> tuple[npt.NDArray[Any], Affine]:
+    _require_file(path, settings)
+    return nifti.read(path, settings) if image_ending(path) in nifti.SUFFIXES else itk.read(path, settings)
 
 
-def _require_file(path: Path) -> None:
-    if not path.exists():
-        raise ReadError(f"{path}: no such file")
+@contextmanager
+def _as_refusals(path: Path) -> Iterator[None]:
+    """What the system says of a file while it is read, as a refusal that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise ReadError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except MemoryError:
+        raise ReadError(
+            f"{path}: does not fit into memory; crop or resample the image, or close other programs"
+        ) from None
+
+
+def _require_file(path: Path, settings: ReadingSettings) -> None:
     if path.is_dir():
         raise ReadError(f"{path}: is a folder; give one image file (DICOM folders have to be converted to NIfTI)")
-    if not is_image(path):
+    if path.exists() and not is_image(path):
         known = ", ".join((*nifti.SUFFIXES, *itk.SUFFIXES, *pixels.SUFFIXES))
         raise ReadError(f"{path}: not an image format that can be read here; known endings: {known}")
-    if path.stat().st_size == 0:
-        raise ReadError(f"{path}: the file is empty; copy or export it again")
+    require_regular(path, settings.largest_gb * 1e9)
 
 
-def _volume(array: npt.NDArray[Any], affine: Affine, path: Path, role: Modality) -> Volume:
-    values = np.array(array, np.float32)
-    values[~np.isfinite(values)] = np.nan
+def _volume(array: npt.NDArray[Any], affine: Affine, path: Path, role: Modality, settings: ReadingSettings) -> Volume:
+    with np.errstate(over="ignore"):
+        values = np.require(array, np.float32, ["C", "W", "O"])
+    for slab in values:  # slab by slab, as a CT is large
+        slab[~np.isfinite(slab)] = np.nan
+        if role is Modality.CT:
+            slab[slab < CT_PADDING_BELOW_HU] = np.nan
+    meta = _read_sidecars(path)
+    if role not in (Modality.CT, Modality.DX):
+        meta |= _without_hot_voxels(values, meta, settings)
+    require_finite(path, values)
     if role is Modality.CT:
-        values[values < CT_PADDING_BELOW_HU] = np.nan
-    _require_content(values, path)
+        require_hu_bound(path, values, settings)
+    require_place(path, affine, values.shape, settings)
     unit = "HU" if role is Modality.CT else ""
-    return Volume(values, affine, modality=role, unit=unit, name=path.name, meta=_read_sidecar(path))
+    return Volume(handed_over(values), affine, modality=role, unit=unit, name=path.name, meta=meta)
 
 
-def _require_content(values: npt.NDArray[np.float32], path: Path) -> None:
-    low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
-    if np.isnan(low):
-        raise ReadError(f"{path}: holds no finite value in {values.shape} voxels; export the image again")
-    if low == high:
-        raise ReadError(f"{path}: is constant, every voxel is {low:g}; export the image again")
-
-
-def _read_sidecar(path: Path) -> dict[str, Any]:
-    sidecar = sidecar_of(path)
-    if not sidecar.exists():
+def _without_hot_voxels(
+    values: npt.NDArray[np.float32], meta: dict[str, Any], settings: ReadingSettings
+) -> dict[str, Any]:
+    """Take voxels far above all others for missing, in place; the flag that says so."""
+    known = values[np.isfinite(values) & (values != 0)]
+    if known.size == 0:
         return {}
-    try:
-        content = json.loads(sidecar.read_text("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ReadError(f"{sidecar}: not a JSON file: {error}") from None
-    if not isinstance(content, dict):
-        raise ReadError(f"{sidecar}: needs a JSON object of acquisition facts, got a {type(content).__name__}")
-    return content
+    sample = np.abs(known[:: max(1, known.size // 1_000_000)])
+    hot = values > settings.hot_times * np.quantile(sample, 0.999, method="lower")
+    if not hot.any():
+        return {}
+    values[hot] = np.nan
+    return {"ReadFlags": [*meta.get("ReadFlags", []), "hot_voxels"]}
 
 
-def _echoes_of(path: Path) -> list[Volume]:
-    array, affine = _read_canonical(path)
-    meta = _read_sidecar(path)
+def _read_sidecars(path: Path) -> dict[str, Any]:
+    """Facts from the image's JSON sidecars, the nearest last, and the contrast agent its name gives."""
+    facts: dict[str, Any] = {}
+    for sidecar in sidecars_of(path):
+        facts |= read_json(sidecar)
+    if "ReadFlags" in facts:  # written by us, but anybody may have edited it since
+        flags = facts["ReadFlags"] if isinstance(facts["ReadFlags"], list) else []
+        facts["ReadFlags"] = [code for code in flags if isinstance(code, str) and code in FLAGS]
+    agent = entities_of(path).get("ce")
+    return {"ContrastBolusIngredient": agent} | facts if agent else facts
+
+
+def _echoes_of(path: Path, settings: ReadingSettings) -> list[Volume]:
+    array, affine = _read_canonical(path, settings)
+    meta = _read_sidecars(path)
     times = meta.get("EchoTime")
     stack = array[..., None] if array.ndim == 3 else array
     listed = times if isinstance(times, list) else [times]
@@ -290,15 +366,17 @@ def _echoes_of(path: Path) -> list[Volume]:
             f"{path}: holds {array.shape[3:] or 1} echo(es) and its JSON sidecar gives EchoTime = {times!r}; "
             f"needs one EchoTime in seconds for each echo in {sidecar_of(path).name}"
         )
-    _require_content(np.asarray(stack, np.float32), path)
+    values = np.array(stack, np.float32)
+    require_finite(path, values)
+    meta |= _without_hot_voxels(values, meta, settings)
     return [
-        Volume(stack[..., n], affine, modality=Modality.MEGRE, name=path.name, meta=meta | {"EchoTime": time})
+        Volume(values[..., n], affine, modality=Modality.MEGRE, name=path.name, meta=meta | {"EchoTime": time})
         for n, time in enumerate(listed)
     ]
 
 
 def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _LATEST_ECHO_S
 
 
 def _dimension_hint(ndim: int, role: Modality) -> str:

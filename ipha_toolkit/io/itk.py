@@ -1,7 +1,12 @@
-"""NRRD and MetaImage files, through SimpleITK."""
+"""NRRD and MetaImage files, the formats of ITK: read here after their headers were judged, written by SimpleITK.
+
+ITK's own readers trust the header: a negative number of dimensions or a file name with ``%n`` ends the process, a
+data file may lie anywhere, and of a compressed stream the checksum is not asked.
+"""
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +15,24 @@ import numpy.typing as npt
 
 from ipha_toolkit.errors import ReadError
 from ipha_toolkit.grid import Affine
+from ipha_toolkit.io import metaimage, nrrd
+from ipha_toolkit.io.checks import require_size
+from ipha_toolkit.io.files import require_regular
+from ipha_toolkit.io.metaimage import Header
+from ipha_toolkit.io.streams import data_files, opened, read_exactly
+from ipha_toolkit.protocol import DEFAULT
+from ipha_toolkit.settings import ReadingSettings
 
 SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
+
+_LARGEST_SKIP = 100_000_000
+_LARGEST_TEXT = 1e9
+"""Bytes of voxels written as text, which take ten times the memory to read."""
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
-def read(path: Path) -> tuple[npt.NDArray[Any], Affine]:
+def read(path: Path, settings: ReadingSettings = DEFAULT.reading) -> tuple[npt.NDArray[Any], Affine]:
     """Stored values with the affine (RAS+, mm); nothing reoriented yet.
 
     Returns
@@ -27,24 +43,32 @@ def read(path: Path) -> tuple[npt.NDArray[Any], Affine]:
     Raises
     ------
     ReadError
-        Not an image, damaged, or several values per voxel.
+        Not an image, damaged, several values per voxel, no orientation, larger than the setting allows, or voxels in a
+        file outside the header's folder.
     """
-    import SimpleITK as sitk
-
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        image = reader.Execute()
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise ReadError(f"{path}: not an NRRD or MetaImage file, or a damaged one: {reason}") from None
-    if image.GetNumberOfComponentsPerPixel() != 1:
+    header = _header(path)
+    size = require_size(path, header.shape, header.kind.itemsize, settings)
+    if header.affine is None and len(header.shape) > 2:
         raise ReadError(
-            f"{path}: holds {image.GetNumberOfComponentsPerPixel()} values per voxel (colour or vectors); "
-            "needs one real number per voxel, export it as grayscale"
+            f"{path}: has no orientation, its header gives no TransformMatrix, so left and right are not known; "
+            "export the image again with its directions"
         )
-    array = sitk.GetArrayFromImage(image).transpose()
-    return array, _affine(image) if image.GetDimension() >= 3 else np.eye(4)
+    content = _content(path, header, size, settings)
+    array = np.frombuffer(content, header.kind).reshape(header.shape, order="F")
+    if header.affine is None:
+        return array, np.diag([*header.spacing[:2], 1.0, 1.0])
+    return array, _LPS_TO_RAS @ header.affine
+
+
+def data_names(path: Path) -> list[Path]:
+    """Files beside a header that hold its voxels, as far as they lie in its folder.
+
+    Raises
+    ------
+    ReadError
+        Where the header cannot be read or leads elsewhere.
+    """
+    return data_files(path, _header(path).files, elsewhere=False)
 
 
 def write(path: Path, array: npt.NDArray[Any], affine: Affine) -> None:
@@ -68,9 +92,46 @@ def to_itk(array: npt.NDArray[Any], affine: Affine) -> Any:
     return image
 
 
-def _affine(image: Any) -> Affine:
-    size = image.GetDimension()
-    affine = np.eye(4)
-    affine[:3, :3] = np.reshape(image.GetDirection(), (size, size))[:3, :3] * np.array(image.GetSpacing())[:3]
-    affine[:3, 3] = image.GetOrigin()[:3]
-    return _LPS_TO_RAS @ affine
+def _header(path: Path) -> Header:
+    return nrrd.read_header(path) if path.suffix.lower() in (".nrrd", ".nhdr") else metaimage.read_header(path)
+
+
+def _content(path: Path, header: Header, size: int, settings: ReadingSettings) -> bytes:
+    files = data_files(path, header.files, elsewhere=settings.data_elsewhere)
+    shape = " x ".join(map(str, header.shape))
+    if not files:
+        return _part(path, header, size, header.offset, f"{shape} voxels")
+    if size % len(files):
+        raise ReadError(f"{path}: {shape} voxels cannot be shared evenly by {len(files)} data files")
+    for file in files:
+        require_regular(file, float("inf"))
+    return b"".join(_part(file, header, size // len(files), 0, f"{shape} voxels") for file in files)
+
+
+def _part(path: Path, header: Header, size: int, offset: int, promised: str) -> bytes:
+    """Voxels of one file as bytes."""
+    if header.skip > _LARGEST_SKIP:
+        raise ReadError(f"{path}: the header skips {header.skip} bytes before the voxels; export the image again")
+    if header.encoding == "ascii":
+        return _from_text(path, header, size, offset)
+    if header.skip == -1:
+        offset = max(0, path.stat().st_size - size)
+    try:
+        with opened(path, header.encoding, offset=offset) as stream:
+            if header.skip > 0:
+                stream.read(header.skip)
+            return read_exactly(path, stream, size, promised)
+    except (OSError, EOFError, gzip.BadGzipFile) as error:
+        raise ReadError(f"{path}: damaged: {str(error).splitlines()[0]}; copy or export the file again") from None
+
+
+def _from_text(path: Path, header: Header, size: int, offset: int) -> bytes:
+    count = size // header.kind.itemsize
+    require_regular(path, _LARGEST_TEXT)
+    try:
+        words = path.read_bytes()[offset:].split()
+        if len(words) != count:
+            raise ReadError(f"{path}: holds {len(words)} numbers, the header promises {count}; export it again")
+        return np.array(words, np.float64).astype(header.kind).tobytes()
+    except ValueError as error:
+        raise ReadError(f"{path}: holds text that is no number ({error}); export the image again") from None

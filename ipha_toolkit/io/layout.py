@@ -6,47 +6,50 @@ The layout is described in ``data/README.md``. Nothing is read here but names an
 
 from __future__ import annotations
 
-import json
 import os
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+import ipha_toolkit
 from ipha_toolkit.errors import LayoutError
-from ipha_toolkit.io.names import echo_number, is_entity, is_image, mask_target, role_of, stem
+from ipha_toolkit.io.claims import settle
+from ipha_toolkit.io.files import why_not_a_file
+from ipha_toolkit.io.masks import MaskFile, is_own_result, lung_labels, mask_files, placed
+from ipha_toolkit.io.names import (
+    echo_number,
+    entities_of,
+    files_beside,
+    is_entity,
+    is_image,
+    label_of,
+    looks_like_an_image,
+    parts_of_signal,
+    role_of,
+    series_of,
+    session_key,
+    stem,
+    unknown_parts,
+    without_companions,
+)
+from ipha_toolkit.io.people import CONTROL_GROUPS, participants, read_participants, read_visits, visit_problems
+from ipha_toolkit.io.tables import read_table
+from ipha_toolkit.io.walk import Problem, bad_name, is_hidden, unread, walk
+from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.terms import Modality
 
-RESULTS_TOOL = "ipha_toolkit"
-"""``GeneratedBy`` name in ``dataset_description.json`` of our own results, which are never read as masks."""
+if TYPE_CHECKING:
+    from ipha_toolkit.volume import Volume
 
-_NOT_LUNG = re.compile(r"vessel|vein|arter|nodule|airway|trachea|bronch|tumou?r|cancer", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something in the folder that cannot be analyzed as it is.
-
-    ``subject`` and ``session`` say whose analysis it stops; both empty for a remark that stops none.
-    """
-
-    path: Path
-    message: str
-    subject: str = ""
-    session: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.message}"
+__all__ = [
+    "Cohort", "MaskFile", "Problem", "SessionFiles", "is_own_result", "lung_labels", "open_cohort", "read_cohort",
+    "read_participants", "read_table", "read_visits",
+]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class MaskFile:
-    """A mask made elsewhere; ``labels`` are the values inside, None for a plain mask."""
-
-    path: Path
-    labels: tuple[int, ...] | None = None
+_UNKNOWN_PART = "{!r} in its name is not read, because it is no entity known here; the image is taken for the {}"
 
 
 @dataclass(frozen=True)
@@ -58,12 +61,35 @@ class SessionFiles:
     images: dict[Modality, Path] = field(default_factory=dict)
     echoes: tuple[Path, ...] = ()
     lungs: dict[Modality, MaskFile] = field(default_factory=dict)
-    reference: dict[Modality, MaskFile] = field(default_factory=dict)
+    muscle: dict[Modality, MaskFile] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
         """``sub-001_ses-01``, or ``sub-001`` where the subject has no session folders."""
         return f"{self.subject}_{self.session}" if self.session else self.subject
+
+    def image(self, modality: str) -> Volume:
+        """Read an image of the session; of several echoes the first, ``echo-2_MEGRE`` the second.
+
+        Raises
+        ------
+        KeyError
+            Where the session has no such image; the message lists those there are.
+        """
+        from ipha_toolkit.io.images import load, load_echoes
+
+        number, _, role = str(modality).rpartition("_")
+        wanted = number.removeprefix("echo-") or "1"
+        if role == Modality.MEGRE and wanted in map(str, range(1, len(self.echoes) + 1)):
+            return load_echoes(self.echoes)[0][int(wanted) - 1]
+        if role not in self.images:
+            raise KeyError(f"{self.label} has no {modality} image; there are {', '.join(self.modalities) or 'none'}")
+        return load(self.images[Modality(role)], modality=role)
+
+    def view(self, *modalities: str, **options: Any) -> Any:
+        """Images of the session side by side in the slice viewer; options as of :func:`ipha_toolkit.view`."""
+        shown = modalities or [role for role in self.modalities if role != Modality.DX] or self.modalities
+        return ipha_toolkit.view(*(self.image(role) for role in shown), **options)
 
     @property
     def modalities(self) -> list[Modality]:
@@ -80,6 +106,21 @@ class Cohort:
     participants: pd.DataFrame
     problems: tuple[Problem, ...]
 
+    def __getitem__(self, key: str | tuple[str, str]) -> SessionFiles:
+        """``cohort["001", "01"]``, ``cohort["sub-001", "ses-01"]`` or ``cohort["sub-001_ses-01"]``.
+
+        Raises
+        ------
+        KeyError
+            Where there is no such session; the message lists those there are.
+        """
+        wanted = label_of(*session_key(*(key if isinstance(key, tuple) else (key,))))
+        for session in self.sessions:
+            if session.label == wanted:
+                return session
+        listed = ", ".join(session.label for session in self.sessions[:12])
+        raise KeyError(f"{self.root} has no session {wanted}; there are {listed or 'none'}")
+
     def stopped(self, session: SessionFiles) -> list[Problem]:
         """Problems that stop this session."""
         return [
@@ -88,9 +129,14 @@ class Cohort:
             if problem.subject == session.subject and problem.session in ("", session.session)
         ]
 
+    @property
+    def remarks(self) -> list[Problem]:
+        """Problems that stop no one, but cost something: files not read, rows unmatched, controls lost."""
+        return [problem for problem in self.problems if not problem.subject]
+
     def is_control(self, subject: str) -> bool:
         """Whether participants.tsv puts the subject in group ``control``."""
-        return self.covariate(subject, "group").strip().lower() in ("control", "controls")
+        return self.covariate(subject, "group").strip().lower() in CONTROL_GROUPS
 
     def covariate(self, subject: str, column: str) -> str:
         """A participants.tsv cell as text, empty where there is none."""
@@ -100,13 +146,15 @@ class Cohort:
         return "" if cells.empty else str(cells.iloc[0])
 
 
-def read_cohort(root: str | os.PathLike[str]) -> Cohort:
+def read_cohort(root: str | os.PathLike[str], *, protocol: Protocol = DEFAULT) -> Cohort:
     """Discover a cohort folder.
 
     Parameters
     ----------
     root : path
         Folder with ``sub-*`` folders; ``participants.tsv`` is optional.
+    protocol : Protocol
+        ``layout.choice`` says which of several images takes a role.
 
     Returns
     -------
@@ -119,253 +167,212 @@ def read_cohort(root: str | os.PathLike[str]) -> Cohort:
         Where the folder is missing or holds no ``sub-*`` folder, or participants.tsv cannot be read.
     """
     root = Path(root)
-    if not root.is_dir():
-        raise LayoutError(f"{root}: no such folder; give the cohort folder, which holds sub-* folders")
-    folders = sorted(path for path in root.iterdir() if path.is_dir() and path.name.startswith("sub-"))
-    if not folders:
-        raise LayoutError(f"{root}: holds no sub-* folder; see data/README.md for the cohort folder's layout")
-    participants, problems = _read_participants(root)
-    problems += _subject_problems(folders, participants, root)
-    sessions: list[SessionFiles] = []
-    for folder in folders:
-        for session, place in _session_folders(folder):
-            found, complaints = _read_session(root, folder.name, session, place)
+    folders, left = _subject_folders(root)
+    table, problems = participants(root, [folder.name for folder in folders])
+    problems += _subject_problems(folders)
+    places = {folder: _session_folders(folder) for folder in folders}
+    sessions = {folder.name: [session for session, _ in found] for folder, found in places.items()}
+    masks, masks_left = mask_files(root, sessions)
+    left += masks_left
+    read: list[SessionFiles] = []
+    for folder, found in places.items():
+        left += _beside_sessions(folder, found)
+        for session, place in found:
+            files, complaints, passed = _read_session(
+                folder.name, session, place, masks.get((folder.name, session), []), protocol
+            )
+            left += passed
             problems += complaints
-            if found.modalities or complaints:
-                sessions.append(found)
+            if files.modalities or complaints:
+                read.append(files)
             else:
                 problems.append(Problem(place, f"holds no image named like {folder.name}_..._T1w.nii.gz"))
-    return Cohort(root, tuple(sessions), participants, tuple(problems))
+    problems += visit_problems({folder: sessions[folder.name] for folder in folders})
+    return Cohort(root, tuple(read), table, (*problems, *unread(left)))
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """A BIDS ``.tsv`` table, every cell as text, ``n/a`` as an empty cell.
-
-    Raises
-    ------
-    LayoutError
-        Where it is not a table of tab-separated text.
-    """
-    try:
-        return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, na_values=[]).replace("n/a", "")
-    except (ValueError, UnicodeDecodeError, OSError) as error:
-        raise LayoutError(f"{path}: not a tab-separated table: {error}") from None
+open_cohort = read_cohort
 
 
-def read_visits(root: str | os.PathLike[str]) -> pd.DataFrame:
-    """What the clinic knows of every session, from the ``sub-*_sessions.tsv`` tables of a cohort folder.
-
-    Returns
-    -------
-    DataFrame
-        ``subject, session`` and the tables' columns (``days``, ``phase``, ``prednisone_mg_per_day`` ...), those of
-        numbers as numbers; NaN where a cell is empty or ``n/a``. No row where there is no such table.
-
-    Raises
-    ------
-    LayoutError
-        Where a table cannot be read or has no column ``session_id``.
-    """
-    frames = []
-    for path in sorted(Path(root).glob("sub-*/sub-*_sessions.tsv")):
-        table = read_table(path)
-        if "session_id" not in table.columns:
-            raise LayoutError(
-                f"{path}: needs a column session_id, has {', '.join(table.columns)}; is it tab-separated?"
-            )
-        frames.append(table.rename(columns={"session_id": "session"}).assign(subject=path.parent.name))
-    if not frames:
-        return pd.DataFrame({"subject": [], "session": []}, dtype=str)
-    return _with_numbers(pd.concat(frames, ignore_index=True), ["subject", "session"])
+def _subject_folders(root: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """The ``sub-*`` folders of a cohort, and what beside them looks as if it should be read."""
+    if not root.is_dir():
+        raise LayoutError(f"{root}: no such folder; give the cohort folder, which holds sub-* folders")
+    folders, left = [], []
+    for path in sorted(root.iterdir()):
+        if is_hidden(path):
+            continue
+        named = path.name.lower().startswith("sub-")
+        if named and (reason := bad_name(path)):
+            left.append((path, reason))
+        elif named and path.is_dir() and path.name.startswith("sub-"):
+            folders.append(path)
+        elif named and path.is_dir():
+            left.append((path, "the folder of a subject begins with sub- in small letters; rename it"))
+        elif named or (looks_like_an_image(path) and not path.is_dir()):
+            left.append((path, "images lie in the folder of their subject, sub-<label>/"))
+    if not folders:
+        hint = f"; {left[0][0].name}: {left[0][1]}" if left else ""
+        raise LayoutError(f"{root}: holds no sub-* folder; see data/README.md for the cohort folder's layout{hint}")
+    return folders, left
 
 
-def read_participants(root: str | os.PathLike[str]) -> pd.DataFrame:
-    """``participants.tsv`` with its columns of numbers as numbers; empty where there is none.
-
-    Raises
-    ------
-    LayoutError
-        Where it cannot be read or has no column ``participant_id``.
-    """
-    return _with_numbers(_read_participants(Path(root))[0], ["participant_id"])
-
-
-def _with_numbers(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    """Columns of which every filled cell is a number as numbers; ``names`` first, as text."""
-    columns = {}
-    for column in [*names, *(column for column in table.columns if column not in names)]:
-        cells = table[column].where(table[column] != "")
-        numbers = pd.to_numeric(cells, errors="coerce")
-        known = column not in names and cells.notna().any() and numbers.notna().sum() == cells.notna().sum()
-        columns[column] = numbers if known else cells
-    return pd.DataFrame(columns)
-
-
-def _read_participants(root: Path) -> tuple[pd.DataFrame, list[Problem]]:
-    path = root / "participants.tsv"
-    if not path.exists():
-        return pd.DataFrame({"participant_id": []}, dtype=str), [
-            Problem(path, "is missing; without it no one is a control and measures are not set against controls")
-        ]
-    table = read_table(path)
-    if "participant_id" not in table.columns:
-        raise LayoutError(
-            f"{path}: needs a column participant_id, has {', '.join(table.columns)}; is it tab-separated?"
-        )
-    problems = []
-    for name in sorted(set(table["participant_id"][table["participant_id"].duplicated()])):
-        problems.append(Problem(path, f"{name} stands in more than one row; keep one row a subject", name))
-    for name in table["participant_id"]:
-        if not is_entity(name, "sub"):
-            problems.append(
-                Problem(path, f"participant_id {name!r} is not sub- and letters or digits; rename it", name)
-            )
-    return table, problems
-
-
-def _subject_problems(folders: list[Path], participants: pd.DataFrame, root: Path) -> list[Problem]:
+def _subject_problems(folders: list[Path]) -> list[Problem]:
     problems = []
     for folder in folders:
         if not is_entity(folder.name, "sub"):
-            problems.append(
-                Problem(
-                    folder,
-                    "folder name is not sub- and letters or digits (no spaces, no dots); rename it",
-                    folder.name,
-                )
-            )
+            text = "folder name is not sub- and letters or digits (no spaces, no dots); rename it"
+            problems.append(Problem(folder, text, folder.name))
         twins = [other.name for other in folders if other is not folder and other.name.lower() == folder.name.lower()]
         if twins:
             problems.append(
                 Problem(folder, f"duplicate subject, there is also {', '.join(twins)}; keep one", folder.name)
             )
-    names = {folder.name for folder in folders}
-    for name in participants["participant_id"]:
-        if name not in names and is_entity(name, "sub"):
-            problems.append(Problem(root / "participants.tsv", f"{name} has no folder here"))
     return problems
 
 
 def _session_folders(subject: Path) -> list[tuple[str, Path]]:
-    sessions = sorted(path for path in subject.iterdir() if path.is_dir() and path.name.startswith("ses-"))
-    return [(path.name, path) for path in sessions] or [("", subject)]
+    try:
+        sessions = sorted(path for path in subject.iterdir() if path.is_dir() and path.name.startswith("ses-"))
+    except OSError:
+        return [("", subject)]  # the walk says why it cannot be opened
+    return [(path.name, path) for path in sessions if not bad_name(path)] or [("", subject)]
 
 
-def _read_session(root: Path, subject: str, session: str, place: Path) -> tuple[SessionFiles, list[Problem]]:
-    problems: list[Problem] = []
+def _beside_sessions(subject: Path, sessions: list[tuple[str, Path]]) -> list[tuple[Path, str]]:
+    """What lies in a subject's folder beside its sessions, where it has sessions."""
+    if sessions[0][0] == "":
+        return []
+    places = {place for _, place in sessions}
+    found = walk(subject, skip=lambda path: path in places)
+    reason = "it lies beside the ses- folders; move it into one"
+    return found.unread + [(path, reason) for path in found.files if looks_like_an_image(path)]
 
-    def complain(path: Path, message: str) -> None:
-        problems.append(Problem(path, message, subject, session))
 
+@dataclass
+class _Reading:
+    """What is gathered while a session is read: what stops it, remarks, and what is not read."""
+
+    subject: str
+    session: str
+    problems: list[Problem] = field(default_factory=list)
+    left: list[tuple[Path, str]] = field(default_factory=list)
+
+    def complain(self, path: Path, message: str) -> None:
+        """Say what stops the session."""
+        self.problems.append(Problem(path, message, self.subject, self.session))
+
+    def remark(self, path: Path, message: str) -> None:
+        """Say what stops no one."""
+        self.problems.append(Problem(path, message))
+
+
+def _read_session(
+    subject: str, session: str, place: Path, masks: list[Path], protocol: Protocol
+) -> tuple[SessionFiles, list[Problem], list[tuple[Path, str]]]:
+    """Files of a session, what is to be said of it, and what is not read."""
+    reading = _Reading(subject, session)
     if session and not is_entity(session, "ses"):
-        complain(place, "folder name is not ses- and letters or digits; rename it")
+        reading.complain(place, "folder name is not ses- and letters or digits; rename it")
+    claims = _claims(place, reading)
+    taken, others = _settled(claims, protocol, reading)
+    echoes = tuple(sorted(taken.pop(Modality.MEGRE, []), key=echo_number))
+    chosen = {role: paths[0] for role, paths in sorted(taken.items()) if paths}
+    named = {role: stem(path) for role, path in chosen.items()}
+    named |= {Modality.MEGRE: stem(echoes[0])} if echoes else {}
+    lungs, muscle, strange = placed(masks, named, others, SessionFiles(subject, session).label, reading.complain)
+    reading.left += strange
+    files = SessionFiles(
+        subject, session, chosen, echoes, _one_mask_each(lungs, reading), _one_mask_each(muscle, reading)
+    )
+    return files, reading.problems, reading.left
+
+
+def _claims(place: Path, reading: _Reading) -> dict[Modality, list[Path]]:
+    """Images of a session by the role their names claim."""
+    found = walk(place)
+    reading.left += found.unread
     claims: dict[Modality, list[Path]] = {}
-    for path in _images(place):
+    for path in without_companions(found.files):
         role = role_of(path)
-        if role is None:
-            problems.append(Problem(path, f"not analyzed: the name does not end with _{', _'.join(Modality)}"))
-        elif not path.name.startswith(f"{subject}_{session}_" if session else f"{subject}_"):
-            complain(
-                path,
-                f"the name does not begin with {subject}{'_' * bool(session)}{session}, the folders it is in",
-            )
+        if not is_image(path):
+            reading.left.append((path, "its ending is none that is read as an image"))
+        elif role is None:
+            reading.left.append((path, f"its name does not end with _{', _'.join(Modality)}"))
+        elif reason := _strange_place(path, place, reading.subject, reading.session):
+            reading.complain(path, reason)
         else:
             claims.setdefault(role, []).append(path)
-    echoes = tuple(sorted(claims.pop(Modality.MEGRE, []), key=echo_number))
+            for part in unknown_parts(path):
+                reading.remark(path, _UNKNOWN_PART.format(part, role))
+            for beside in files_beside(path):
+                if os.path.lexists(beside) and (reason := why_not_a_file(beside)):
+                    reading.complain(beside, reason)
+    return claims
+
+
+def _settled(
+    claims: dict[Modality, list[Path]], protocol: Protocol, reading: _Reading
+) -> tuple[dict[Modality, list[Path]], dict[Modality, list[str]]]:
+    """Magnitude images that take the roles, and names of those that stand back."""
+    taken: dict[Modality, list[Path]] = {}
+    others: dict[Modality, list[str]] = {}
     for role, paths in claims.items():
-        if len(paths) > 1:
-            names = ", ".join(path.name for path in paths)
-            complain(
-                paths[0].parent,
-                f"{len(paths)} images claim the role {role}: {names}; keep one, move the others away",
-            )
-    images = {role: paths[0] for role, paths in sorted(claims.items())}
-    masks = _foreign_masks(root, subject, session, set(images), complain)
-    return SessionFiles(subject, session, images, echoes, *masks), problems
+        chosen = _taken(role, paths, protocol, reading)
+        others[role] = [stem(path) for path in paths if path not in chosen]
+        phases = [(path, part) for path in chosen if (part := parts_of_signal(path))]
+        reading.left += [(path, f"part-{part} holds {part}, and magnitude is measured") for path, part in phases]
+        taken[role] = [path for path in chosen if not parts_of_signal(path)]
+    return taken, others
 
 
-def _images(place: Path) -> list[Path]:
-    return sorted(
-        path for path in place.rglob("*") if path.is_file() and is_image(path) and "ses-" not in _inner(path, place)
-    )
+def _strange_place(path: Path, place: Path, subject: str, session: str) -> str:
+    """What is wrong with the beginning of an image's name, or with the folder it lies in."""
+    if not path.name.startswith(f"{subject}_{session}_" if session else f"{subject}_"):
+        return f"the name does not begin with {subject}{'_' * bool(session)}{session}, the folders it is in"
+    named = entities_of(path).get("ses")
+    if named and f"ses-{named}" != session:
+        return f"the name says ses-{named}, but it lies in no folder ses-{named} of {subject}; move it there"
+    inner = [part for part in path.relative_to(place).parts[:-1] if part.lower().startswith("ses-")]
+    if inner:
+        return f"it lies in the folder {inner[-1]}, which is no session of {subject}; move it"
+    return ""
 
 
-def _inner(path: Path, place: Path) -> str:
-    """Session part of a path below a subject folder that has none of its own."""
-    return "/".join(part for part in path.relative_to(place).parts[:-1] if part.startswith("ses-"))
+def _require_one_series(echoes: list[Path], reading: _Reading) -> None:
+    """Echoes of several series or runs are not one decay."""
+    series = sorted({series_of(path) for path in echoes})
+    if len(series) > 1:
+        reading.complain(
+            echoes[0].parent,
+            f"{len(series)} series of echoes claim the role MEGRE: {', '.join(series)}; keep one, move the others away",
+        )
+    numbers = [echo_number(path)[0] for path in echoes]
+    twice = sorted({number for number in numbers if numbers.count(number) > 1})
+    if twice and len(series) == 1:
+        names = ", ".join(path.name for path in echoes if echo_number(path)[0] == twice[0])
+        reading.complain(echoes[0].parent, f"several files claim echo {twice[0]}: {names}; keep one")
 
 
-def _foreign_masks(
-    root: Path, subject: str, session: str, roles: set[Modality], complain: object
-) -> tuple[dict[Modality, MaskFile], dict[Modality, MaskFile]]:
-    assert callable(complain)
-    lungs: dict[Modality, list[MaskFile]] = {}
-    reference: dict[Modality, list[MaskFile]] = {}
-    for path in _derivative_files(root, subject, session):
-        name = stem(path)
-        target = mask_target(name, roles)
-        if target is None:
-            complain(
-                path,
-                f"cannot tell which image the mask belongs to; name it like {subject}_..._T1w_desc-lung_mask",
-            )
-            continue
-        try:
-            kind, mask = _mask_file(path)
-        except LayoutError as error:
-            complain(path, str(error).removeprefix(f"{path}: "))
-            continue
-        if kind:
-            (lungs if kind == "lung" else reference).setdefault(target, []).append(mask)
-    for found in (lungs, reference):
-        for role, masks in found.items():
-            if len(masks) > 1:
-                names = ", ".join(str(mask.path.relative_to(root)) for mask in masks)
-                complain(masks[0].path, f"{len(masks)} masks claim the {role} image: {names}; keep one")
-    return {role: masks[0] for role, masks in lungs.items()}, {role: masks[0] for role, masks in reference.items()}
+def _taken(role: Modality, paths: list[Path], protocol: Protocol, reading: _Reading) -> list[Path]:
+    """Images that take a role, by the protocol's rule, which is said; several are refused."""
+    taken, reason = settle(paths, role, protocol.layout.choice)
+    if (reason and taken == paths) or (len(taken) > 1 and role is not Modality.MEGRE):
+        names = ", ".join(path.name for path in taken)
+        reason = reason or f"{len(taken)} images claim the role {role}: {names}"
+        reading.complain(paths[0].parent, f"{reason}; keep one, move the others away")
+        return taken
+    if role is Modality.MEGRE:
+        _require_one_series(taken, reading)
+    if reason:
+        reading.remark(taken[0], reason)
+    return taken
 
 
-def _derivative_files(root: Path, subject: str, session: str) -> Iterator[Path]:
-    """Mask files of this session in derivatives/<any>/, our own results left out."""
-    for tool in sorted((root / "derivatives").glob("*")):
-        place = tool / subject / session if session else tool / subject
-        if not place.is_dir() or is_own_result(tool):
-            continue
-        for path in _images(place):
-            if stem(path).endswith(("_mask", "_dseg")):
-                yield path
-
-
-def is_own_result(folder: Path) -> bool:
-    """Whether a folder holds results of this toolkit, by its dataset_description.json."""
-    try:
-        described = json.loads((folder / "dataset_description.json").read_text("utf-8"))
-        return any(tool.get("Name") == RESULTS_TOOL for tool in described.get("GeneratedBy", []))
-    except (OSError, ValueError, AttributeError):
-        return False
-
-
-def _mask_file(path: Path) -> tuple[str, MaskFile]:
-    """What the mask shows, ``lung``, ``reference`` or empty for anything else, and how to read it."""
-    name = stem(path)
-    if name.endswith("_dseg"):
-        return "lung", MaskFile(path, _lung_labels(path))
-    described = re.search(r"_desc-([A-Za-z0-9]+)", name)
-    what = described[1].lower() if described else "lung"
-    if "lung" in what:
-        return "lung", MaskFile(path)
-    return ("reference" if what in ("muscle", "reference") else ""), MaskFile(path)
-
-
-def _lung_labels(path: Path) -> tuple[int, ...]:
-    table_path = path.with_name(f"{stem(path)}.tsv")
-    if not table_path.exists():
-        raise LayoutError(f"{path}: a label image needs its label names in {table_path.name} (columns index, name)")
-    labels = read_table(table_path)
-    if not {"index", "name"} <= set(labels.columns):
-        raise LayoutError(f"{table_path}: needs columns index and name, has {', '.join(labels.columns)}")
-    names = labels["name"]
-    chosen = labels.loc[names.str.contains("lung", case=False) & ~names.str.contains(_NOT_LUNG), "index"]
-    if chosen.empty:
-        raise LayoutError(f"{table_path}: no label name holds 'lung'; has {', '.join(names)}")
-    return tuple(int(value) for value in chosen)
+def _one_mask_each(found: dict[Modality, list[MaskFile]], reading: _Reading) -> dict[Modality, MaskFile]:
+    """One mask an image; several are refused."""
+    for role, masks in found.items():
+        if len(masks) > 1:
+            names = ", ".join(str(mask.path) for mask in masks)
+            reading.complain(masks[0].path, f"{len(masks)} masks claim the {role} image: {names}; keep one")
+    return {role: masks[0] for role, masks in found.items()}

@@ -20,6 +20,9 @@ import numpy.typing as npt
 
 from ipha_toolkit.errors import ReadError
 from ipha_toolkit.grid import Affine, reorient_to_ras
+from ipha_toolkit.io.checks import require_slope
+from ipha_toolkit.io.decode import stored_pixels
+from ipha_toolkit.io.streams import require_png_sums
 from ipha_toolkit.terms import Modality
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ _FACTS = (
     "KVP",
     "Manufacturer",
 )
+_OF_ROLE = {Modality.CT: ("CT",), Modality.T1W: ("MR",), Modality.T2W: ("MR",), Modality.MEGRE: ("MR",)}
 _ROLES = {"CT": Modality.CT, "CR": Modality.DX, "DX": Modality.DX, "RG": Modality.DX}
 NOT_FILMS = ("MR", "CT", "PT", "NM", "US", "XA", "MG", "IO", "PX", "OP")
 """DICOM modalities that are no radiographs of a chest; others (OT, SC of a scanned film) may be."""
@@ -73,15 +77,22 @@ def read(path: Path, sidecar: dict[str, Any]) -> Pixels:
     Raises
     ------
     ReadError
-        Not such a file, damaged, larger than `LARGEST_PIXELS`, 16-bit colour, several frames, without pixels, or in a
-        transfer syntax that cannot be decoded here.
+        Not such a file, damaged, larger than `LARGEST_PIXELS`, 16-bit colour in DICOM, 16-bit gray with transparency,
+        several frames, without pixels, or in a transfer syntax that cannot be decoded here.
     """
     return _read_picture(path, sidecar) if path.suffix.lower() in PICTURES else _read_dicom(path)
 
 
+def may_be(kind: str, role: Modality) -> bool:
+    """Whether a DICOM file whose Modality is ``kind`` can be in that role; no Modality says nothing against it."""
+    if role is Modality.DX:
+        return kind not in NOT_FILMS
+    return not kind or kind in _OF_ROLE[role]
+
+
 def dicom_role(path: Path) -> Modality | None:
     """What a DICOM file's own Modality says it is: ``ct``, ``dx``, or None."""
-    with _quiet():
+    with quiet():
         from pydicom import dcmread
         from pydicom.errors import InvalidDicomError
 
@@ -100,19 +111,21 @@ def dicom_role(path: Path) -> Modality | None:
 def _read_picture(path: Path, sidecar: dict[str, Any]) -> Pixels:
     from PIL import Image, UnidentifiedImageError
 
-    with _quiet():
+    with quiet():
         try:
             with Image.open(path, formats=("PNG", "JPEG")) as picture:
                 _require_size(path, picture.width, picture.height)
-                _require_depth(path)
-                values, flags = _gray(picture)
+                if picture.format == "PNG":
+                    require_png_sums(path)
+                picture.load()
+                values, flags = _deep_gray(path) if _is_deep_colour(path) else _gray(picture)
         except ReadError:
             raise
         except Image.DecompressionBombError as error:
             raise ReadError(f"{path}: {_too_large(str(error))}") from None
         except UnidentifiedImageError:
             raise ReadError(f"{path}: is neither PNG nor JPG inside; export the image again") from None
-        except (OSError, ValueError, SyntaxError) as error:
+        except (OSError, ValueError, SyntaxError, RuntimeError) as error:
             raise ReadError(f"{path}: is damaged ({error}); copy or export it again") from None
     if str(sidecar.get("PhotometricInterpretation", "")).upper() == "MONOCHROME1":
         values = np.nanmax(values) + np.nanmin(values) - values
@@ -121,12 +134,25 @@ def _read_picture(path: Path, sidecar: dict[str, Any]) -> Pixels:
     return Pixels(*_upright(values, affine), {}, (*flags, *(() if spacing else ("no_pixel_spacing",))))
 
 
-def _require_depth(path: Path) -> None:
-    """Refuse PNG with 16 bits a channel and several channels, of which decoders silently keep 8 bits."""
+def _is_deep_colour(path: Path) -> bool:
+    """Whether a PNG has 16 bits a channel and several channels, of which PIL silently keeps 8 bits."""
     with path.open("rb") as file:
         head = file.read(26)
-    if head[:4] == b"\x89PNG" and head[24] == 16 and head[25] != 0:
-        raise ReadError(f"{path}: is a 16-bit colour PNG; a radiograph is gray: save it as 16-bit gray or 8-bit")
+    deep = head[:4] == b"\x89PNG" and head[24] == 16
+    if deep and head[25] == 4:
+        raise ReadError(f"{path}: is 16-bit gray with transparency; save it without")
+    return deep and head[25] != 0
+
+
+def _deep_gray(path: Path) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:
+    """Luminance of a 16-bit colour PNG with all of its bits; NaN where transparent."""
+    import SimpleITK as sitk
+
+    layers = sitk.GetArrayFromImage(sitk.ReadImage(str(path))).astype(np.float32)
+    values = _luminance(layers[..., :3])
+    if layers.shape[-1] == 4:
+        values[layers[..., 3] == 0] = np.nan
+    return values, _colour_flag(layers[..., :3] / np.float32(257))
 
 
 def _gray(picture: Image) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:
@@ -158,7 +184,7 @@ def _colour_flag(rgb: npt.NDArray[np.floating]) -> tuple[str, ...]:
 
 
 def _read_dicom(path: Path) -> Pixels:
-    with _quiet():
+    with quiet():
         from pydicom import dcmread
         from pydicom.errors import InvalidDicomError
 
@@ -176,6 +202,7 @@ def _read_dicom(path: Path) -> Pixels:
         except (OSError, ValueError, AttributeError, KeyError, EOFError, NotImplementedError) as error:
             raise ReadError(f"{path}: the DICOM header is damaged ({error}); export it again") from None
         _require_one_plane(path, data)
+        _require_scale(path, data)
         values, flags = _decoded(path, data)
         spacing, spacing_flags = _dicom_spacing(path, data)
         affine = _dicom_affine(path, data, spacing)
@@ -209,15 +236,23 @@ def _require_one_plane(path: Path, data: Dataset) -> None:
         raise ReadError(f"{path}: is 16-bit colour; a radiograph is gray: export it as MONOCHROME2")
 
 
+def _require_scale(path: Path, data: Dataset) -> None:
+    try:
+        slope, intercept = (
+            float(data.get(name, default)) for name, default in (("RescaleSlope", 1), ("RescaleIntercept", 0))
+        )
+    except (TypeError, ValueError):
+        slope = intercept = float("nan")
+    require_slope(path, slope, intercept, "RescaleSlope")
+
+
 def _decoded(path: Path, data: Dataset) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:
     """Values in the unit the header gives, dense bright, missing as NaN."""
     from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
-    from pydicom.pixels.utils import pixel_array
 
-    _require_decoder(path, data)
     photometric = str(data.get("PhotometricInterpretation", "MONOCHROME2"))
+    stored = stored_pixels(data, where=str(path))
     try:
-        stored = pixel_array(data)
         if photometric == "PALETTE COLOR":
             stored = apply_color_lut(stored, data) / 257.0
         if stored.ndim == 3:
@@ -232,25 +267,6 @@ def _decoded(path: Path, data: Dataset) -> tuple[npt.NDArray[np.float32], tuple[
     if missing is not None:
         values[missing] = np.nan
     return values, ()
-
-
-def _require_decoder(path: Path, data: Dataset) -> None:
-    from pydicom.pixels.decoders.base import get_decoder
-
-    syntax = data.file_meta.get("TransferSyntaxUID")
-    if syntax is None:
-        raise ReadError(f"{path}: the DICOM header names no transfer syntax; export the image again")
-    if not syntax.is_compressed:
-        return
-    try:
-        available = get_decoder(syntax).is_available
-    except NotImplementedError:
-        available = False
-    if not available:
-        raise ReadError(
-            f"{path}: is compressed as {syntax.name} ({syntax}), which cannot be decoded here; "
-            "decompress it first, for example with dcmdjpls, dcmdjpeg or gdcmconv --raw"
-        )
 
 
 def _padding(stored: npt.NDArray[Any], data: Dataset) -> npt.NDArray[np.bool_] | None:
@@ -361,7 +377,7 @@ def _plain(value: Any) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the warnings of decoders: what matters is refused or flagged here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,233 +1,343 @@
-"""Results out: a session's folder appears whole or not at all, and says what it was made from.
+"""A results folder in the hand: its tables, and each session's image, masks, maps, nodules, reading and flags.
 
-A session is done exactly when the ``provenance.json`` in its folder equals the one that would be written now.
+Everything is read when it is asked for. Nothing is written here.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from hashlib import file_digest
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ipha_toolkit.catalogue import FLAGS, MEASURES
+import ipha_toolkit
 from ipha_toolkit.errors import LayoutError
-from ipha_toolkit.io.images import save
-from ipha_toolkit.io.layout import RESULTS_TOOL, SessionFiles, is_own_result
-from ipha_toolkit.io.names import file_beside
-from ipha_toolkit.protocol import Protocol
+from ipha_toolkit.io import names
+from ipha_toolkit.io.images import load, load_mask
+from ipha_toolkit.io.layout import Cohort, SessionFiles, is_own_result, read_cohort, read_participants, read_visits
+from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Mask, Volume
 
-_DRAFT = ".draft-"
-
-_COLUMNS = {
-    "subject": "sub-<label>",
-    "session": "ses-<label>; empty where the subject has no session folders",
-    "modality": "image the value was measured in, BIDS suffix",
-    "region": "part of the lungs",
-    "measure": "name of the measure, see measures below",
-    "value": "the number; n/a where there is none, the flag says why",
-    "unit": "unit of the value; 1 where it has none",
-    "n_voxels": "number of voxels the value rests on",
-    "flag": "codes joined by ;, see flags below",
-}
-
-_FAILURES = ("subject", "session", "modality", "file", "error")
+_TEXT = ("subject", "session", "modality", "region", "measure", "unit", "flag")
+_SHOWN_MAPS = ("ratio", "signature", "opacity", "r2star")
 
 
-@dataclass
-class SessionResult:
-    """What one session gave: rows, images and tables by the end of their file names, failures."""
+def open_results(path: str | os.PathLike[str], *, cohort: str | os.PathLike[str] | None = None) -> Results:
+    """Open a results folder that :func:`ipha_toolkit.analyze` wrote.
 
-    rows: pd.DataFrame
-    images: dict[str, Volume | Mask] = field(default_factory=dict)
-    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
-    failures: list[dict[str, str]] = field(default_factory=list)
+    Parameters
+    ----------
+    path : path
+        The results folder.
+    cohort : path, optional
+        The cohort folder it was made of, where that has moved. None means where it was, seen from the results.
 
-
-def failure(files: SessionFiles, modality: str, file: Path | str, error: object) -> dict[str, str]:
-    """One row of failures.tsv; the text is kept on one line."""
-    text = " ".join(str(error).split())
-    cells = (files.subject, files.session, str(modality), str(file), text)
-    return dict(zip(_FAILURES, cells, strict=True))
-
-
-def open_results(out: str | os.PathLike[str]) -> Path:
-    """Make the results folder, or take up the one of an earlier run.
+    Returns
+    -------
+    Results
 
     Raises
     ------
     LayoutError
-        Where the folder holds something that this toolkit did not write.
+        Where the folder is missing or holds no results of this toolkit.
     """
-    out = Path(out)
-    if out.exists() and not out.is_dir():
-        raise LayoutError(f"{out}: is a file; --out needs a folder")
-    if out.is_dir() and any(out.iterdir()) and not is_own_result(out):
-        raise LayoutError(f"{out}: holds files that are not results of {RESULTS_TOOL}; give a new or empty folder")
-    out.mkdir(parents=True, exist_ok=True)
-    described = {
-        "Name": "Measurements of pulmonary hemosiderosis",
-        "BIDSVersion": "1.10.0",
-        "DatasetType": "derivative",
-        "GeneratedBy": [{"Name": RESULTS_TOOL, "Version": _version("ipha-toolkit")}],
-    }
-    write_json(out / "dataset_description.json", described)
-    for leftover in out.glob(f"**/{_DRAFT}*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    return out
+    folder = Path(path)
+    if not folder.is_dir():
+        raise LayoutError(f"{folder}: no such folder; give the results folder that ipha analyze wrote with --out")
+    if not is_own_result(folder):
+        raise LayoutError(
+            f"{folder}: holds no results of {names.RESULTS_TOOL}; give the folder that ipha analyze wrote with --out"
+        )
+    return Results(folder, _source(folder) if cohort is None else Path(cohort))
 
 
-def provenance(files: SessionFiles, root: Path, protocol: Protocol, extra: Mapping[str, Any]) -> dict[str, Any]:
-    """What a session's results depend on: input hashes, protocol, versions, and whatever else is given."""
-    return {
-        "inputs": {str(path.relative_to(root)): _hash(path) for path in _inputs(files)},
-        "protocol": {"sha256": protocol.digest(), "settings": json.loads(json.dumps(asdict(protocol)))},
-        "versions": {name: _version(name) for name in ("ipha-toolkit", "numpy", "scipy", "SimpleITK", "nibabel")},
-        **extra,
-    }
+def _source(folder: Path) -> Path:
+    """The cohort folder that results were made of, as they say themselves."""
+    described = json.loads((folder / names.DATASET).read_text("utf-8"))
+    sources = described.get("SourceDatasets") or [{}]
+    return folder / str(sources[0].get("URL", ""))
 
 
-def session_folder(out: Path, files: SessionFiles) -> Path:
-    """Folder of one session's results."""
-    return out / files.subject / files.session if files.session else out / files.subject
+class Results:
+    """A results folder; made by :func:`open_results`.
+
+    Examples
+    --------
+    >>> results = open_results("results")  # doctest: +SKIP
+    >>> results["001", "01"].mask("ct").volume_ml  # doctest: +SKIP
+    """
+
+    def __init__(self, path: Path, cohort: Path) -> None:
+        self.path, self._cohort = path, cohort
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """The one table: ``subject, session, modality, region, measure, value, unit, n_voxels, flag``."""
+        return read_rows(self._file(names.MEASURES))
+
+    @cached_property
+    def readings(self) -> pd.DataFrame:
+        """The phase that each session speaks for, with margin and reasons."""
+        return _read(self._file(names.READINGS), text=("subject", "session", "phase", "reasons", "missing"))
+
+    @cached_property
+    def findings(self) -> pd.DataFrame:
+        """The findings each reading rests on."""
+        return _read(
+            self._file(names.FINDINGS), text=("subject", "session", "finding", "grade_name", "carrier", "source")
+        )
+
+    @cached_property
+    def failures(self) -> pd.DataFrame:
+        """What could not be measured, and why; every cell is text."""
+        return pd.read_csv(self._file(names.FAILURES), sep="\t", dtype=str, keep_default_na=False)
+
+    @cached_property
+    def participants(self) -> pd.DataFrame:
+        """``participants.tsv`` of the cohort, numbers as numbers."""
+        return read_participants(self.cohort.root)
+
+    @cached_property
+    def visits(self) -> pd.DataFrame:
+        """What the clinic knows of every session, from ``sub-*_sessions.tsv``, with the participants' columns."""
+        return read_visits(self.cohort.root)
+
+    @cached_property
+    def cohort(self) -> Cohort:
+        """The cohort folder that the results were made of.
+
+        Raises
+        ------
+        LayoutError
+            Where it is no longer where it was.
+        """
+        if not self._cohort.is_dir():
+            raise LayoutError(
+                f"{self.path}: was made of the cohort folder {self._cohort}, which is not there; "
+                f"open_results({str(self.path)!r}, cohort=...) says where it is now"
+            )
+        return read_cohort(self._cohort)
+
+    @cached_property
+    def sessions(self) -> list[SessionResults]:
+        """Every session that was measured, in order of its label."""
+        found = sorted(path.parent for path in self.path.glob(f"sub-*/**/{names.PROVENANCE}"))
+        return [SessionResults(self, *names.session_key(*folder.relative_to(self.path).parts)) for folder in found]
+
+    def __getitem__(self, key: str | tuple[str, str]) -> SessionResults:
+        """``results["001", "01"]``, ``results["sub-001", "ses-01"]`` or ``results["sub-001_ses-01"]``.
+
+        Raises
+        ------
+        KeyError
+            Where there is no such session; the message lists those there are.
+        """
+        wanted = names.label_of(*names.session_key(*(key if isinstance(key, tuple) else (key,))))
+        for session in self.sessions:
+            if session.label == wanted:
+                return session
+        listed = [session.label for session in self.sessions]
+        shown = ", ".join(listed[:12]) + (f" and {len(listed) - 12} more" if len(listed) > 12 else "")
+        raise KeyError(f"{self.path} has no results of {wanted}; there are {shown or 'none'}")
+
+    def __iter__(self) -> Iterator[SessionResults]:
+        return iter(self.sessions)
+
+    def __len__(self) -> int:
+        return len(self.sessions)
+
+    def __repr__(self) -> str:
+        if not (self.path / names.MEASURES).exists():
+            return f"<Results {self.path.name}: {len(self)} sessions; the analysis did not end, run ipha analyze again>"
+        failed = f", {len(self.failures)} failures" if len(self.failures) else ""
+        modalities = sorted(set(self.rows["modality"]), key=str.lower)
+        rows = f"{len(self.rows)} rows of {', '.join(modalities)}"
+        return f"<Results {self.path.name}: {len(self)} sessions, {rows}{failed}>"
+
+    def _file(self, name: str) -> Path:
+        path = self.path / name
+        if not path.exists():
+            raise LayoutError(f"{path}: is missing; the analysis did not end, run ipha analyze again")
+        return path
 
 
-def is_done(out: Path, files: SessionFiles, expected: Mapping[str, Any]) -> bool:
-    """Whether the session was measured from exactly these inputs, and nothing in it failed."""
-    try:
-        return bool(json.loads((session_folder(out, files) / "provenance.json").read_text("utf-8")) == expected)
-    except (OSError, ValueError):
-        return False
+class SessionResults:
+    """What one session gave; made by ``results["001", "01"]``."""
 
+    def __init__(self, results: Results, subject: str, session: str) -> None:
+        self.results, self.subject, self.session = results, subject, session
 
-def write_session(out: Path, files: SessionFiles, result: SessionResult, source: Mapping[str, Any]) -> None:
-    """Write a session's folder whole, in place of an older one. With failures it does not count as done."""
-    target = session_folder(out, files)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=_DRAFT))
-    try:
-        for ending, image in result.images.items():
-            save(image, draft / f"{files.label}_{ending}")
-        for ending, content in {"measures.tsv": result.rows, **result.tables}.items():
-            write_tsv(draft / f"{files.label}_{ending}", content)
-        recorded = dict(source) | ({"failures": result.failures} if result.failures else {})
-        write_json(draft / "provenance.json", recorded)
-        draft.chmod(0o755)
-        swap(draft, target)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    @property
+    def label(self) -> str:
+        """``sub-001_ses-01``."""
+        return names.label_of(self.subject, self.session)
 
+    @property
+    def folder(self) -> Path:
+        """Where the session's masks, maps and tables lie."""
+        return self.results.path / self.subject / self.session
 
-def remove_session(out: Path, files: SessionFiles) -> None:
-    """Take away the results of a session that can no longer be measured."""
-    shutil.rmtree(session_folder(out, files), ignore_errors=True)
+    @property
+    def rows(self) -> pd.DataFrame:
+        """The session's rows of the one table."""
+        return self._own(self.results.rows)
 
+    @property
+    def modalities(self) -> list[str]:
+        """Images that were measured."""
+        found = set(self.rows["modality"])
+        return [str(modality) for modality in Modality if modality in found]
 
-def read_session_rows(out: Path, files: SessionFiles) -> pd.DataFrame:
-    """Rows of the first pass of one session."""
-    return read_rows(session_folder(out, files) / f"{files.label}_measures.tsv")
+    @property
+    def flags(self) -> dict[str, set[str]]:
+        """What is said of each image: flags that all its rows carry."""
+        rows = self.rows
+        return {
+            str(modality): set.intersection(*(set(filter(None, cell.split(";"))) for cell in own["flag"]))
+            for modality, own in rows.groupby("modality", sort=False)
+        }
 
+    @property
+    def reading(self) -> pd.Series[Any] | None:
+        """The session's row of ``readings.tsv``; None where it has none."""
+        own = self._own(self.results.readings)
+        return own.iloc[0] if len(own) else None
 
-def read_session_table(out: Path, files: SessionFiles, ending: str) -> pd.DataFrame | None:
-    """Another table of one session, None where it has none."""
-    path = session_folder(out, files) / f"{files.label}_{ending}"
-    return pd.read_csv(path, sep="\t") if path.exists() else None
+    @property
+    def findings(self) -> pd.DataFrame:
+        """The findings that the reading rests on."""
+        return self._own(self.results.findings)
+
+    @property
+    def log(self) -> str:
+        """The session's log: times, versions, and the whole traceback of what failed."""
+        path = self.folder / names.LOG
+        return path.read_text("utf-8") if path.exists() else ""
+
+    def image(self, modality: str) -> Volume:
+        """An image of the session, from the cohort folder; of several echoes the first, ``echo-2_MEGRE`` the second.
+
+        Raises
+        ------
+        LayoutError
+            Where the cohort folder has moved.
+        KeyError
+            Where the session has no such image.
+        """
+        return self._files.image(modality)
+
+    def mask(self, modality: str, kind: str = "lung") -> Mask:
+        """The lung mask that an image was measured in, ours or one made elsewhere.
+
+        Raises
+        ------
+        KeyError
+            Where there is none; the message lists those there are.
+        """
+        path = self._made(names.mask_file(self.label, modality, kind), f"{kind} mask of {modality}")
+        return load_mask(path, image=self.image(modality) if modality == Modality.DX else None)
+
+    def muscle(self, modality: str) -> Mask:
+        """The muscle that an image's signal was divided by; errors as :meth:`mask`."""
+        return self.mask(modality, "muscle")
+
+    def map(self, modality: str, kind: str = "ratio") -> Volume:
+        """A map: ``ratio`` or ``signature`` of T1w, ``ratio`` of T2w, ``r2star`` of MEGRE, ``opacity`` of ct.
+
+        Raises
+        ------
+        KeyError
+            Where there is none; the message lists those there are.
+        """
+        path = self._made(names.map_file(self.label, modality, kind), f"{kind} map of {modality}")
+        unit = {"r2star": "1/s", "opacity": "HU", "signature": "SD", "ratio": "1"}.get(kind, "")
+        modality = Modality.T1W if modality == names.PAIR else modality
+        return load(path, modality=modality).replace(unit=unit, name=f"{kind} of {modality}")
+
+    def has(self, modality: str, kind: str) -> bool:
+        """Whether there is a mask or map of this kind."""
+        files = (names.mask_file(self.label, modality, kind), names.map_file(self.label, modality, kind))
+        return any((self.folder / name).exists() for name in files)
+
+    def nodules(self, modality: str) -> pd.DataFrame:
+        """The table of nodules, best first, of CT or T1w; errors as :meth:`mask`."""
+        return _read(self._made(names.nodule_file(self.label, modality), f"nodules of {modality}"), text=("flag",))
+
+    def histogram(self, modality: str) -> pd.DataFrame:
+        """Counts of the ratio to muscle by region (``T1w``, ``T2w``), or of both ratios (``T1w+T2w``)."""
+        return pd.read_csv(self._made(names.histogram_file(self.label, modality), f"histogram of {modality}"), sep="\t")
+
+    def view(self, *modalities: str, **options: Any) -> Any:
+        """Images side by side in the slice viewer, with their masks, maps and nodules laid on.
+
+        Parameters
+        ----------
+        *modalities : str
+            By default all that were measured but radiographs.
+        **options
+            As of :func:`ipha_toolkit.view`.
+        """
+        shown = modalities or [name for name in self.modalities if name != Modality.DX] or self.modalities
+        volumes = [self.image(name) for name in shown]
+        overlays = [self._overlays(name) for name in shown]
+        with_nodules = [name for name in shown if (self.folder / names.nodule_file(self.label, name)).exists()]
+        if with_nodules and "nodules" not in options:
+            found = self.nodules(with_nodules[0])
+            options["nodules"] = found[found["score"] >= self.nodule_score]
+        return ipha_toolkit.view(*volumes, overlays=overlays, **options)
+
+    @property
+    def nodule_score(self) -> float:
+        """Candidates from this score on count as nodules, by the protocol of the results."""
+        from ipha_toolkit.protocol import Protocol
+
+        return Protocol.read(self.results.path / names.PROTOCOL).nodules.nodule_score
+
+    def _overlays(self, modality: str) -> dict[str, Mask | Volume]:
+        masks = {kind: self.mask(modality, kind) for kind in ("lung", "muscle") if self._has_mask(modality, kind)}
+        maps = {kind: self.map(modality, kind) for kind in _SHOWN_MAPS if self._has_map(modality, kind)}
+        return masks | maps
+
+    def _has_mask(self, modality: str, kind: str) -> bool:
+        return (self.folder / names.mask_file(self.label, modality, kind)).exists()
+
+    def _has_map(self, modality: str, kind: str) -> bool:
+        return (self.folder / names.map_file(self.label, modality, kind)).exists()
+
+    def __repr__(self) -> str:
+        made = sorted(path.name.removeprefix(f"{self.label}_") for path in self.folder.iterdir())
+        return f"<SessionResults {self.label}: {', '.join(self.modalities)}; files {', '.join(made)}>"
+
+    @cached_property
+    def _files(self) -> SessionFiles:
+        return self.results.cohort[self.subject, self.session]
+
+    def _own(self, table: pd.DataFrame) -> pd.DataFrame:
+        mine = (table["subject"] == self.subject) & (table["session"] == self.session)
+        return table[mine].reset_index(drop=True)
+
+    def _made(self, name: str, what: str) -> Path:
+        path = self.folder / name
+        if not path.exists():
+            made = sorted(other.name for other in self.folder.iterdir())
+            raise KeyError(f"{self.label} has no {what} ({name}); there are {', '.join(made)}")
+        return path
 
 
 def read_rows(path: str | Path) -> pd.DataFrame:
     """A table of measures as written by this toolkit, with its column types."""
-    text = dict.fromkeys(("subject", "session", "modality", "region", "measure", "unit", "flag"), str)
+    text = dict.fromkeys(_TEXT, str)
     frame = pd.read_csv(path, sep="\t", dtype=text, keep_default_na=False, na_values={"value": ["n/a"]})
     return frame.astype({"value": "float64", "n_voxels": "int64"})
 
 
-def write_cohort(
-    out: Path,
-    rows: pd.DataFrame,
-    failures: Sequence[Mapping[str, str]],
-    *,
-    reference: Mapping[str, Any],
-    protocol: Protocol,
-    readings: pd.DataFrame,
-    findings: pd.DataFrame,
-) -> None:
-    """The one table, its data dictionary, readings, findings, failures, reference and protocol; each file whole."""
-    write_tsv(out / "measures.tsv", rows)
-    write_json(out / "measures.json", _dictionary(rows))
-    write_tsv(out / "readings.tsv", readings)
-    write_tsv(out / "findings.tsv", findings)
-    write_tsv(out / "failures.tsv", pd.DataFrame(failures, columns=list(_FAILURES)))
-    write_json(out / "reference.json", reference)
-    _write_text(out / "protocol.toml", protocol.to_toml())
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON, whole or not at all."""
-    _write_text(path, json.dumps(content, indent=2) + "\n")
-
-
-def _dictionary(rows: pd.DataFrame) -> dict[str, Any]:
-    used = [name for name in MEASURES if name in set(rows["measure"])]
-    flags = {code for cell in rows["flag"] for code in cell.split(";")}
-    return {
-        **{name: {"Description": text} for name, text in _COLUMNS.items()},
-        "measures": {
-            name: {
-                "Description": MEASURES[name].definition,
-                "Units": MEASURES[name].unit,
-                "Worse": str(MEASURES[name].worse),
-                "Source": MEASURES[name].source,
-            }
-            for name in used
-        },
-        "flags": {code: FLAGS[code] for code in FLAGS if code in flags},
-    }
-
-
-def write_tsv(path: Path, content: pd.DataFrame) -> None:
-    """Write a BIDS table, whole or not at all; missing is ``n/a``."""
-    _write_text(path, content.to_csv(sep="\t", index=False, na_rep="n/a", float_format="%.8g", lineterminator="\n"))
-
-
-def _write_text(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
-
-
-def swap(draft: Path, target: Path) -> None:
-    """Put the draft in the target's place; the old results stay until the new ones are complete."""
-    old = draft.with_name(draft.name + "-old")
-    if target.exists():
-        target.replace(old)
-    draft.replace(target)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _inputs(files: SessionFiles) -> list[Path]:
-    images = [*files.images.values(), *files.echoes]
-    masks = [mask.path for group in (files.lungs, files.reference) for mask in group.values()]
-    beside = [file_beside(path, ending) for path in images for ending in (".json",)]
-    beside += [file_beside(path, ".tsv") for path in masks]
-    return sorted({*images, *masks, *(path for path in beside if path.exists())})
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as stream:
-        return file_digest(stream, "sha256").hexdigest()
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "unknown"
+def _read(path: Path, *, text: tuple[str, ...]) -> pd.DataFrame:
+    """A table as written by this toolkit: the columns named as text, others as they look, ``n/a`` as missing."""
+    head = pd.read_csv(path, sep="\t", nrows=0).columns
+    others = {name: ["n/a"] for name in head if name not in text}
+    kinds = dict.fromkeys([name for name in text if name in head], str)
+    return pd.read_csv(path, sep="\t", dtype=kinds, keep_default_na=False, na_values=others)

@@ -10,12 +10,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from ipha_toolkit.errors import ImageError
+from ipha_toolkit.grid import BoolArray, FloatArray
 from ipha_toolkit.measure.rows import row, table
 from ipha_toolkit.measure.statistics import PERCENTILES, attenuation_statistics, dorsal_ventral_slope
 from ipha_toolkit.protocol import DEFAULT, Protocol
@@ -30,7 +32,7 @@ def measure_attenuation(
     *,
     vessels: Mask | None = None,
     regions: Mapping[str, Mask] | None = None,
-    flags: Sequence[str] = (),
+    flags: Collection[str] = (),
     protocol: Protocol = DEFAULT,
 ) -> pd.DataFrame:
     """Attenuation of the lung and its regions.
@@ -45,14 +47,14 @@ def measure_attenuation(
         Left out of ground glass and consolidation. None finds them; give an empty Mask to leave nothing out.
     regions : mapping of str to Mask, optional
         None means :func:`ipha_toolkit.lung_regions` of the lungs.
-    flags : sequence of str
-        Codes of :data:`ipha_toolkit.terms.FLAGS` set on every row.
+    flags : collection of str
+        Codes of :data:`ipha_toolkit.flags.FLAGS` set on every row.
     protocol : Protocol
 
     Returns
     -------
     DataFrame
-        Rows of the one table; see :data:`ipha_toolkit.terms.MEASURES` for units and directions.
+        Rows of the one table; see :data:`ipha_toolkit.catalogue.MEASURES` for units and directions.
 
     Raises
     ------
@@ -73,21 +75,40 @@ def measure_attenuation(
         from ipha_toolkit.regions.vessels import segment_vessels
 
         vessels = segment_vessels(ct, lungs, protocol=protocol)
+    values, parenchyma = ct.array[lungs.array], ~vessels.array[lungs.array]
     rows: list[dict[str, object]] = []
     for name, region in (lung_regions(lungs) if regions is None else regions).items():
-        rows += _region_rows(ct, region, vessels, name, flags, protocol)
-    rows.append(_gradient_row(ct, lungs, flags))
+        inside = region.array[lungs.array]
+        if np.count_nonzero(inside) == region.n_voxels:
+            chosen = _Chosen(values, inside, inside & parenchyma)
+        else:  # a region of one's own that reaches beyond the lungs
+            chosen = _Chosen(ct.array, region.array, region.array & ~vessels.array)
+        rows += _region_rows(chosen, region, name, flags, protocol)
+    slope = dorsal_ventral_slope(values, anterior_mm(lungs))
+    rows.append(
+        row("attenuation_dorsal_gradient", slope, modality=Modality.CT, region=Region.LUNG, n_voxels=lungs.n_voxels,
+            flags=flags)
+    )  # fmt: skip
     return table(rows)
 
 
+@dataclass(frozen=True)
+class _Chosen:
+    """Attenuation in HU, and which of it belongs to a region: all of it, and without vessels."""
+
+    values: FloatArray
+    inside: BoolArray
+    parenchyma: BoolArray
+
+
 def _region_rows(
-    ct: Volume, region: Mask, vessels: Mask, name: str, flags: Sequence[str], protocol: Protocol
+    chosen: _Chosen, region: Mask, name: str, flags: Collection[str], protocol: Protocol
 ) -> list[dict[str, object]]:
     settings = protocol.attenuation
     (hea_low, hea_high), (ggo_low, ggo_high) = settings.high_attenuation_hu, settings.ground_glass_hu
-    everything = attenuation_statistics(ct.array, region.array, cuts=(hea_low, hea_high))
+    everything = attenuation_statistics(chosen.values, chosen.inside, cuts=(hea_low, hea_high))
     tissue = attenuation_statistics(
-        ct.array, region.array & ~vessels.array, percentiles=(), cuts=(ggo_low, ggo_high, settings.consolidation_hu)
+        chosen.values, chosen.parenchyma, percentiles=(), cuts=(ggo_low, ggo_high, settings.consolidation_hu)
     )
     values = {
         "attenuation_mean": everything["mean"],
@@ -110,14 +131,6 @@ def _region_rows(
         for group, n in counted
         for measure, value in group.items()
     ]
-
-
-def _gradient_row(ct: Volume, lungs: Mask, flags: Sequence[str]) -> dict[str, object]:
-    slope = dorsal_ventral_slope(ct.array[lungs.array], anterior_mm(lungs))
-    return row(
-        "attenuation_dorsal_gradient", slope, modality=Modality.CT, region=Region.LUNG,
-        n_voxels=lungs.n_voxels, flags=flags,
-    )  # fmt: skip
 
 
 def require_hu(ct: Volume) -> None:

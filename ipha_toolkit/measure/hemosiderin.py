@@ -13,7 +13,7 @@ either. It is a signal deficit in units of controls of the same sequence, never 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,16 +23,17 @@ import pandas as pd
 from ipha_toolkit.errors import ImageError
 from ipha_toolkit.grid import BoolArray, FloatArray
 from ipha_toolkit.image.bias import correct_bias
+from ipha_toolkit.image.geometry import bounding_box
 from ipha_toolkit.image.morphology import mean_over
-from ipha_toolkit.measure.histogram import median
-from ipha_toolkit.measure.quality import estimate_noise
+from ipha_toolkit.measure.histogram import weighted_quantile
+from ipha_toolkit.measure.quality import Noise, estimate_noise
 from ipha_toolkit.measure.rows import row, table
 from ipha_toolkit.measure.signal import is_contrast_enhanced
 from ipha_toolkit.protocol import DEFAULT, Protocol
-from ipha_toolkit.regions.muscle import reference_level
+from ipha_toolkit.regions.muscle import muscle_level
 from ipha_toolkit.regions.zones import lung_regions, world_coordinate
 from ipha_toolkit.terms import Modality, Region
-from ipha_toolkit.volume import Mask, Volume
+from ipha_toolkit.volume import Mask, Volume, handed_over
 
 MODALITY = "T1w+T2w"
 """What the rows name as their modality: both images together."""
@@ -126,7 +127,6 @@ def hemosiderin_signature(
     controls: SignatureReference | Iterable[ControlPair] | None = None,
     corrected: tuple[Volume, Volume] | None = None,
     regions: Mapping[str, Mask] | None = None,
-    flags: Sequence[str] = (),
     protocol: Protocol = DEFAULT,
 ) -> tuple[pd.DataFrame, dict[str, Volume]]:
     """How far, and in how much of the lung, T2w lies below what T1w predicts.
@@ -142,8 +142,6 @@ def hemosiderin_signature(
         None takes the protocol's line and flags the rows ``no_controls``.
     regions : mapping of str to Mask, optional
         None means :func:`ipha_toolkit.lung_regions` of the lungs.
-    flags : sequence of str
-        Codes set on every row.
     protocol : Protocol
 
     Returns
@@ -172,35 +170,43 @@ def hemosiderin_signature(
     pair = ratio_pair(t1w, t2w, lungs, reference, corrected=corrected, protocol=protocol)
     histogram = joint_histogram(pair, lung_regions(lungs) if regions is None else regions, lungs, protocol=protocol)
     line = _reference(controls, protocol)
-    flags = [*flags, *pair.flags]
-    rows = [floor_row(pair, flags), *signature_rows(histogram, line, pair.floor, flags=flags, protocol=protocol)]
+    found = signature_rows(histogram, line, pair.floor, flags=pair.flags, protocol=protocol)
+    rows = [floor_row(pair, pair.flags), *found]
     return table(rows), {"signature": signature_map(pair, line), "t1w_ratio": pair.t1w, "t2w_ratio": pair.t2w}
 
 
 def signature_map(pair: RatioPair, line: SignatureReference) -> Volume:
     """Distance of every voxel's T2w below the line, in the controls' SD; NaN where that is no evidence."""
-    evidence = line.predicted(pair.t1w.array) >= np.nan_to_num(pair.floor)
-    below = np.where(evidence, line.below(pair.t1w.array, pair.t2w.array), np.nan)
-    return pair.t2w.replace(array=below, unit="SD", name="T2w below the line")
+    known = np.isfinite(pair.t1w.array)
+    t1w, t2w = pair.t1w.array[known], pair.t2w.array[known]
+    evidence = line.predicted(t1w) >= np.nan_to_num(pair.floor)
+    below = np.full(pair.t2w.shape, np.nan, np.float32)
+    below[known] = np.where(evidence, line.below(t1w, t2w), np.nan)
+    return pair.t2w.replace(array=handed_over(below), unit="SD", name="T2w below the line")
 
 
 def ratio_pair(
     t1w: Volume,
     t2w: Volume,
     lungs: Mask,
-    reference: Mask,
+    muscle: Mask,
     *,
     corrected: tuple[Volume, Volume] | None = None,
+    noise: tuple[Noise | None, Noise | None] = (None, None),
     protocol: Protocol = DEFAULT,
 ) -> RatioPair:
     """Ratios of T1w and T2w to muscle inside the lungs, free of the noise's offset.
 
     Parameters
     ----------
-    t1w, t2w, lungs, reference
+    t1w, t2w, lungs
         As in :func:`hemosiderin_signature`.
+    muscle : Mask
+        Skeletal muscle on the same grid.
     corrected : (Volume, Volume), optional
         Both images with their bias field removed; None removes it here.
+    noise : (Noise, Noise), optional
+        Of both images; None estimates it here.
     protocol : Protocol
 
     Returns
@@ -209,11 +215,12 @@ def ratio_pair(
     """
     for volume, role in ((t1w, Modality.T1W), (t2w, Modality.T2W)):
         _require(volume, role)
-        for other in (t1w, lungs, reference):
+        for other in (t1w, lungs, muscle):
             volume.require_same_grid(other)
     evened = corrected or (correct_bias(t1w, exclude=lungs), correct_bias(t2w, exclude=lungs))
     (first, _, unknown1), (second, floor, unknown2) = (
-        _clean_ratio(volume, even, lungs, reference, protocol) for volume, even in zip((t1w, t2w), evened, strict=True)
+        _clean_ratio(volume, even, lungs, muscle, known or estimate_noise(volume, lungs), protocol)
+        for volume, even, known in zip((t1w, t2w), evened, noise, strict=True)
     )
     flags = [*unknown1, *unknown2, *(["contrast_enhanced"] if is_contrast_enhanced(t1w) else [])]
     return RatioPair(first, second, floor, tuple(dict.fromkeys(flags)))
@@ -308,13 +315,15 @@ def signature_reference(histograms: Iterable[pd.DataFrame], *, protocol: Protoco
     points = pd.concat(pooled).sort_values("t1w", kind="stable")
     share = points["weight"].cumsum() / points["weight"].sum()
     points = points[share.between(*_PARENCHYMA)]
-    slope = median(points["t2w"], points["weight"]) / median(points["t1w"], points["weight"])
+    slope = weighted_quantile(points["t2w"], points["weight"], 0.5) / weighted_quantile(
+        points["t1w"], points["weight"], 0.5
+    )
     distance = SignatureReference(float(slope), 1.0, len(pooled)).below(points["t1w"], points["t2w"])
-    spread = _SD_PER_MAD * median(pd.Series(np.abs(distance)), points["weight"])
+    spread = _SD_PER_MAD * weighted_quantile(np.abs(distance), points["weight"], 0.5)
     return SignatureReference(float(slope), max(spread, _LEAST_SPREAD), len(pooled))
 
 
-def floor_row(pair: RatioPair, flags: Sequence[str] = ()) -> dict[str, object]:
+def floor_row(pair: RatioPair, flags: Collection[str] = ()) -> dict[str, object]:
     """The one row of a session that needs no line: the T2w ratio that is not told from noise."""
     n = int(np.count_nonzero(np.isfinite(pair.t2w.array)))
     return row("signature_floor", pair.floor, modality=MODALITY, region=Region.LUNG, n_voxels=n, flags=flags)
@@ -325,7 +334,7 @@ def signature_rows(
     line: SignatureReference,
     floor: float,
     *,
-    flags: Sequence[str] = (),
+    flags: Collection[str] = (),
     protocol: Protocol = DEFAULT,
 ) -> list[dict[str, object]]:
     """Rows of one session from its joint histogram; see :func:`hemosiderin_signature`."""
@@ -352,7 +361,7 @@ def signature_rows(
     ]
 
 
-def _region_rows(sums: Array, strength: float, region: str, flags: Sequence[str]) -> list[dict[str, object]]:
+def _region_rows(sums: Array, strength: float, region: str, flags: Collection[str]) -> list[dict[str, object]]:
     n, evidence, carrying, load = sums
     silent = 100 * (1 - evidence / n) if n else np.nan
     flags = [*flags, *(["no_evidence"] if silent > 50 else [])]
@@ -408,22 +417,36 @@ def _require(volume: Volume, role: Modality) -> None:
 
 
 def _clean_ratio(
-    volume: Volume, even: Volume, lungs: Mask, reference: Mask, protocol: Protocol
+    volume: Volume, even: Volume, lungs: Mask, muscle: Mask, noise: Noise, protocol: Protocol
 ) -> tuple[Volume, float, tuple[str, ...]]:
     """Smoothed ratio inside the lungs, the amplitude that stands out of its noise, and flags."""
-    noise = estimate_noise(volume, lungs)
-    level, inside = reference_level(even, reference), lungs.array & np.isfinite(even.array)
+    level = muscle_level(even, muscle)
     if not level > 0:
         raise ImageError(f"{volume.name or volume.modality}: the reference muscle has no signal")
-    gain = np.divide(even.array, volume.array, out=np.ones(volume.shape, np.float32), where=volume.array > 0)
+    array = np.full(volume.shape, np.nan, np.float32)
+    box = _box(lungs)
+    evened, raw, inside = even.array[box], volume.array[box], lungs.array[box] & np.isfinite(even.array[box])
+    gain = np.divide(evened, raw, out=np.ones(raw.shape, np.float32), where=raw > 0)
     deep, width = _deep(inside, volume.spacing_mm), protocol.signature.smoothing_mm
-    mean, averaged = mean_over(even.array / np.float32(level), deep, lungs, width)
-    scale, _ = mean_over(np.asarray(gain / level, np.float32), deep, lungs, width)
+    mean, averaged = mean_over(evened / np.float32(level), deep, volume.spacing_mm, width)
+    scale, _ = mean_over(np.asarray(gain / level, np.float32), deep, volume.spacing_mm, width)
     sigma = np.float32(np.nan_to_num(noise.sigma)) * scale
-    ratio = np.where(inside & np.isfinite(mean), rician_amplitude(mean, sigma), np.nan)
+    known = inside & np.isfinite(mean)
+    array[box][known] = rician_amplitude(mean[known], sigma[known])
     stands_out = 2 * np.sqrt(protocol.signal.noise_floor_sigmas * _RAYLEIGH_SD / _RAYLEIGH_MEAN / np.sqrt(averaged))
     floor = float(stands_out * np.nanmedian(sigma[inside])) if np.isfinite(noise.sigma) and inside.any() else np.nan
-    return volume.replace(array=ratio, unit="1", name=f"{volume.name} ratio to muscle", meta={}), floor, noise.flags
+    ratio = volume.replace(array=handed_over(array), unit="1", name=f"{volume.name} ratio to muscle", meta={})
+    return ratio, floor, noise.flags
+
+
+def _box(lungs: Mask) -> tuple[slice, ...]:
+    """The lungs' box with as much around as the rim is thick; all of the image where there is no lung."""
+    if not lungs.n_voxels:
+        return tuple(slice(0, n) for n in lungs.shape)
+    margin = [int(np.ceil(_RIM_MM / s)) + 1 for s in lungs.spacing_mm]
+    return tuple(
+        slice(max(0, low - m), high + m) for (low, high), m in zip(bounding_box(lungs.array), margin, strict=True)
+    )
 
 
 def _deep(inside: BoolArray, spacing_mm: tuple[float, float, float]) -> BoolArray:

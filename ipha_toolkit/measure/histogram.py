@@ -3,48 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from ipha_toolkit.volume import Mask, Volume
-
-
-def pooled_quantile(counts: Iterable[npt.ArrayLike], quantile: float) -> float:
-    """Quantile of several ratio histograms, each given the same weight.
-
-    Parameters
-    ----------
-    counts : iterable of array_like, shape (n_bins,)
-        Histograms on :data:`ipha_toolkit.measure.signal.BIN_EDGES`.
-    quantile : float
-        0 to 1.
-
-    Returns
-    -------
-    float
-        Ratio, linear inside a bin; NaN where no histogram holds a voxel.
-    """
-    shares = [np.asarray(c, float) / np.sum(c) for c in counts if np.sum(c) > 0]
-    if not shares:
-        return np.nan
-    share = np.mean(shares, axis=0)[:-1]  # what lies beyond the last edge has no place inside a bin
-    cumulative = np.cumsum(share)
-    bin_ = int(np.searchsorted(cumulative, quantile))
-    if bin_ == share.size:
-        return float(BIN_EDGES[-2])
-    inside = (quantile - cumulative[bin_] + share[bin_]) / share[bin_] if share[bin_] > 0 else 0.0
-    return float(BIN_EDGES[bin_] + inside * (BIN_EDGES[bin_ + 1] - BIN_EDGES[bin_]))
-
-
-def median(values: pd.Series, weights: pd.Series) -> float:
-    """Weighted median of binned values, linear between the bins' centers."""
-    place, index = np.unique(values.to_numpy(), return_inverse=True)
-    weight = np.bincount(index, weights.to_numpy())
-    return float(np.interp(0.5, (np.cumsum(weight) - weight / 2) / weight.sum(), place))
-
 
 BIN_EDGES = np.append(np.linspace(0, 5, 1001), np.inf)
 """Edges of the ratio histogram: 0.005 of the muscle level up to 5, the rest in one bin."""
@@ -70,14 +34,49 @@ def _counts(values: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
     return np.histogram(np.maximum(known, 0), BIN_EDGES)[0]
 
 
-def weighted_quantile(values: npt.NDArray[Any], weights: npt.NDArray[Any], quantile: float) -> float:
-    order = np.argsort(values)
-    share = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(share, quantile * share[-1])])
+def quantile_of(counts: npt.ArrayLike, edges: npt.ArrayLike, quantile: float) -> float:
+    """Quantile of binned values, linear inside a bin.
+
+    Parameters
+    ----------
+    counts : array_like, shape (n,)
+        Voxels, or shares of them, in each bin.
+    edges : array_like, shape (n + 1,)
+        The last may be infinite: that bin has no inside, and its values count as its lower edge.
+    quantile : float
+        0 to 1.
+
+    Returns
+    -------
+    float
+        In the unit of the edges; NaN where the bins are empty.
+
+    Examples
+    --------
+    >>> quantile_of([1, 1], [0.0, 10.0, 20.0], 0.25)
+    5.0
+    """
+    count, edge = np.asarray(counts, np.float64), np.array(edges, np.float64)
+    edge[np.isinf(edge)] = edge[-2]
+    if not count.sum() > 0:
+        return np.nan
+    return float(np.interp(quantile, np.append(0, np.cumsum(count)) / count.sum(), edge))
 
 
-def quantile_of(counts: npt.NDArray[Any], edges: npt.NDArray[Any], quantile: float) -> float:
-    """Linear inside a bin."""
-    return float(
-        np.interp(quantile, np.append(0, np.cumsum(counts)) / counts.sum(), np.nan_to_num(edges, posinf=edges[-2]))
-    )
+def pooled_quantile(counts: Iterable[npt.ArrayLike], quantile: float) -> float:
+    """Quantile of several ratio histograms on :data:`BIN_EDGES`, each of the same weight; NaN where all are empty."""
+    shares = [np.asarray(c, float) / np.sum(c) for c in counts if np.sum(c) > 0]
+    return quantile_of(np.mean(shares, axis=0), BIN_EDGES, quantile) if shares else np.nan
+
+
+def weighted_quantile(values: npt.ArrayLike, weights: npt.ArrayLike, quantile: float) -> float:
+    """Quantile of values that each stand for many, linear between them; ``values`` may repeat.
+
+    Examples
+    --------
+    >>> weighted_quantile([1.0, 2.0, 3.0], [1, 1, 1], 0.5)
+    2.0
+    """
+    place, index = np.unique(np.asarray(values, np.float64), return_inverse=True)
+    weight = np.bincount(index, np.asarray(weights, np.float64))
+    return float(np.interp(quantile, (np.cumsum(weight) - weight / 2) / weight.sum(), place))

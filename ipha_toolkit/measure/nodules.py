@@ -15,7 +15,7 @@ vessel's maxima, its ends and junctions among them, can be left along the vessel
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from heapq import heappop, heappush
 
@@ -26,10 +26,11 @@ import pandas as pd
 
 from ipha_toolkit.errors import ImageError
 from ipha_toolkit.grid import BoolArray, FloatArray
-from ipha_toolkit.image.geometry import block_factors, block_mean, bounding_box, enlarged_slabs
+from ipha_toolkit.image.geometry import block_factors, block_mean, bounding_box, depth_mm, enlarged_slabs
 from ipha_toolkit.measure.rows import row, table
-from ipha_toolkit.protocol import DEFAULT, NoduleSettings, Protocol
+from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.regions.zones import lung_regions
+from ipha_toolkit.settings import NoduleSettings
 from ipha_toolkit.terms import Modality, Region
 from ipha_toolkit.volume import Mask, Volume
 
@@ -104,7 +105,7 @@ def measure_nodules(
     *,
     modality: str,
     regions: Mapping[str, Mask] | None = None,
-    flags: Sequence[str] = (),
+    flags: Collection[str] = (),
     rng: np.random.Generator | None = None,
     protocol: Protocol = DEFAULT,
 ) -> pd.DataFrame:
@@ -120,8 +121,8 @@ def measure_nodules(
         Of the image, for the rows.
     regions : mapping of str to Mask, optional
         None means :func:`ipha_toolkit.lung_regions` of the lungs.
-    flags : sequence of str
-        Codes of :data:`ipha_toolkit.terms.FLAGS` set on every row.
+    flags : collection of str
+        Codes of :data:`ipha_toolkit.flags.FLAGS` set on every row.
     rng : numpy.random.Generator, optional
         Of the random patterns; None is a fixed one.
     protocol : Protocol
@@ -316,16 +317,23 @@ def _depths(points: Array, lungs: Mask, rng: np.random.Generator) -> tuple[Array
 
     factors = block_factors(lungs, _DEPTH_MM)
     sides = np.array(lungs.spacing_mm) * factors
-    blocks = np.pad(ndimage.binary_fill_holes(block_mean(lungs.array, factors) >= 0.5), 1)
-    depth: Array = np.asarray(ndimage.distance_transform_edt(blocks, sampling=sides)) - sides.mean() / 2
-    middle = (np.array(factors) - 1) / 2
+    share = block_mean(lungs.array, factors) >= 0.5
+    if not share.any():
+        return np.empty((0, 3)), np.empty(0), np.zeros(len(points))
+    box = bounding_box(share)
+    blocks = np.pad(share[tuple(slice(*ends) for ends in box)], 1)
+    outside, _ = ndimage.label(~blocks)
+    blocks = outside != outside[0, 0, 0]  # what is not open to the outside is a hole
+    depth = depth_mm(blocks, sides) - sides.mean() / 2
+    first, middle = np.array([low for low, _ in box]) - 1, (np.array(factors) - 1) / 2
     blocks_at = np.argwhere(blocks).astype(float)
     blocks_at += rng.uniform(-0.5, 0.5, blocks_at.shape)
-    points_at = (lungs.to_index(points) - middle) / factors + 1
+    points_at = (lungs.to_index(points) - middle) / factors - first
     of_blocks, of_points = (
-        ndimage.map_coordinates(depth, places.T, order=1, mode="nearest") for places in (blocks_at, points_at)
+        ndimage.map_coordinates(depth, places.T, order=1, mode="nearest").astype(np.float64)
+        for places in (blocks_at, points_at)
     )
-    return lungs.to_world((blocks_at - 1) * factors + middle), of_blocks, of_points
+    return lungs.to_world((blocks_at + first) * factors + middle), of_blocks, of_points
 
 
 def _nearest(points: Array) -> Array:
@@ -398,7 +406,8 @@ def _slab_candidates(
 ) -> tuple[Array, float, int] | None:
     """Candidates of one slab along i, noise, and voxels it rests on.
 
-    Columns are those of :func:`nodule_candidates`, the score still in the image's unit, and the contrast it is of.
+    Columns are those of :func:`nodule_candidates`, and last the contrast at the scale where the candidate was found.
+    The score is in the image's unit: it is divided by the noise once that of all slabs is known.
     """
     from scipy import ndimage
 

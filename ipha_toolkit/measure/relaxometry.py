@@ -9,7 +9,7 @@ R2* of the lung rises with iron, but falls as air space fills: read it beside lu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -158,7 +158,7 @@ def measure_r2star(
     lungs: Mask,
     *,
     regions: Mapping[str, Mask] | None = None,
-    flags: Sequence[str] = (),
+    flags: Collection[str] = (),
     protocol: Protocol = DEFAULT,
 ) -> tuple[pd.DataFrame, R2StarFit]:
     """R2* of the lung and its regions.
@@ -172,7 +172,7 @@ def measure_r2star(
         On the same grid.
     regions : mapping of str to Mask, optional
         None means :func:`ipha_toolkit.lung_regions` of the lungs.
-    flags : sequence of str
+    flags : collection of str
         Codes set on every row.
     protocol : Protocol
 
@@ -244,7 +244,7 @@ def estimate_sigma(signal: npt.NDArray[Any], te_ms: Sequence[float]) -> float:
 
 
 def _region_rows(
-    fit: R2StarFit, region: Mask, name: str, flags: Sequence[str], protocol: Protocol
+    fit: R2StarFit, region: Mask, name: str, flags: Collection[str], protocol: Protocol
 ) -> list[dict[str, object]]:
     values, dark = fit.r2star.array[region.array], fit.censored.array[region.array]
     known = values[np.isfinite(values)]
@@ -329,7 +329,11 @@ def _floor_in_sigmas(n_echoes: int) -> float:
 
 
 def _sigma_of_empty(voxels: FloatArray) -> float:
-    """From the last echo, where those before it are noise: iterated from above until it selects what it implies."""
+    """Noise from the last echo of voxels that hold nothing but noise.
+
+    Which voxels are empty depends on sigma, and sigma on which voxels are chosen: both are found in turn, beginning
+    with a sigma that is too large, until neither changes.
+    """
     n = voxels.shape[1]
     before = voxels[:, max(1 if n > 2 else 0, n - 1 - max(3, n // 3)) : n - 1]
     level, last = np.sqrt(np.mean(before**2, axis=1) / 2), voxels[:, -1]
@@ -348,6 +352,8 @@ def _sigma_of_empty(voxels: FloatArray) -> float:
 
 def _sigma_of_residuals(voxels: FloatArray, te: FloatArray) -> float:
     """Median residual of least squares over voxels whose last echo stands four sigmas above zero."""
+    from scipy.stats import chi2
+
     if not len(voxels):
         return np.nan
     fitted, _ = _threaded(voxels, np.ones(len(voxels), bool), te, 1.0, rician=False)
@@ -359,13 +365,8 @@ def _sigma_of_residuals(voxels: FloatArray, te: FloatArray) -> float:
         chosen = known & (last > 4 * sigma)
         if np.count_nonzero(chosen) < 20:
             return np.nan
-        sigma = float(np.sqrt(np.median(square[chosen]) / _chi2_median(te.size - 2)))
+        sigma = float(np.sqrt(np.median(square[chosen]) / chi2.median(te.size - 2)))
     return max(sigma, 1e-5 * float(voxels.max()))
-
-
-def _chi2_median(degrees: int) -> float:
-    """Wilson and Hilferty's approximation, within 1 % from two degrees of freedom, 6 % low at one."""
-    return float(degrees * (1 - 2 / (9 * degrees)) ** 3)
 
 
 def _log_linear(signal: FloatArray, te: FloatArray, sigma: float) -> FloatArray:

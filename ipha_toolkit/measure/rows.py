@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from ipha_toolkit.catalogue import FLAGS, MEASURES, ROW_COLUMNS
+from ipha_toolkit.catalogue import MEASURES, ROW_COLUMNS
+from ipha_toolkit.flags import FLAGS
 
 
 def row(
@@ -17,14 +18,14 @@ def row(
     Parameters
     ----------
     measure : str
-        A name in :data:`ipha_toolkit.terms.MEASURES`.
+        A name in :data:`ipha_toolkit.catalogue.MEASURES`.
     value : float
         NaN where there is no answer; the flag then says why.
     modality, region : str
     n_voxels : int
         How many voxels the value rests on.
     flags : iterable of str
-        Names in :data:`ipha_toolkit.terms.FLAGS`.
+        Names in :data:`ipha_toolkit.flags.FLAGS`.
 
     Raises
     ------
@@ -36,17 +37,39 @@ def row(
     >>> row("lung_volume", 4200.0, modality="ct", region="lung", n_voxels=10)["unit"]
     'mL'
     """
-    names = list(dict.fromkeys(flags))
-    unknown = [name for name in names if name not in FLAGS]
-    if unknown:
-        raise KeyError(f"flags not in terms.FLAGS: {unknown}")
     return {
         "subject": "", "session": "", "modality": str(modality), "region": str(region), "measure": measure,
-        "value": float(value), "unit": MEASURES[measure].unit, "n_voxels": int(n_voxels), "flag": ";".join(names),
+        "value": float(value), "unit": MEASURES[measure].unit, "n_voxels": int(n_voxels), "flag": joined(flags),
     }  # fmt: skip
 
 
+def joined(flags: Iterable[str]) -> str:
+    """Flags as a cell of the table: each once, in the order of the catalogue, joined by ``;``.
+
+    Examples
+    --------
+    >>> joined({"no_controls", "child", "no_controls"})
+    'child;no_controls'
+    """
+    found = set(flags)
+    unknown = sorted(found - set(FLAGS))
+    if unknown:
+        raise KeyError(f"flags not in flags.FLAGS: {unknown}")
+    return ";".join(name for name in FLAGS if name in found)
+
+
+def flags_of(cell: str) -> set[str]:
+    """The flags of a cell of the table."""
+    return set(filter(None, str(cell).split(";")))
+
+
+def with_flags(rows: pd.DataFrame, flags: Iterable[str]) -> pd.DataFrame:
+    """The rows, each with these flags beside its own."""
+    more = set(flags)
+    return rows.assign(flag=[joined(flags_of(cell) | more) for cell in rows["flag"]]) if more else rows
+
+
 def table(rows: Iterable[dict[str, object]]) -> pd.DataFrame:
-    """Rows as a DataFrame with the columns of :data:`ipha_toolkit.terms.ROW_COLUMNS`, also when there are none."""
+    """Rows as a DataFrame with the columns of :data:`ipha_toolkit.catalogue.ROW_COLUMNS`, also when there are none."""
     frame = pd.DataFrame(list(rows), columns=list(ROW_COLUMNS))
     return frame.astype({"value": "float64", "n_voxels": "int64"})

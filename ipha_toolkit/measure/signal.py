@@ -12,7 +12,7 @@ done here (N4, the lungs left out of the fit); compare only scans of one sequenc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,17 +22,44 @@ import pandas as pd
 from ipha_toolkit.errors import ImageError
 from ipha_toolkit.image.bias import correct_bias
 from ipha_toolkit.measure.histogram import ratio_histogram, share_below
-from ipha_toolkit.measure.quality import estimate_noise
+from ipha_toolkit.measure.quality import Noise, estimate_noise
 from ipha_toolkit.measure.rows import row, table
 from ipha_toolkit.measure.statistics import dorsal_ventral_slope
 from ipha_toolkit.protocol import DEFAULT, Protocol
-from ipha_toolkit.regions.muscle import reference_level
+from ipha_toolkit.regions.muscle import muscle_level
 from ipha_toolkit.regions.zones import anterior_mm, lung_regions
 from ipha_toolkit.terms import Modality, Region
-from ipha_toolkit.volume import Mask, Volume
+from ipha_toolkit.volume import Mask, Volume, handed_over
 
-FRACTION = {Modality.T1W: "hyperintense_fraction", Modality.T2W: "hypointense_fraction"}
-"""The fraction that is set against controls, by modality."""
+
+@dataclass(frozen=True)
+class Fraction:
+    """What counts as abnormally bright or dark in one modality.
+
+    ``measure``: its name. ``above``: whether voxels above the threshold count, else those below. ``quantile``: setting
+    of section ``signal`` that says which quantile of the controls is the threshold. ``ratio``: setting of the same
+    section that is the threshold where there are no controls.
+    """
+
+    measure: str
+    above: bool
+    quantile: str
+    ratio: str
+
+    def threshold(self, protocol: Protocol) -> float:
+        """Ratio to muscle that is the threshold where there are no controls."""
+        return float(getattr(protocol.signal, self.ratio))
+
+    def controls_quantile(self, protocol: Protocol) -> float:
+        """Quantile of the controls' pooled ratios that is the threshold, 0 to 1."""
+        return float(getattr(protocol.signal, self.quantile))
+
+
+FRACTIONS = {
+    Modality.T1W: Fraction("hyperintense_fraction", True, "hyperintense_quantile", "hyperintense_ratio"),
+    Modality.T2W: Fraction("hypointense_fraction", False, "hypointense_quantile", "hypointense_ratio"),
+}
+"""The fraction of each modality that has one, which the second pass sets against controls."""
 
 
 def signal_ratio(signal: npt.ArrayLike, reference: float) -> npt.NDArray[np.float64]:
@@ -65,24 +92,28 @@ def signal_ratio(signal: npt.ArrayLike, reference: float) -> npt.NDArray[np.floa
     return np.asarray(signal, np.float64) / reference
 
 
-def ratio_map(volume: Volume, reference: Mask) -> Volume:
+def ratio_map(volume: Volume, muscle: Mask) -> Volume:
     """The lung-to-muscle ratio of every voxel of a bias-corrected MR image; unit 1, muscle = 1."""
-    level = reference_level(volume, reference)
-    array = signal_ratio(volume.array, level).astype(np.float32)
-    return volume.replace(array=array, unit="1", name=f"{volume.name} ratio to muscle")
+    level = muscle_level(volume, muscle)
+    if not level > 0:
+        raise ImageError(f"{volume.name or volume.modality}: the reference muscle has no signal")
+    array = np.empty(volume.shape, np.float32)
+    for slab, signal in zip(array, volume.array, strict=True):
+        slab[:] = signal_ratio(signal, level)
+    return volume.replace(array=handed_over(array), unit="1", name=f"{volume.name} ratio to muscle")
 
 
 def fraction_rows(
-    histogram: pd.DataFrame, modality: str, threshold: float, flags: Sequence[str] = ()
+    histogram: pd.DataFrame, modality: str, threshold: float, flags: Collection[str] = ()
 ) -> list[dict[str, object]]:
     """Hyperintense (T1w) or hypointense (T2w) fraction of every region of a ratio histogram, in %."""
-    rows = []
+    rows, fraction = [], FRACTIONS[Modality(modality)]
     for region in histogram.columns[1:]:
         counts = histogram[region].to_numpy()
         below = share_below(counts, threshold)
-        share = 1 - below if modality == Modality.T1W else below
+        share = 1 - below if fraction.above else below
         rows.append(
-            row(FRACTION[Modality(modality)], 100 * share, modality=modality, region=region,
+            row(fraction.measure, 100 * share, modality=modality, region=region,
                 n_voxels=int(counts.sum()), flags=flags)
         )  # fmt: skip
     return rows
@@ -100,11 +131,12 @@ class SignalMeasurement:
 def measure_signal(
     volume: Volume,
     lungs: Mask,
-    reference: Mask,
+    muscle: Mask,
     *,
     corrected: Volume | None = None,
     regions: Mapping[str, Mask] | None = None,
-    flags: Sequence[str] = (),
+    noise: Noise | None = None,
+    flags: Collection[str] = (),
     protocol: Protocol = DEFAULT,
 ) -> SignalMeasurement:
     """Everything of a T1w or T2w image that needs no controls.
@@ -113,13 +145,15 @@ def measure_signal(
     ----------
     volume : Volume
         T1w or T2w magnitude signal as acquired.
-    lungs, reference : Mask
+    lungs, muscle : Mask
         Lungs and skeletal muscle on the same grid.
     corrected : Volume, optional
         The image with its bias field removed; None removes it here.
     regions : mapping of str to Mask, optional
         None means :func:`ipha_toolkit.lung_regions` of the lungs.
-    flags : sequence of str
+    noise : Noise, optional
+        Of the image; None estimates it here.
+    flags : collection of str
         Codes set on every row.
     protocol : Protocol
 
@@ -132,24 +166,24 @@ def measure_signal(
     GridError
         Where masks and image are on different grids.
     ImageError
-        Where the image is not T1w or T2w, or the reference tissue has no signal.
+        Where the image is not T1w or T2w, or the muscle has no signal.
     """
-    if volume.modality not in FRACTION:
+    if volume.modality not in FRACTIONS:
         raise ImageError(f"{volume.name or 'volume'}: needs modality T1w or T2w, got {volume.modality}")
-    for mask in (lungs, reference, *(regions or {}).values()):
+    for mask in (lungs, muscle, *(regions or {}).values()):
         volume.require_same_grid(mask)
     regions = lung_regions(lungs) if regions is None else regions
     corrected = correct_bias(volume, exclude=lungs) if corrected is None else corrected
-    ratio = ratio_map(corrected, reference)
+    ratio = ratio_map(corrected, muscle)
     flags = _with_contrast(volume, flags)
-    rows = _noise_rows(volume, lungs, reference, regions, flags, protocol)
+    rows = _noise_rows(volume, lungs, muscle, regions, noise or estimate_noise(volume, lungs), flags, protocol)
     for name, region in regions.items():
         rows += _ratio_rows(ratio, region, name, flags)
     slope = dorsal_ventral_slope(ratio.array[lungs.array], anterior_mm(lungs))
     rows.append(_row(volume, "signal_dorsal_gradient", slope, Region.LUNG, lungs.n_voxels, flags))
-    level = reference_level(corrected, reference)
-    rows.append(_row(volume, "reference_level", level, Region.LUNG, reference.n_voxels, flags))
-    rows.append(_row(volume, "reference_volume", reference.volume_ml, Region.LUNG, reference.n_voxels, flags))
+    level = muscle_level(corrected, muscle)
+    rows.append(_row(volume, "reference_level", level, Region.LUNG, muscle.n_voxels, flags))
+    rows.append(_row(volume, "reference_volume", muscle.volume_ml, Region.LUNG, muscle.n_voxels, flags))
     return SignalMeasurement(table(rows), ratio, ratio_histogram(ratio, regions))
 
 
@@ -161,7 +195,7 @@ def measure_t1(
     threshold: float | None = None,
     corrected: Volume | None = None,
     regions: Mapping[str, Mask] | None = None,
-    flags: Sequence[str] = (),
+    flags: Collection[str] = (),
     protocol: Protocol = DEFAULT,
 ) -> pd.DataFrame:
     """T1w lung-to-muscle ratio by region, hyperintense fraction, noise and gradient.
@@ -200,7 +234,7 @@ def measure_t2(
     threshold: float | None = None,
     corrected: Volume | None = None,
     regions: Mapping[str, Mask] | None = None,
-    flags: Sequence[str] = (),
+    flags: Collection[str] = (),
     protocol: Protocol = DEFAULT,
 ) -> pd.DataFrame:
     """T2w lung-to-muscle ratio by region, hypointense fraction, noise and gradient.
@@ -237,12 +271,6 @@ def is_contrast_enhanced(volume: Volume) -> bool:
     return agent not in ("", "none", "n/a", "no")
 
 
-def fallback_threshold(modality: str, protocol: Protocol) -> float:
-    """The protocol's ratio threshold where there are no controls."""
-    settings = protocol.signal
-    return settings.hyperintense_ratio if modality == Modality.T1W else settings.hypointense_ratio
-
-
 def _with_fraction(
     volume: Volume,
     role: Modality,
@@ -251,7 +279,7 @@ def _with_fraction(
     reference: Mask,
     corrected: Volume | None,
     regions: Mapping[str, Mask] | None,
-    flags: Sequence[str],
+    flags: Collection[str],
     protocol: Protocol,
 ) -> pd.DataFrame:
     given = volume.replace(modality=volume.modality or role)
@@ -260,17 +288,17 @@ def _with_fraction(
     measured = measure_signal(
         given, lungs, reference, corrected=corrected, regions=regions, flags=flags, protocol=protocol
     )
-    limit = fallback_threshold(role, protocol) if threshold is None else threshold
+    limit = FRACTIONS[role].threshold(protocol) if threshold is None else threshold
     reasons = [*_with_contrast(volume, flags), *(["no_controls"] if threshold is None else [])]
     fraction = table(fraction_rows(measured.histogram, role, limit, reasons))
     return pd.concat([measured.rows, fraction], ignore_index=True)
 
 
-def _with_contrast(volume: Volume, flags: Sequence[str]) -> list[str]:
+def _with_contrast(volume: Volume, flags: Collection[str]) -> list[str]:
     return [*flags, *(["contrast_enhanced"] if is_contrast_enhanced(volume) else [])]
 
 
-def _ratio_rows(ratio: Volume, region: Mask, name: str, flags: Sequence[str]) -> list[dict[str, object]]:
+def _ratio_rows(ratio: Volume, region: Mask, name: str, flags: Collection[str]) -> list[dict[str, object]]:
     values = ratio.array[region.array]
     known = values[np.isfinite(values)]
     low, median, high = np.percentile(known, (25, 50, 75)) if known.size else (np.nan, np.nan, np.nan)
@@ -283,17 +311,17 @@ def _ratio_rows(ratio: Volume, region: Mask, name: str, flags: Sequence[str]) ->
 def _noise_rows(
     volume: Volume,
     lungs: Mask,
-    reference: Mask,
+    muscle: Mask,
     regions: Mapping[str, Mask],
-    flags: Sequence[str],
+    noise: Noise,
+    flags: Collection[str],
     protocol: Protocol,
 ) -> list[dict[str, object]]:
-    noise = estimate_noise(volume, lungs)
     flags = [*flags, *noise.flags]
-    muscle, lung = reference_level(volume, reference), float(np.nanmedian(volume.array[lungs.array]))
+    bright, lung = muscle_level(volume, muscle), float(np.nanmedian(volume.array[lungs.array]))
     rows = [
         _row(volume, "noise_sigma", noise.sigma, Region.LUNG, noise.n_voxels, flags),
-        _row(volume, "snr_muscle", muscle / noise.sigma, Region.LUNG, reference.n_voxels, flags),
+        _row(volume, "snr_muscle", bright / noise.sigma, Region.LUNG, muscle.n_voxels, flags),
         _row(volume, "snr_lung", lung / noise.sigma, Region.LUNG, lungs.n_voxels, flags),
     ]
     floor = protocol.signal.noise_floor_sigmas * noise.sigma
@@ -306,6 +334,6 @@ def _noise_rows(
 
 
 def _row(
-    volume: Volume, measure: str, value: float, region: str, n_voxels: int, flags: Sequence[str]
+    volume: Volume, measure: str, value: float, region: str, n_voxels: int, flags: Collection[str]
 ) -> dict[str, object]:
     return row(measure, value, modality=str(volume.modality), region=region, n_voxels=n_voxels, flags=flags)

@@ -15,7 +15,7 @@ map is read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,16 +23,20 @@ import numpy.typing as npt
 import pandas as pd
 
 from ipha_toolkit.grid import BoolArray, FloatArray
-from ipha_toolkit.image.geometry import block_factors, block_mean, depth_mm
+from ipha_toolkit.image.geometry import block_factors, block_mean, bounding_box
+from ipha_toolkit.image.morphology import masked_mean, sigma_voxels, within_mm
 from ipha_toolkit.measure.attenuation import require_hu
 from ipha_toolkit.measure.rows import row, table
 from ipha_toolkit.measure.statistics import dorsal_ventral_slope
-from ipha_toolkit.protocol import DEFAULT, Protocol, TextureSettings
+from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.regions.zones import anterior_mm, lung_extent, lung_regions, world_coordinate
+from ipha_toolkit.settings import TextureSettings
 from ipha_toolkit.terms import Modality, Region
-from ipha_toolkit.volume import Mask, Volume
+from ipha_toolkit.volume import Mask, Volume, handed_over
 
 _COARSE_MM = 1.5
+_SCENE_MARGIN_MM = 7.0
+"""Kept around the lungs: more than filters of theirs reach into what is not lung."""
 _SHEET_SIGMA_MM = 1.2
 _SHEET_CLEARANCE_MM = 4.0
 _SHEETS_PER_TUBE = 2.0
@@ -93,11 +97,10 @@ def opacity_map(
         2 * int(settings.narrow_mm / 2 / s) + 1 if n > 1 else 1 for s, n in zip(spacing, image.shape, strict=True)
     )
     opened = ndimage.grey_opening(np.where(used, image, np.float32(np.nanmax(image[used]))), size=size)
-    sigma = [settings.neighborhood_mm / s if n > 1 else 0 for s, n in zip(spacing, image.shape, strict=True)]
-    total = ndimage.gaussian_filter(np.where(used, np.minimum(opened, image), 0).astype(np.float32), sigma, truncate=3)
-    weight = ndimage.gaussian_filter(used.astype(np.float32), sigma, truncate=3)
-    density = np.divide(total, weight, out=np.full(image.shape, np.nan, np.float32), where=lung & (weight > 1e-4))
-    return np.asarray(density, np.float32)
+    sigma = sigma_voxels(settings.neighborhood_mm, spacing.tolist(), image.shape)
+    density = masked_mean(np.minimum(opened, image, out=opened), used, sigma, least=1e-4)
+    density[~lung] = np.nan
+    return density
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def measure_texture(
     lungs: Mask,
     *,
     vessels: Mask | None = None,
-    flags: Sequence[str] = (),
+    flags: Collection[str] = (),
     protocol: Protocol = DEFAULT,
 ) -> Texture:
     """Opacity, its evenness and distribution, and reticulation.
@@ -126,8 +129,8 @@ def measure_texture(
         On the same grid.
     vessels : Mask, optional
         None finds them; give an empty Mask to leave nothing out.
-    flags : sequence of str
-        Codes of :data:`ipha_toolkit.terms.FLAGS` set on every row.
+    flags : collection of str
+        Codes of :data:`ipha_toolkit.flags.FLAGS` set on every row.
     protocol : Protocol
         Section ``texture``.
 
@@ -156,8 +159,8 @@ def measure_texture(
 
         vessels = segment_vessels(ct, lungs, protocol=protocol)
     ct.require_same_grid(vessels)
-    scene = _coarse(ct, lungs, vessels)
     settings = protocol.texture
+    scene = _coarse(ct, lungs, vessels, settings)
     density = opacity_map(
         scene.ct.array, scene.lungs.array, scene.ct.spacing_mm, left_out=scene.vessels.array, settings=settings
     )
@@ -230,18 +233,22 @@ class _Scene:
     vessels: Mask
 
 
-def _coarse(ct: Volume, lungs: Mask, vessels: Mask) -> _Scene:
+def _coarse(ct: Volume, lungs: Mask, vessels: Mask, settings: TextureSettings) -> _Scene:
     """CT, lungs and vessels on blocks of at most 1.5 mm: enough for patterns, and less noise."""
     factors = block_factors(ct, _COARSE_MM)
-    affine = ct.affine.copy()
-    affine[:3, :3] *= factors
-    affine[:3, 3] = ct.to_world((np.array(factors) - 1) / 2)
-    inside = block_mean(lungs.array, factors) > 0.99
-    inside = inside if inside.any() else block_mean(lungs.array, factors) > 0.5
+    grid, share = ct.grid.coarser(factors), block_mean(lungs.array, factors)
+    inside = share > 0.99 if (share > 0.99).any() else share > 0.5
+    margin = [int(np.ceil(_SCENE_MARGIN_MM / s)) for s in grid.spacing_mm]
+    apart = grid.block_factors(settings.neighborhood_mm)  # the samples of patchiness stay where they are
+    low = [max(0, first - m) // n * n for (first, _), m, n in zip(bounding_box(inside), margin, apart, strict=True)]
+    high = [min(last + m, n) for (_, last), m, n in zip(bounding_box(inside), margin, grid.shape, strict=True)]
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    fine = tuple(slice(a * f, b * f) for a, b, f in zip(low, high, factors, strict=True))
+    affine = grid.cropped(low, high).affine
     return _Scene(
-        ct.replace(array=block_mean(ct.array, factors, missing=-1000.0), affine=affine),
-        lungs.replace(array=inside, affine=affine),
-        vessels.replace(array=block_mean(vessels.array, factors) > 0.1, affine=affine),
+        ct.replace(array=handed_over(block_mean(ct.array[fine], factors, missing=-1000.0)), affine=affine),
+        lungs.replace(array=inside[box], affine=affine),
+        vessels.replace(array=block_mean(vessels.array[fine], factors) > 0.1, affine=affine),
     )
 
 
@@ -255,7 +262,7 @@ def _without_gradient(density: FloatArray, lungs: Mask, settings: TextureSetting
 
 
 def _opacity_rows(
-    opacity: Volume, regions: Mapping[str, Mask], flags: Sequence[str], settings: TextureSettings
+    opacity: Volume, regions: Mapping[str, Mask], flags: Collection[str], settings: TextureSettings
 ) -> list[dict[str, object]]:
     rows = []
     for name, region in regions.items():
@@ -274,7 +281,7 @@ def _opacity_rows(
 
 
 def _patchiness_rows(
-    opacity: Volume, lungs: Mask, flags: Sequence[str], settings: TextureSettings
+    opacity: Volume, lungs: Mask, flags: Collection[str], settings: TextureSettings
 ) -> list[dict[str, object]]:
     inside = lungs.array & np.isfinite(opacity.array)
     apart = tuple(slice(None, None, factor) for factor in block_factors(opacity, settings.neighborhood_mm))
@@ -315,21 +322,18 @@ def local_variation(
     float
         In the map's unit; NaN where nothing is inside.
     """
-    from scipy import ndimage
-
     values, lung = np.asarray(density, np.float32), np.asarray(inside, bool)
     if not lung.any():
         return np.nan
-    smooth = []
-    for width in (scale_mm / 2, scale_mm):
-        sigma = [width / s if n > 1 else 0 for s, n in zip(spacing_mm, values.shape, strict=True)]
-        weight = ndimage.gaussian_filter(lung.astype(np.float32), sigma, truncate=2)[lung]
-        smooth.append(ndimage.gaussian_filter(np.where(lung, values, 0), sigma, truncate=2)[lung] / weight)
+    smooth = [
+        masked_mean(values, lung, sigma_voxels(width, spacing_mm, values.shape), truncate=2, least=0)[lung]
+        for width in (scale_mm / 2, scale_mm)
+    ]
     return float(np.std(smooth[0] - smooth[1], dtype=float))
 
 
 def _distribution_rows(
-    opacity: Volume, lungs: Mask, regions: Mapping[str, Mask], flags: Sequence[str]
+    opacity: Volume, lungs: Mask, regions: Mapping[str, Mask], flags: Collection[str]
 ) -> list[dict[str, object]]:
     parts: Mapping[str, BoolArray] = {name: region.array for name, region in regions.items()} | _ends(lungs, regions)
     differences = {
@@ -367,9 +371,10 @@ def _ends(lungs: Mask, regions: Mapping[str, Mask]) -> dict[str, BoolArray]:
 def _clear_of(scene: _Scene) -> BoolArray:
     """Parenchyma away from pleura, airways and vessels."""
     spacing = scene.ct.spacing_mm
-    deep = depth_mm(np.pad(scene.lungs.array, 1), spacing)[1:-1, 1:-1, 1:-1]
-    return (deep > _SHEET_CLEARANCE_MM) & (depth_mm(~scene.vessels.array, spacing) > _VESSEL_CLEARANCE_MM)
+    near_pleura = within_mm(np.pad(~scene.lungs.array, 1, constant_values=True), spacing, _SHEET_CLEARANCE_MM)
+    near_vessels = within_mm(scene.vessels.array, spacing, _VESSEL_CLEARANCE_MM)
+    return np.asarray(~near_pleura[1:-1, 1:-1, 1:-1] & ~near_vessels)
 
 
-def _row(measure: str, value: float, region: str, n_voxels: int, flags: Sequence[str]) -> dict[str, object]:
+def _row(measure: str, value: float, region: str, n_voxels: int, flags: Collection[str]) -> dict[str, object]:
     return row(measure, value, modality=Modality.CT, region=region, n_voxels=n_voxels, flags=flags)

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from ipha_toolkit.grid import BoolArray, FloatArray
-from ipha_toolkit.phantom.raster import Grid, paint, paint_coat, sample
+from ipha_toolkit.grid import BoolArray, FloatArray, Grid
+from ipha_toolkit.phantom.film_pose import child_proportions
+from ipha_toolkit.phantom.raster import paint, paint_coat, sample
 from ipha_toolkit.phantom.trees import Capsules, draw_capsules, grow_tree
 
 Array = npt.NDArray[np.floating]
@@ -34,7 +35,7 @@ def grid_around(patient: Patient, spacing_mm: tuple[float, float, float]) -> Gri
     shape = np.ceil(extent / spacing_mm).astype(int)
     origin = centre - (shape - 1) / 2 * np.array(spacing_mm)
     i, j, k = (int(size) for size in shape)
-    return Grid((i, j, k), spacing_mm, (float(origin[0]), float(origin[1]), float(origin[2])))
+    return Grid.upright((i, j, k), spacing_mm, (float(origin[0]), float(origin[1]), float(origin[2])))
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,14 @@ class Patient:
         1 is an adult; 0.55 to 0.8 stands for children (chosen).
     volume_loss : float
         0 to 1: how far fibrosis has drawn the lungs together.
+    age_years : float, optional
+        1 or more: a chest of a child's proportions, beside whatever ``scale`` is; None has an adult's.
     """
 
     seed: int
     scale: float = 1.0
     volume_loss: float = 0.0
+    age_years: float | None = None
     proportions: dict[str, float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -63,7 +67,9 @@ class Patient:
             "fat": rng.uniform(0.7, 1.4) * (0.8 if self.scale < 0.85 else 1.0), "heart": rng.normal(1, 0.04),
             "density": rng.normal(1, 0.06), "gradient": rng.normal(1, 0.15),
         }  # fmt: skip
-        object.__setattr__(self, "proportions", {name: float(value) for name, value in drawn.items()})
+        aged = {} if self.age_years is None else child_proportions(self.age_years)
+        found = {name: float(value) * aged.get(name, 1.0) for name, value in drawn.items()}
+        object.__setattr__(self, "proportions", found)
 
     def lung_distance(self, x: Array, y: Array, z: Array) -> Array:
         """Signed distance to the surface of the lungs at world points, mm; negative inside. Approximate."""
@@ -92,7 +98,7 @@ class Patient:
     @property
     def vessels(self) -> Capsules:
         """Pulmonary arteries and veins inside the lungs, down to a radius of half a mm."""
-        return _vessels(self.seed, self.scale, self.volume_loss)
+        return _vessels(self.seed, self.scale, self.volume_loss, self.age_years)
 
     @cached_property
     def airways(self) -> Capsules:
@@ -156,9 +162,9 @@ class Patient:
 
 
 @lru_cache(maxsize=32)
-def _vessels(seed: int, scale: float, volume_loss: float) -> Capsules:
+def _vessels(seed: int, scale: float, volume_loss: float, age_years: float | None) -> Capsules:
     """Those of a patient, grown once for all scans."""
-    patient, rng = Patient(seed, scale, volume_loss), np.random.default_rng([seed, 2])
+    patient, rng = Patient(seed, scale, volume_loss, age_years), np.random.default_rng([seed, 2])
     grown = []
     for side, sign in (("right", 1), ("left", -1)):
         for drop in (0.0, -14.0):
@@ -211,7 +217,7 @@ def build_body(patient: Patient, grid: Grid) -> Body:
     airway = canvas.draw("air", patient.airways)
     depth = np.maximum(-canvas.sample(lung), 0)
     lungs = (depth > 0) & ~((airway > 0.3) | (great > 0.5))
-    right = grid.axes[0] > -3 * patient.scale
+    right = grid.axes_mm()[0] > -3 * patient.scale
     masks = {
         "lung": lungs, "left": lungs & ~right, "right": lungs & right, "airway": airway > 0.5,
         "vessel": (depth > 0) & (canvas.share("blood") > 0.5),
@@ -229,7 +235,7 @@ class _Canvas:
     def __init__(self, patient: Patient, grid: Grid) -> None:
         self.patient, self.grid = patient, grid
         self.raster = grid_around(patient, (_RASTER_MM * patient.scale,) * 3)
-        self.world = self.raster.axes
+        self.world = self.raster.axes_mm()
         x, y, z = (axis / np.float32(patient.scale) for axis in self.world)
         self.at = (x, y, z)
         self.stack = np.zeros((len(TISSUES), *grid.shape), np.float32)
@@ -245,7 +251,7 @@ class _Canvas:
 
     def draw(self, tissue: str, capsules: Capsules, *, inside: str = "") -> FloatArray:
         """Paint capsules, everywhere or only inside another tissue."""
-        coat = draw_capsules(self.grid.shape, self.grid.origin, self.grid.spacing, capsules)
+        coat = draw_capsules(self.grid.shape, self.grid.origin_mm, self.grid.spacing_mm, capsules)
         if inside:
             coat *= self.share(inside) > 0.02
         paint_coat(self.stack, TISSUES.index(tissue), coat)

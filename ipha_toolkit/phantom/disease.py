@@ -17,9 +17,9 @@ import pandas as pd
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from ipha_toolkit.grid import FloatArray
+from ipha_toolkit.grid import FloatArray, Grid
 from ipha_toolkit.phantom.anatomy import Body, Patient
-from ipha_toolkit.phantom.raster import Grid, sample
+from ipha_toolkit.phantom.raster import sample
 from ipha_toolkit.phantom.trees import draw_capsules
 
 Array = npt.NDArray[np.floating]
@@ -285,13 +285,13 @@ def draw_nodules(grid: Grid, nodules: pd.DataFrame) -> FloatArray:
     """Share of each voxel that is nodule."""
     points = nodules[["x_mm", "y_mm", "z_mm"]].to_numpy()
     capsules = np.concatenate([points, points, nodules[["diameter_mm"]].to_numpy() / 2], axis=1)
-    return draw_capsules(grid.shape, grid.origin, grid.spacing, capsules)
+    return draw_capsules(grid.shape, grid.origin_mm, grid.spacing_mm, capsules)
 
 
 def _where_it_bleeds(patient: Patient, grid: Grid) -> FloatArray:
     """Perihilar and lower zones, apices and costophrenic angles spared: 0 to 1."""
     s = patient.scale
-    x, y, z = grid.axes
+    x, y, z = grid.axes_mm()
     from_hilum = np.minimum(
         *(
             np.sqrt(sum((axis - c) ** 2 for axis, c in zip((x, y, z), hilum, strict=True)))
@@ -318,7 +318,7 @@ def smooth_noise(grid: Grid, size_mm: float, seed: list[int]) -> FloatArray:
     count = round(600 / step)
     noise = np.random.default_rng(seed).standard_normal((count,) * 3, np.float32)
     noise = ndimage.gaussian_filter(noise, 2.0)
-    return sample(grid, noise / noise.std(), Grid((count,) * 3, (step,) * 3, (-230.0, -230.0, -200.0)))
+    return sample(grid, noise / noise.std(), Grid.upright((count,) * 3, (step,) * 3, (-230.0, -230.0, -200.0)))
 
 
 def _lobules(site: Site) -> Array:
@@ -353,7 +353,7 @@ def _wall_distance(site: Site, lobules: Array) -> FloatArray:
     n = [int(np.ceil((high - low) / _step(site) + 1)) for low, high in zip(*site.box, strict=True)]
     cells = np.moveaxis(lobules.reshape(2, *n, 3), 0, 3).astype(np.float32)
     wall = np.full(site.grid.shape, 1e3, np.float32)
-    low, spacing, origin = (np.asarray(a, float) for a in (site.box[0], site.grid.spacing, site.grid.origin))
+    low, spacing, origin = (np.asarray(a, float) for a in (site.box[0], site.grid.spacing_mm, site.grid.origin_mm))
     _walls(wall, site.depth_mm, cells, low, _step(site), spacing, origin)
     return wall
 

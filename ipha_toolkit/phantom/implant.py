@@ -14,10 +14,9 @@ from scipy import ndimage
 from scipy.special import erfinv
 
 from ipha_toolkit.errors import GridError, ImageError
-from ipha_toolkit.grid import BoolArray, FloatArray
+from ipha_toolkit.grid import BoolArray, FloatArray, Grid
 from ipha_toolkit.phantom import physics
 from ipha_toolkit.phantom.disease import Disease, DiseaseMaps, Site, lay
-from ipha_toolkit.phantom.raster import Grid
 from ipha_toolkit.phantom.subject import Truth, lung_truth
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Mask, Volume
@@ -122,15 +121,15 @@ def _site(volume: Volume, lungs: Mask, seed: int) -> Site:
     """The scan's lungs as a place for disease, in a frame of its own: mm along the voxel axes from the middle."""
     grid = _own_grid(volume)
     padded = np.pad(lungs.array, 1, mode="edge")  # a lung cut by the field of view has no surface there
-    depth = ndimage.distance_transform_edt(padded, sampling=grid.spacing)[1:-1, 1:-1, 1:-1].astype(np.float32)
-    depth = np.where(depth > 0, np.maximum(depth - 0.5 * min(grid.spacing), 0.1), 0).astype(np.float32)
+    depth = ndimage.distance_transform_edt(padded, sampling=grid.spacing_mm)[1:-1, 1:-1, 1:-1].astype(np.float32)
+    depth = np.where(depth > 0, np.maximum(depth - 0.5 * min(grid.spacing_mm), 0.1), 0).astype(np.float32)
     deep = np.where(_with_vessel(volume, lungs), np.minimum(depth, _NOT_FREE_MM), depth)
 
     def depth_at(points: Array) -> Array:
-        return np.asarray(ndimage.map_coordinates(deep, ((points - grid.origin) / grid.spacing).T, order=0))
+        return np.asarray(ndimage.map_coordinates(deep, ((points - grid.origin_mm) / grid.spacing_mm).T, order=0))
 
     inside = np.argwhere(lungs.array)
-    box = inside.min(0) * grid.spacing + grid.origin, inside.max(0) * grid.spacing + grid.origin
+    box = inside.min(0) * grid.spacing_mm + grid.origin_mm, inside.max(0) * grid.spacing_mm + grid.origin_mm
     bleeds, scale = _where_it_bleeds(volume, lungs)
     return Site(grid, depth, depth_at, box, bleeds, scale, (seed,))
 
@@ -138,7 +137,7 @@ def _site(volume: Volume, lungs: Mask, seed: int) -> Site:
 def _own_grid(volume: Volume) -> Grid:
     shape, spacing = np.array(volume.array.shape), np.array(volume.spacing_mm, float)
     origin = -(shape - 1) / 2 * spacing
-    return Grid(*(tuple(part.tolist()) for part in (shape, spacing, origin)))
+    return Grid.upright(*(part.tolist() for part in (shape, spacing, origin)))
 
 
 def _with_vessel(volume: Volume, lungs: Mask) -> BoolArray:
@@ -267,7 +266,7 @@ def _truth(volume: Volume, lungs: Mask, disease: Disease, maps: DiseaseMaps, cha
     state = physics.lung_state(water, maps, field_t)
     nodules = maps.nodules.copy()
     grid = _own_grid(volume)
-    voxels = (nodules[["x_mm", "y_mm", "z_mm"]].to_numpy() - grid.origin) / grid.spacing
+    voxels = (nodules[["x_mm", "y_mm", "z_mm"]].to_numpy() - grid.origin_mm) / grid.spacing_mm
     nodules[["x_mm", "y_mm", "z_mm"]] = lungs.to_world(voxels)
     truth = lung_truth("implanted", disease, {"lung": lungs.array}, maps, state, volume.affine, nodules)
     truth.maps["change"] = Volume(

@@ -115,7 +115,7 @@ def _between(tissue: float, fluid: float, share: FloatArray) -> FloatArray:
 def healthy_water(body: Body) -> FloatArray:
     """Water share of the parenchyma: denser towards the back, where a supine lung depends."""
     p, s = body.patient.proportions, body.patient.scale
-    y = body.grid.axes[1] / s
+    y = body.grid.axes_mm()[1] / s
     child = 1.0 + 0.5 * np.clip((1 - s) / 0.4, 0, 1)  # children's lungs are denser (chosen)
     dependent = np.clip(1 - p["gradient"] * (y + 10) / 240, 0.6, 1.6)
     return np.asarray(LUNG_WATER * child * p["density"] * dependent, np.float32)

@@ -2,45 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numba
 import numpy as np
 import numpy.typing as npt
 
-from ipha_toolkit.grid import Affine, FloatArray
+from ipha_toolkit.grid import FloatArray, Grid
 
 Array = npt.NDArray[np.floating]
-
-
-@dataclass(frozen=True)
-class Grid:
-    """An axis-aligned image grid in patient space: voxel counts, voxel size and place of the first voxel, mm."""
-
-    shape: tuple[int, int, int]
-    spacing: tuple[float, float, float]
-    origin: tuple[float, float, float]
-
-    @property
-    def affine(self) -> Affine:
-        """Voxel indices to mm, RAS+."""
-        affine = np.diag([*self.spacing, 1.0])
-        affine[:3, 3] = self.origin
-        return affine
-
-    @property
-    def axes(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """World x, y, z of the voxels, shaped to broadcast."""
-        x, y, z = (
-            (o + s * np.arange(n)).astype(np.float32)
-            for o, s, n in zip(self.origin, self.spacing, self.shape, strict=True)
-        )
-        return x[:, None, None], y[None, :, None], z[None, None, :]
-
-    @property
-    def step_mm(self) -> float:
-        """Edge of a cube of one voxel's volume, mm."""
-        return float(np.prod(self.spacing) ** (1 / 3))
 
 
 def sample(grid: Grid, field: Array, field_grid: Grid) -> FloatArray:
@@ -78,8 +46,8 @@ def _places(grid: Grid, within: Grid) -> list[npt.NDArray[np.int64] | FloatArray
     """For each axis the raster cell before every voxel, and how far into it the voxel lies."""
     found: list[npt.NDArray[np.int64] | FloatArray] = []
     for axis in range(3):
-        at = grid.origin[axis] + grid.spacing[axis] * np.arange(grid.shape[axis])
-        at = np.clip((at - within.origin[axis]) / within.spacing[axis], 0, within.shape[axis] - 1)
+        at = grid.origin_mm[axis] + grid.spacing_mm[axis] * np.arange(grid.shape[axis])
+        at = np.clip((at - within.origin_mm[axis]) / within.spacing_mm[axis], 0, within.shape[axis] - 1)
         first = np.minimum(at.astype(np.int64), within.shape[axis] - 2)
         found += [first, (at - first).astype(np.float32)]
     return found

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ipha_toolkit.grid import BoolArray, FloatArray
+from ipha_toolkit.grid import BoolArray, FloatArray, Grid
 from ipha_toolkit.phantom import physics
 from ipha_toolkit.phantom.anatomy import Body, Patient, build_body, grid_around
 from ipha_toolkit.phantom.disease import (
@@ -26,7 +26,7 @@ from ipha_toolkit.phantom.disease import (
     thinned,
     with_volume_loss,
 )
-from ipha_toolkit.phantom.raster import Grid
+from ipha_toolkit.phantom.film_pose import AS_USUAL, FilmPose, arms_hu, child_proportions, cut_off, turned
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Mask, Volume
 
@@ -86,6 +86,7 @@ class Scanner:
     kernel: str = "lung"
     ct_noise_hu: float = 25.0
     breath: float = 0.0
+    film: FilmPose = AS_USUAL
 
     def __post_init__(self) -> None:
         if self.field_strength_t not in physics.FIELDS_T:
@@ -117,6 +118,8 @@ def simulate_subject(
     breath: float = 0.0,
     shift_mm: tuple[float, float, float] = (0.0, 0.0, 0.0),
     scan_seed: int | None = None,
+    age_years: float | None = None,
+    film: FilmPose | None = None,
 ) -> SimulatedSubject:
     """Simulate one patient in every modality.
 
@@ -157,6 +160,10 @@ def simulate_subject(
         Where the patient lies on the table, mm.
     scan_seed : int, optional
         Noise and coil of this scan, for the same patient scanned again; None means ``seed``.
+    age_years : float, optional
+        1 or more: size and proportions of a child of that age, in place of ``size``.
+    film : FilmPose, optional
+        How the radiograph is taken: turned, arms raised, cut close.
 
     Returns
     -------
@@ -175,8 +182,11 @@ def simulate_subject(
     """
     state = disease or disease_of_phase(phase, severity, np.random.default_rng([seed, 7]))
     disease_of_phase(phase, severity, np.random.default_rng(0))  # refuses a wrong name also when a disease is given
-    scanner = Scanner(field_strength_t, snr, shading, motion_mm, contrast, kernel, ct_noise_hu, breath)
-    patient, noise = Patient(seed, _scale(size)), seed if scan_seed is None else scan_seed
+    scanner = Scanner(
+        field_strength_t, snr, shading, motion_mm, contrast, kernel, ct_noise_hu, breath, film or AS_USUAL
+    )
+    scale = _scale(size) if age_years is None else child_proportions(age_years)["scale"]
+    patient, noise = Patient(seed, scale, age_years=age_years), seed if scan_seed is None else scan_seed
     return _simulate(phase, state, patient, spacing_mm, tuple(modalities), scanner, noise, shift_mm)
 
 
@@ -300,7 +310,7 @@ def _megre(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[st
         level = level or _muscle_level(scene.body, clean)
         coil.bit_generator.state = state  # one coil for all echoes, noise of its own for each
         image = physics.acquire_mr(
-            clean, level, spacing=scene.body.grid.spacing, snr=scanner.snr, shading=scanner.shading,
+            clean, level, spacing=scene.body.grid.spacing_mm, snr=scanner.snr, shading=scanner.shading,
             motion_mm=scanner.motion_mm, coil_rng=coil, rng=rng,
         )  # fmt: skip
         meta = _gre_meta(scanner, **settings)
@@ -312,7 +322,7 @@ def _megre(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[st
 
 def _ct(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, Volume]:
     image = physics.acquire_ct(
-        scene.hu, spacing=scene.body.grid.spacing, kernel=scanner.kernel,
+        scene.hu, spacing=scene.body.grid.spacing_mm, kernel=scanner.kernel,
         noise_hu=scanner.ct_noise_hu, rng=rng,
     )  # fmt: skip
     meta = {"ConvolutionKernel": scanner.kernel}
@@ -320,9 +330,12 @@ def _ct(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, 
 
 
 def _dx(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, Volume]:
-    grid = scene.body.grid
-    film = physics.project_radiograph(scene.hu, grid.spacing, photons=4e4, rng=rng)
+    grid, pose, hu = scene.body.grid, scanner.film, scene.hu
+    hu = arms_hu(hu, grid.axes_mm(), scene.body.patient.scale) if pose.arms_up else hu
+    film = physics.project_radiograph(turned(hu, pose.rotated_deg), grid.spacing_mm, photons=4e4, rng=rng)
+    film, (i, k) = cut_off(film, pose.cut)
     affine = grid.affine[:, [0, 2, 1, 3]]  # a film's second axis runs up, its third through the patient
+    affine[:3, 3] = (grid.affine @ [i, 0, k, 1])[:3]
     meta = {"PhotometricInterpretation": "MONOCHROME2", "ViewPosition": "PA"}
     return {"dx": Volume(film[:, :, None], affine, modality=Modality.DX, name="dx", meta=meta)}
 
@@ -335,7 +348,7 @@ def _mr(
     meta: dict[str, object], snr: float,
 ) -> Volume:  # fmt: skip
     image = physics.acquire_mr(
-        clean, _muscle_level(scene.body, clean), spacing=scene.body.grid.spacing, snr=snr, shading=scanner.shading,
+        clean, _muscle_level(scene.body, clean), spacing=scene.body.grid.spacing_mm, snr=snr, shading=scanner.shading,
         motion_mm=scanner.motion_mm, coil_rng=rng, rng=rng,
     )  # fmt: skip
     return Volume(image, scene.body.grid.affine, modality=role, name=str(role), meta=meta)

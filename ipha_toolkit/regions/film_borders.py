@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -19,48 +18,41 @@ LONG_SIDE = 256
 # place of the apex, rib cage at a sixth and at half of the height, medial border at the diaphragm, beside the heart, at
 # the hilum and at the aortic arch; then the height of the dome as a share of the lung's height.
 _SHAPE = np.array([[0.47, 0.80, 0.94, 0.30, 0.30, 0.26, 0.22, 0.20], [0.47, 0.80, 0.94, 0.62, 0.52, 0.30, 0.24, 0.17]])
-
 _SHAPE_SD = np.array([0.06, 0.05, 0.04, 0.12, 0.10, 0.07, 0.07, 0.08])
-
 # Size and place, as shares of the exposed height, height and width: top, bottom, half width.
-_PLACE, _PLACE_SD = np.array([0.12, 0.80, 0.40]), np.array([0.08, 0.13, 0.06])
-
+_PLACE, _PLACE_SD = np.array([0.15, 0.80, 0.39]), np.array([0.10, 0.13, 0.07])
+_FILLED = 0.62
+"""Share of a lung's box that is lung, by which the likeness inside a border is scaled."""
 _BETWEEN_SIDES_SD = np.array([0.03, 0.05, 0.04])
-
 _TILT_SD, _MIDLINE_SD = 0.04, 0.05
 
 _N = 24
 """Points along the rib cage, and along the medial border; half as many along the diaphragm."""
-
-_APEX = np.r_[0:10, 2 * _N + _N // 2 - 8 : 2 * _N + _N // 2]
-
 _WEIGHT = np.r_[np.full(_N, 1.0), np.full(_N // 2, 1.6), np.full(_N, 1.0)]
-
 _WEIGHT = _WEIGHT / _WEIGHT.sum()
-
 OUTWARD = np.array([1.0, -1.0])[:, None, None]
 
-_STARTS, _SAMPLES, _ELITE = 2, 300, 36
-
-_STAGES = ((5.0, 6.0, 25), (2.5, 3.5, 20), (2.5, 3.5, 20))
-"""Blur and half distance across the border of each stage, in pixels, and its rounds."""
-
+_SAMPLES, _ELITE = 300, 36
+_STAGES = ((5.0, 6.0, 25, 1.0), (2.5, 3.5, 22, 0.3), (2.5, 3.5, 12, 0.15))
+"""Blur and half distance across the border of each stage, in pixels, its rounds, and the spread it starts with as a
+share of the first one's."""
+_INSIDE = (1.0, 1.0, 0.4)
+"""How much likeness to lung counts against contrast along the border in each stage: last, the border has its say."""
+_HIGHER, _NEARLY = 0.12, 0.15
+"""The second start's apices lie higher by this share of the film; it wins when worse by this at most, given lung."""
+_LUNG_ROW = 0.05
 _ENOUGH = 0.5
 """Step across the border, in local standard deviations, beyond which more does not count."""
-
-WIDE, _HIGH = (0.6, 0.2), 0.3
-"""How much wide lungs are preferred (less where that finds little, as in lungs full of blood), and high ones."""
-
+_WIDE, _HIGH = (0.15, 0.15, 0.3), 0.1
+"""How much wide lungs are preferred in each stage, and high ones."""
 _CUT = 0.7
 """A part of a border with this share of its points or more off the film says nothing of the lung's contrast."""
-
 _UNLIKELY, _UNLIKE_SIDES = 0.012, 0.04
-
-_APEX_KEPT = 0.8
-
 _PULL_OUT = (0.09, 0.0, 0.06)
 """Outward pull of the last step, a pixel, on rib cage, diaphragm and medial border: masks drawn by hand take in the
 inner edge of the ribs and the hilar vessels."""
+_TOP, _NO_LUNG = 0.22, 0.2
+"""In this share of the height no border is followed outward across what is no lung, at this cost a pixel."""
 
 
 def _sides(poses: Array) -> Array:
@@ -138,7 +130,8 @@ class _Search:
     sd: Array
     unit: Array
     """Exposed height, height and width."""
-    wide: float
+    lung_so_far: Array
+    """Likeness to lung, summed along each row: a line integral along a border is the sum inside it (Green)."""
 
     def unlikely(self, poses: Array) -> Array:
         """Cost of lungs unlike a chest's, and unlike each other."""
@@ -146,34 +139,46 @@ class _Search:
         far = (((poses - self.mean) / self.sd) ** 2).sum(axis=1)
         return np.asarray(_UNLIKELY * far + _UNLIKE_SIDES * apart.sum(axis=1))
 
-    def worth(self, image: Array, poses: Array, reach: float) -> Array:
-        """Contrast along the borders; wide and high lungs are preferred, as ribs and clavicles make false borders."""
-        place = _sides(poses)[:, :, :3] / self.unit
-        contrast = (_steps(image, _contours(poses), reach) * _WEIGHT).sum(axis=-1).mean(axis=-1)
-        size = self.wide * np.log(place[..., 2] / _PLACE[2]) - _HIGH * place[..., 0]
-        return np.asarray(contrast + size.mean(axis=-1) - self.unlikely(poses))
+    def worth(self, image: Array, poses: Array, reach: float, stage: int) -> Array:
+        """Contrast along the borders and likeness to lung inside; wide and high lungs are preferred a little."""
+        place, contours = _sides(poses)[:, :, :3] / self.unit, _contours(poses)
+        contrast = (_steps(image, contours, reach) * _WEIGHT).sum(axis=-1)
+        box = _FILLED * (_PLACE[1] - _PLACE[0] + 0.03) * _PLACE[2] * self.unit[1] * self.unit[2]
+        inside = _INSIDE[stage] * _line_integral(self.lung_so_far, contours) / box
+        size = _WIDE[stage] * np.log(place[..., 2] / _PLACE[2]) - _HIGH * place[..., 0]
+        return np.asarray((contrast + inside + size).mean(axis=-1) - self.unlikely(poses))
 
 
-def _search(flat: Array, area: BoolArray, wide: float) -> _Search:
+def _line_integral(so_far: Array, contours: Array) -> Array:
+    """Sum of what was summed along rows, inside closed borders of shape (n, 2, points, 2): shape (n, 2)."""
+    rows, values = contours[..., 0], sample(so_far, contours)
+    steps = np.roll(rows, -1, axis=-1) - rows
+    return np.asarray(-OUTWARD[:, 0, 0] * ((values + np.roll(values, -1, axis=-1)) / 2 * steps).sum(axis=-1))
+
+
+def _search(flat: Array, lung_like: Array, area: BoolArray) -> _Search:
     rows, columns = np.flatnonzero(area.any(axis=1)), np.flatnonzero(area.any(axis=0))
     height, width = float(np.ptp(rows)), float(np.ptp(columns))
     unit = np.array([height, height, width])
     place = _PLACE * unit + [rows[0], rows[0], 0]
     mean = np.concatenate([[columns[0] + width / 2, 0.0], *(np.r_[place, shape] for shape in _SHAPE)])
     sd = np.concatenate([[_MIDLINE_SD * width, _TILT_SD], *2 * [np.r_[_PLACE_SD * unit, _SHAPE_SD]]])
-    return _Search(flat, mean, sd, unit, wide)
+    return _Search(flat, mean, sd, unit, np.cumsum(lung_like, axis=1))
 
 
-def fit(flat: Array, area: BoolArray, wide: float) -> tuple[Array, tuple[float, float]]:
+def fit(flat: Array, lung_like: Array, area: BoolArray) -> tuple[Array, tuple[float, float]]:
     """Borders of right and left lung, shape (2, points, 2), and the contrast of each at its faintest part shown."""
     from scipy import ndimage
 
-    search = _search(flat, area, wide)
-    blur, reach, _ = _STAGES[-1]
+    search, last = _search(flat, lung_like, area), len(_STAGES) - 1
+    blur, reach = _STAGES[last][:2]
     image = ndimage.gaussian_filter(flat, blur)
-    poses = np.stack([_one_fit(search, seed) for seed in range(_STARTS)])
-    contour = _contours(poses[[search.worth(image, poses, reach).argmax()]])
-    steps, off = _steps(image, contour, reach)[0], _off_film(image, contour)[0]
+    poses = np.stack([_one_fit(search, seed, higher=seed * _HIGHER) for seed in range(2)])
+    worth, contours = search.worth(image, poses, reach, last), _contours(poses)
+    taken = int(worth.argmax())
+    if worth[1] > worth[0] - _NEARLY and all(_lung_above(lung_like, contours[0, n], contours[1, n]) for n in (0, 1)):
+        taken = 1
+    steps, off = _steps(image, contours[taken : taken + 1], reach)[0], _off_film(image, contours[taken])
     parts = [_N, _N + _N // 2]
     right, left = (
         min(
@@ -182,58 +187,57 @@ def fit(flat: Array, area: BoolArray, wide: float) -> tuple[Array, tuple[float, 
         )
         for line, gone in zip(steps, off, strict=True)
     )  # fmt: skip
-    return contour[0], (float(right), float(left))
+    return contours[taken], (float(right), float(left))
 
 
-def _one_fit(search: _Search, seed: int) -> Array:
-    """Coarse, fine, and once more below an apex found above the clavicle."""
+def _lung_above(lung_like: Array, low: Array, high: Array) -> bool:
+    """Whether every row between the apex of one border and a higher apex looks like lung."""
+    rows = np.arange(max(0, int(high[:, 0].min()) + 3), int(low[:, 0].min()) + 1)
+    cap = high[high[:, 0] < low[:, 0].min() + 1, 1]
+    if len(rows) < 4 or not cap.size:
+        return False
+    first, last = max(0, int(cap.min())), int(cap.max()) + 1
+    return bool(lung_like[rows, first:last].mean(axis=1).min() > _LUNG_ROW)
+
+
+def likeness_inside(lung_like: Array, borders: list[Array]) -> tuple[float, float]:
+    """Mean likeness to lung inside each border."""
+    from skimage.draw import polygon2mask
+
+    fields = [polygon2mask(lung_like.shape, border) for border in borders]
+    right, left = (float(lung_like[field].mean()) if field.any() else -1.0 for field in fields)
+    return right, left
+
+
+def _one_fit(search: _Search, seed: int, *, higher: float) -> Array:
+    """Coarse, fine, and last with the border's own say; with apices expected ``higher`` by a share of the film."""
     from scipy import ndimage
 
     rng = np.random.default_rng(seed)
-    mean, sd = search.mean, search.sd
-    for stage, (blur, reach, rounds) in enumerate(_STAGES):
-        image = ndimage.gaussian_filter(search.flat, blur)
-        if stage > 0:
-            sd = np.maximum(sd, (0.25 if stage == 1 else 0.5) * search.sd)
-        if stage == 2:
-            mean = _raised(image, mean, reach)
-            sd[[2, 13]] = 0.012 * search.unit[0]
-        mean, sd = _cross_entropy(search, image, reach, rounds, mean, sd, rng)
+    mean, sd = search.mean.copy(), search.sd.copy()
+    mean[[2, 13]] -= higher * search.unit[0]
+    sd[[2, 13]] *= 0.4 if higher else 1.0
+    for stage, (blur, _, _, spread) in enumerate(_STAGES):
+        sd = np.maximum(sd, spread * search.sd) if stage else sd
+        mean, sd = _cross_entropy(search, ndimage.gaussian_filter(search.flat, blur), stage, mean, sd, rng)
     return mean
 
 
 def _cross_entropy(
-    search: _Search, image: Array, reach: float, rounds: int, mean: Array, sd: Array, rng: np.random.Generator
+    search: _Search, image: Array, stage: int, mean: Array, sd: Array, rng: np.random.Generator
 ) -> tuple[Array, Array]:
     """Draw poses, keep the best, draw around those."""
+    _, reach, rounds, _ = _STAGES[stage]
     for _ in range(rounds):
         poses = mean + sd * rng.standard_normal((_SAMPLES, len(mean)))
         poses[0] = mean
-        elite = poses[np.argsort(-search.worth(image, poses, reach))[:_ELITE]]
+        elite = poses[np.argsort(-search.worth(image, poses, reach, stage))[:_ELITE]]
         mean = 0.3 * mean + 0.7 * elite.mean(axis=0)
         sd = 0.3 * sd + 0.7 * elite.std(axis=0) + 1e-3 * search.sd
     return mean, sd
 
 
-def _raised(image: Array, pose: Array, reach: float) -> Array:
-    """The pose with each apex as high as a border still stands out: what lies below a clavicle is a false apex."""
-    changes = np.array(list(product((-0.12, -0.06, 0, 0.06), (-0.2, -0.12, -0.05, 0.03), (-0.05, 0, 0.05, 0.1))))
-    for side in (0, 1):
-        at = 2 + 11 * side
-        height = pose[at + 1] - pose[at]
-        found = []
-        for shift in np.arange(-0.3 * height, 0.06 * height, 2.0):
-            poses = np.repeat(pose[None], len(changes), axis=0)
-            poses[:, at] += shift
-            poses[:, [at + 3, at + 4, at + 9]] += changes
-            contrast = _steps(image, _contours(poses), reach)[:, side][:, _APEX].mean(axis=1)
-            found.append((float(contrast.max()), poses[contrast.argmax()]))
-        contrasts = np.array([contrast for contrast, _ in found])
-        pose = found[int(np.argmax(contrasts >= _APEX_KEPT * contrasts.max()))][1]
-    return pose
-
-
-def followed(flat: Array, contour: Array, outward: float) -> Array:
+def followed(flat: Array, lung_like: Array, contour: Array, outward: float) -> Array:
     """The border moved to a closed path of largest contrast near it, shape (points, 2); then nearer and nearer."""
     from scipy import ndimage
 
@@ -248,6 +252,9 @@ def followed(flat: Array, contour: Array, outward: float) -> Array:
         points = contour[:, None] + moves[:, None] * normals[:, None]
         step = sample(image, points + 2 * normals[:, None]) - sample(image, points - 2 * normals[:, None])
         cost = -np.clip(step, -_ENOUGH, _ENOUGH) / _ENOUGH - pull[:, None] * moves + 0.02 * (3 * moves / reach) ** 2
+        crossed = np.cumsum(np.minimum(sample(lung_like, points), 0), axis=1)
+        top = contour[:, :1] < contour[:, 0].min() + _TOP * np.ptp(contour[:, 0])
+        cost -= _NO_LUNG * np.where(top, crossed - crossed[:, [reach]], 0.0)
         path = _closed_path(cost, 0.3 * np.abs(moves[:, None] - moves) ** 1.5)
         contour = contour + moves[path][:, None] * normals
     return contour

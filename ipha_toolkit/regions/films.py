@@ -2,8 +2,10 @@
 
 Two lungs drawn from a handful of anatomical lengths (apex, ribs, costophrenic angle, dome of the diaphragm, heart,
 hilum, mediastinum) are fitted to the film by the cross-entropy method: along their borders the outside has to be denser
-than the inside. Where a clavicle was taken for the apex, the apex is sought above it. Last, a shortest path near the
-fitted border follows the film's own. Lung hidden behind heart and diaphragm is outside the border and not counted.
+than the inside, and the inside has to look like lung (:mod:`ipha_toolkit.regions.film_tissue`), which clavicles,
+shoulders and the air beside a child do not. The search starts twice, the second time with apices near the film's edge;
+these are taken where all of what lies between looks like lung. Last, a shortest path near the fitted border follows the
+film's own. Lung hidden behind heart and diaphragm is outside the border and not counted.
 
 What is no frontal radiograph of a chest is told from one by three facts of projection: spine, heart and liver, low in
 the middle, are the densest of a film (polarity follows, and slices of CT or MRI fall short); between two lungs lies
@@ -24,12 +26,12 @@ import numpy.typing as npt
 from ipha_toolkit.errors import ImageError
 from ipha_toolkit.grid import BoolArray, FloatArray
 from ipha_toolkit.protocol import DEFAULT, Protocol
-from ipha_toolkit.regions.film_borders import LONG_SIDE, OUTWARD, WIDE, Array, fit, followed, sample
+from ipha_toolkit.regions.film_borders import LONG_SIDE, OUTWARD, Array, fit, followed, likeness_inside, sample
+from ipha_toolkit.regions.film_tissue import lung_likeness
 from ipha_toolkit.terms import Region
 from ipha_toolkit.volume import Mask, Volume
 
 _SHADING = 28.0
-
 _LATERAL = ("LAT", "LL", "RL", "LLD", "RLD", "LLO", "RLO", "LATERAL")
 
 
@@ -40,7 +42,7 @@ class LungFields:
     ``lungs``: both, on the film's grid. ``contrast``: right and left, how consistently the outside is denser along the
     faintest of ribs, diaphragm and medial border, -1 to 1. ``inverted``: the film was stored with dense dark.
     ``base``: share of the film less dense than its lower middle, 0 to 1. ``likeness``: correlation of its halves, -1 to
-    1. ``narrow``: found, or found better, when wide lungs were not preferred.
+    1. ``inside``: right and left, how much of the field looks like lung, -1 to 1; below 0 where a lung is opaque.
     """
 
     lungs: Mask
@@ -48,7 +50,7 @@ class LungFields:
     inverted: bool
     base: float
     likeness: float
-    narrow: bool
+    inside: tuple[float, float]
 
 
 def find_lung_fields(film: Volume, *, protocol: Protocol = DEFAULT) -> LungFields:
@@ -83,38 +85,33 @@ def find_lung_fields(film: Volume, *, protocol: Protocol = DEFAULT) -> LungField
             f"densest, is denser than {100 * base:.0f} % of the picture; needs {100 * settings.least_base:.0f} %. Give "
             "the radiograph uncropped, a slice of CT or MRI as DICOM or NIfTI, or pass a lung mask"
         )
-    flat, seen, found = _flattened(-picture if inverted else picture, area), [], []
-    for narrow, wide in enumerate(WIDE):
-        contour, contrast = fit(flat, area, wide)
-        ridge = _ridge(flat, contour)
-        seen.append(f"border contrast {min(contrast):.2f}, mediastinum {ridge:.2f}")
-        if min(contrast) >= settings.least_contrast and ridge >= settings.least_mediastinum:
-            found.append((min(contrast), -narrow, contour, contrast))
-        if found and found[-1][0] >= settings.uncertain_contrast:
-            break
-    if found:
-        _, second, contour, contrast = max(found, key=lambda one: one[:2])
-        likeness = _likeness(flat, contour)
-        _require_two_sides(name, contour, likeness, protocol)
-        borders = [followed(flat, contour[side], float(OUTWARD[side, 0, 0])) for side in (0, 1)]
+    picture = -picture if inverted else picture
+    flat, lung_like = _flattened(picture, area), lung_likeness(picture, area)
+    contour, contrast = fit(flat, lung_like, area)
+    ridge, likeness = _ridge(flat, contour), _likeness(flat, contour)
+    if min(contrast) >= settings.least_contrast and ridge >= settings.least_mediastinum:
+        _require_two_sides(name, contour, likeness, min(contrast), protocol)
+        borders = [followed(flat, lung_like, contour[side], float(OUTWARD[side, 0, 0])) for side in (0, 1)]
         lungs = Mask(_drawn(film, borders, step), film.affine, name="lung fields")
-        return LungFields(lungs, contrast, inverted, base, likeness, narrow=bool(second))
+        return LungFields(lungs, contrast, inverted, base, likeness, likeness_inside(lung_like, borders))
     raise ImageError(
-        f"{name}: no two lung fields found ({'; again '.join(seen)}; needs {settings.least_contrast:g} and "
-        f"{settings.least_mediastinum:g}): no frontal chest radiograph, or lungs too dense for their borders to be "
-        "seen; give a frontal one, or pass a lung mask drawn by hand"
+        f"{name}: no two lung fields found (border contrast {min(contrast):.2f}, mediastinum {ridge:.2f}; needs "
+        f"{settings.least_contrast:g} and {settings.least_mediastinum:g}): no frontal chest radiograph, or lungs too "
+        "dense for their borders to be seen; give a frontal one, or pass a lung mask drawn by hand"
     )
 
 
 def film_flags(film: Volume, fields: LungFields, *, protocol: Protocol = DEFAULT) -> list[str]:
-    """Flags of a film and of the lung fields found on it, codes of :data:`ipha_toolkit.terms.FLAGS`."""
+    """Flags of a film and of the lung fields found on it, codes of :data:`ipha_toolkit.flags.FLAGS`."""
     flags = list(film.meta.get("ReadFlags", ()))
-    settings = protocol.films
-    uncertain = fields.narrow or min(fields.contrast) < settings.uncertain_contrast
+    settings = protocol.films  # sure lung fields vouch for a film whose lower middle is not its densest
+    uncertain = min(fields.contrast) < settings.uncertain_contrast or min(fields.inside) < settings.uncertain_inside
+    unlike = fields.likeness < settings.uncertain_likeness
+    odd = fields.base < settings.uncertain_base and uncertain
     flags += ["inverted_film"] if fields.inverted else []
     flags += ["uncertain_lung_field"] if uncertain else []
-    flags += ["perhaps_not_frontal"] if fields.likeness < settings.uncertain_likeness else []
-    return flags + (["perhaps_no_radiograph"] if fields.base < settings.uncertain_base else [])
+    flags += ["perhaps_not_frontal"] if unlike else []
+    return flags + (["perhaps_no_radiograph"] if odd else [])
 
 
 def film_zones(lungs: Mask) -> dict[str, Mask]:
@@ -226,12 +223,15 @@ def _likeness(flat: Array, contour: Array) -> float:
     return float(np.nanmax(found, initial=-1.0))
 
 
-def _require_two_sides(name: str, contour: Array, likeness: float, protocol: Protocol) -> None:
-    height, width = np.ptp(contour, axis=(0, 1))
-    if height > protocol.films.tallest * width and likeness < protocol.films.least_likeness:
+def _require_two_sides(name: str, contour: Array, likeness: float, contrast: float, protocol: Protocol) -> None:
+    """Refuse a lateral view: tall and unlike, or unlike and without two clear borders."""
+    (height, width), settings = np.ptp(contour, axis=(0, 1)), protocol.films
+    tall = height > settings.tallest * width and likeness < settings.least_likeness
+    if tall or (likeness < settings.lateral_likeness and contrast < settings.lateral_contrast):
         raise ImageError(
             f"{name}: looks like a lateral view: its lungs would be {height / width:.1f} times as high as wide and its "
-            f"halves unlike (correlation {likeness:.2f}); lung fields are found and measured on frontal ones"
+            f"halves unlike (correlation {likeness:.2f}, border contrast {contrast:.2f}); lung fields are found and "
+            "measured on frontal ones; where it is one, pass a lung mask drawn by hand"
         )
 
 

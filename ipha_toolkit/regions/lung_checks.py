@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipha_toolkit.errors import ImageError
-from ipha_toolkit.regions.zones import split_left_right
+from ipha_toolkit.regions.zones import Sides, split_left_right
 from ipha_toolkit.volume import Mask, Volume
 
 _PLAUSIBLE_ML = (60.0, 9000.0)
@@ -18,13 +18,21 @@ _ONE_LUNG_SHARE = 0.05
 _SMALLEST_LUNG_ML = 15.0
 
 
-def lung_flags(lungs: Mask, image: Volume) -> list[str]:
+def lung_flags(lungs: Mask, image: Volume, *, sides: Sides | None = None) -> list[str]:
     """Flags of a lung mask, our own or foreign, on the image it was made for.
+
+    Parameters
+    ----------
+    lungs : Mask
+    image : Volume
+        On the same grid.
+    sides : (Mask, Mask), optional
+        Left and right lung where they are known already, on any grid of the same voxels.
 
     Returns
     -------
     list of str
-        Codes of :data:`ipha_toolkit.terms.FLAGS`: ``single_slice`` (the image has one), ``one_lung`` (one side
+        Codes of :data:`ipha_toolkit.flags.FLAGS`: ``single_slice`` (the image has one), ``one_lung`` (one side
         holds under 5 % of the mask), ``cut_field_of_view`` (lungs on the border of the image), and
         ``implausible_lung_volume`` (not within 60 mL, an infant's, to 9 L; not asked of one slice).
 
@@ -39,7 +47,7 @@ def lung_flags(lungs: Mask, image: Volume) -> list[str]:
     if not lungs.n_voxels:
         raise ImageError(f"{lungs.name or 'lung mask'}: is empty for {image.name or 'volume'}: no lung to measure")
     flags = ["single_slice"] if min(lungs.shape) == 1 else []
-    left, right = split_left_right(lungs)
+    left, right = split_left_right(lungs) if sides is None else sides
     if min(left.n_voxels, right.n_voxels) < _ONE_LUNG_SHARE * lungs.n_voxels:
         flags.append("one_lung")
     if _is_cut(lungs, image):

@@ -10,13 +10,12 @@ from ipha_toolkit.image.geometry import (
     block_factors,
     block_mean,
     bounding_box,
-    coarse_affine,
-    coarse_spacing,
     enlarged_slabs,
 )
 from ipha_toolkit.image.morphology import ball, close_by, dilate_by, largest_piece, open_by, touching
 from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.regions.lung_checks import lung_sized, no_lung
+from ipha_toolkit.regions.lung_shape import costal_gaps, without_enclosed_holes
 from ipha_toolkit.regions.rib_cage import inside_rib_cage
 from ipha_toolkit.regions.zones import split_left_right
 from ipha_toolkit.volume import Mask, Volume
@@ -55,15 +54,11 @@ _BONE_HU = 200.0
 
 _CLOSING_MM = 8.0
 
-_SMALLEST_PLANE_MM2 = 500.0
-
-_ANGLES = 120
-
 
 def segment_ct(ct: Volume, protocol: Protocol) -> Mask:
     factors = block_factors(ct, _CT_SPACING_MM)
     hu = block_mean(ct.array, factors, missing=_ROOM_AIR_HU)
-    spacing = coarse_spacing(ct, factors)
+    spacing = np.array(ct.grid.coarser(factors).spacing_mm)
     air = _enclosed_air(hu < _AIR_HU, hu, spacing)
     airways = _airways(air, hu, spacing)
     aerated = _lung_pieces(air & ~airways, spacing)
@@ -71,7 +66,7 @@ def segment_ct(ct: Volume, protocol: Protocol) -> Mask:
         raise no_lung(ct, f"no air above {_OUTSIDE_HU:g} HU enclosed by the body", hu)
     whole = np.zeros(hu.shape, bool)
     hazy, dense, cage = _with_haze(aerated, hu, spacing)
-    left, right = split_left_right(Mask(hazy, coarse_affine(ct, factors)))
+    left, right = split_left_right(Mask(hazy, ct.grid.coarser(factors).affine))
     for side, medial in ((left, 1), (right, -1)):
         if side.n_voxels:
             box = _roomy_box(side.array, spacing)
@@ -125,8 +120,8 @@ def _with_what_it_lost(
     """One lung with dense disease beside its ground glass, closed over vessels, consolidation in it or at the ribs."""
     if (dense & lung).any():
         lung = lung | _dense_disease(lung, dense & lung, cage, hu, spacing, medial)
-    lung = _without_enclosed_holes(lung)
-    added = _costal_gaps(lung, spacing, medial) & (hu < _BONE_HU)
+    lung = without_enclosed_holes(lung, spacing)
+    added = costal_gaps(lung, spacing, medial) & (hu < _BONE_HU)
     return close_by(lung | open_by(added, spacing, 3.0), spacing, _CLOSING_MM)
 
 
@@ -150,59 +145,6 @@ def _beside_middle(lung: BoolArray, medial: int) -> slice:
     """Sagittal planes lateral to a fourth of the lung: beyond are spine, sternum and the fat between the lungs."""
     border = int(np.quantile(np.nonzero(lung)[0], 0.75 if medial > 0 else 0.25))
     return slice(0, border) if medial > 0 else slice(border, None)
-
-
-def _without_enclosed_holes(lung: BoolArray) -> BoolArray:
-    """One lung with what it surrounds in axial or coronal planes: vessels, consolidation, masses."""
-    from scipy import ndimage
-
-    for axis in (2, 1):
-        planes = np.moveaxis(lung, axis, 0)
-        lung = np.stack([ndimage.binary_fill_holes(plane) for plane in planes], axis=axis)
-    return lung
-
-
-def _costal_gaps(lung: BoolArray, spacing: npt.NDArray[np.float64], medial: int) -> BoolArray:
-    """What the lung lacks of its convex outline in axial planes, on the side of the ribs.
-
-    The surface under the ribs is convex: a dent there is consolidation, mass or fluid. Heart, spine, hilum and the
-    domes of the diaphragm dent the lung from the medial side (``medial``: 1 for the left lung, -1 for the right) and
-    have lung lateral to them; they stay out. So does what has no aerated lung below it: diaphragm, abdomen.
-    """
-    from skimage.morphology import convex_hull_image
-
-    gaps = np.zeros(lung.shape, bool)
-    for k in np.flatnonzero(lung.sum(axis=(0, 1)) * spacing[0] * spacing[1] > _SMALLEST_PLANE_MM2):
-        plane = lung[:, :, k]
-        gaps[:, :, k] = _beyond(plane, convex_hull_image(plane) & ~plane, spacing, medial)
-    return gaps & (np.logical_or.accumulate(lung, axis=2) if lung.shape[2] > 1 else True)
-
-
-def _beyond(plane: BoolArray, gap: BoolArray, spacing: npt.NDArray[np.float64], medial: int) -> BoolArray:
-    """Gap voxels with no lung further out, seen from the middle of the lung's medial border."""
-    i, j = np.nonzero(plane)
-    origin = (np.quantile(i, 0.98 if medial > 0 else 0.02), np.median(j))
-    angle, radius = _polar(i, j, origin, spacing)
-    farthest = np.zeros(_ANGLES)
-    np.maximum.at(farthest, angle, radius)
-    farthest = np.maximum(farthest, np.maximum(np.roll(farthest, 1), np.roll(farthest, -1)))
-    where = np.nonzero(gap)
-    angle, radius = _polar(where[0], where[1], origin, spacing)
-    beyond = gap.copy()
-    lateral = (where[0] - origin[0]) * medial < 0
-    beyond[where] = (radius > farthest[angle]) & lateral
-    return beyond
-
-
-def _polar(
-    i: npt.NDArray[np.intp],
-    j: npt.NDArray[np.intp],
-    origin: tuple[float, float],
-    spacing: npt.NDArray[np.float64],
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-    x, y = (i - origin[0]) * spacing[0], (j - origin[1]) * spacing[1]
-    angle = ((np.arctan2(y, x) / (2 * np.pi) + 0.5) * _ANGLES).astype(np.intp) % _ANGLES
-    return angle, np.hypot(x, y)
 
 
 def _at_full_resolution(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from ipha_toolkit.errors import ImageError
 from ipha_toolkit.grid import BoolArray, FloatArray
-from ipha_toolkit.regions.zones import lung_extent, split_left_right, world_coordinate
+from ipha_toolkit.regions.zones import Sides, lung_extent, split_left_right, world_coordinate
 from ipha_toolkit.volume import Mask, Volume
 
 _HALF_WIDTH_MM = 55.0
@@ -20,7 +19,7 @@ _ASYMMETRY = 0.25
 _TRIM = 0.1
 
 
-def reference_tissue(volume: Volume, lungs: Mask) -> Mask:
+def reference_tissue(volume: Volume, lungs: Mask, *, sides: Sides | None = None) -> Mask:
     """Find paraspinal skeletal muscle in an MR image.
 
     Parameters
@@ -30,6 +29,8 @@ def reference_tissue(volume: Volume, lungs: Mask) -> Mask:
         shading passes for tissue contrast.
     lungs : Mask
         On the same grid.
+    sides : (Mask, Mask), optional
+        Left and right lung where they are known already.
 
     Returns
     -------
@@ -54,7 +55,7 @@ def reference_tissue(volume: Volume, lungs: Mask) -> Mask:
     name = volume.name or "volume"
     if not lungs.n_voxels:
         raise ImageError(f"{name}: the lung mask is empty, muscle is looked for behind the lungs")
-    region = _paraspinal(lungs) & ~_grown(lungs, 3.0)
+    region = _paraspinal(lungs, sides or split_left_right(lungs)) & ~_grown(lungs, 3.0)
     floor = _tissue_floor(volume, lungs)
     tissue = region & (volume.array > floor)
     if np.count_nonzero(tissue) < _FEWEST_VOXELS:
@@ -67,28 +68,28 @@ def reference_tissue(volume: Volume, lungs: Mask) -> Mask:
     return lungs.replace(array=muscle, name="paraspinal muscle")
 
 
-def reference_flags(reference: Mask, lungs: Mask) -> list[str]:
-    """Flags of a reference mask: ``small_reference`` (< 2 mL), ``asymmetric_reference`` (sides differ by > 25 %).
+def muscle_flags(muscle: Mask, lungs: Mask) -> list[str]:
+    """Flags of a muscle mask: ``small_reference`` (< 2 mL), ``asymmetric_reference`` (sides differ by > 25 %).
 
     Sides are those of the plane halfway between the lungs' outer borders; asymmetry is the difference of the two
     volumes over their mean. Also for masks made elsewhere.
     """
     middle = sum(lung_extent(lungs, 0)) / 2 if lungs.n_voxels else 0.0
-    on_right = np.broadcast_to(world_coordinate(reference, 0) > middle, reference.shape)
-    total, right = reference.n_voxels, int(np.count_nonzero(reference.array & on_right))
-    flags = ["small_reference"] if reference.volume_ml < _SMALL_ML else []
+    on_right = np.broadcast_to(world_coordinate(muscle, 0) > middle, muscle.shape)
+    total, right = muscle.n_voxels, int(np.count_nonzero(muscle.array & on_right))
+    flags = ["small_reference"] if muscle.volume_ml < _SMALL_ML else []
     if total and abs(2 * right - total) / (total / 2) > _ASYMMETRY:
         flags.append("asymmetric_reference")
     return flags
 
 
-def reference_level(volume: Volume, reference: Mask) -> float:
-    """Signal level of the reference tissue.
+def muscle_level(volume: Volume, muscle: Mask) -> float:
+    """Signal level of the muscle.
 
     Parameters
     ----------
     volume : Volume
-    reference : Mask
+    muscle : Mask
         On the same grid.
 
     Returns
@@ -104,25 +105,14 @@ def reference_level(volume: Volume, reference: Mask) -> float:
     ImageError
         Where no voxel of the mask has a value.
     """
-    volume.require_same_grid(reference)
-    values = volume.array[reference.array].astype(np.float64)
+    from scipy.stats import trim_mean
+
+    volume.require_same_grid(muscle)
+    values = volume.array[muscle.array].astype(np.float64)
     values = values[np.isfinite(values)]
     if not values.size:
-        raise ImageError(f"{volume.name or 'volume'}: the reference mask holds no voxel with a value")
-    return trimmed_mean(values, _TRIM)
-
-
-def trimmed_mean(values: npt.ArrayLike, share: float) -> float:
-    """Mean without the lowest and the highest ``share`` of the values; ties are cut by count.
-
-    Examples
-    --------
-    >>> trimmed_mean([1, 2, 2, 3, 100], 0.2)
-    2.3333333333333335
-    """
-    ordered = np.sort(np.asarray(values, float).ravel())
-    cut = int(share * ordered.size)
-    return float(ordered[cut : ordered.size - cut].mean())
+        raise ImageError(f"{volume.name or 'volume'}: the muscle mask holds no voxel with a value")
+    return float(trim_mean(values, _TRIM))
 
 
 def _not_found(name: str) -> str:
@@ -132,19 +122,18 @@ def _not_found(name: str) -> str:
     )
 
 
-def _paraspinal(lungs: Mask) -> BoolArray:
+def _paraspinal(lungs: Mask, sides: Sides) -> BoolArray:
     """The box beside the spine, around the lungs' posterior border."""
     back, front = lung_extent(lungs, 1)
     x, y, z = (world_coordinate(lungs, axis) for axis in range(3))
     low, high = lung_extent(lungs, 2)
-    middle = _spine_x(lungs)
+    middle = _spine_x(*sides)
     box = (np.abs(x - middle) > 8.0) & (np.abs(x - middle) < _HALF_WIDTH_MM)
     box = box & (y > back - _BEHIND_MM) & (y < min(back + _BEFORE_MM, (back + front) / 2)) & (z >= low) & (z <= high)
     return np.broadcast_to(box, lungs.shape).copy()
 
 
-def _spine_x(lungs: Mask) -> float:
-    left, right = split_left_right(lungs)
+def _spine_x(left: Mask, right: Mask) -> float:
     if left.n_voxels and right.n_voxels:
         return (lung_extent(left, 0)[1] + lung_extent(right, 0)[0]) / 2
     return lung_extent(left, 0)[1] + 30.0 if left.n_voxels else lung_extent(right, 0)[0] - 30.0

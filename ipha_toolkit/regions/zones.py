@@ -16,8 +16,6 @@ for CT or MRI.
 
 from __future__ import annotations
 
-from weakref import WeakKeyDictionary
-
 import numpy as np
 import numpy.typing as npt
 
@@ -25,7 +23,7 @@ from ipha_toolkit.errors import ImageError
 from ipha_toolkit.grid import BoolArray, FloatArray
 from ipha_toolkit.image.geometry import block_factors, block_mean, bounding_box, depth_mm, enlarged_slabs
 from ipha_toolkit.terms import Region
-from ipha_toolkit.volume import Mask
+from ipha_toolkit.volume import Mask, handed_over
 
 
 def anterior_mm(mask: Mask) -> npt.NDArray[np.float64]:
@@ -46,17 +44,19 @@ _CENTRAL_SHARE = 2 / 3
 _EROSIONS_MM = (0.0, 2.0, 4.0, 6.0, 9.0, 12.0)
 
 
-_SIDES: WeakKeyDictionary[Mask, tuple[Mask, Mask]] = WeakKeyDictionary()
-"""Left and right of masks still in use: every measure asks for them, and a Mask never changes."""
+Sides = tuple[Mask, Mask]
+"""Left and right lung, as of :func:`split_left_right`."""
 
 
-def lung_regions(lungs: Mask) -> dict[str, Mask]:
+def lung_regions(lungs: Mask, *, sides: Sides | None = None) -> dict[str, Mask]:
     """The lungs and their parts.
 
     Parameters
     ----------
     lungs : Mask
         Any affine.
+    sides : (Mask, Mask), optional
+        Left and right where they are known already; None means :func:`split_left_right` of the lungs.
 
     Returns
     -------
@@ -75,11 +75,11 @@ def lung_regions(lungs: Mask) -> dict[str, Mask]:
     In a cut field of view the parts are of what is shown: see the flag ``cut_field_of_view``.
     """
     _require_lung(lungs)
-    left, right = split_left_right(lungs)
+    left, right = split_left_right(lungs) if sides is None else sides
     parts: dict[str, BoolArray] = {Region.LUNG: lungs.array}
     parts |= {name: side.array for name, side in ((Region.LEFT, left), (Region.RIGHT, right)) if side.n_voxels}
     parts |= _thirds(lungs) | _halves(lungs) | _central(lungs, left, right)
-    return {str(name): lungs.replace(array=part, name=str(name)) for name, part in parts.items()}
+    return {str(name): lungs.replace(array=handed_over(part), name=str(name)) for name, part in parts.items()}
 
 
 def split_left_right(lungs: Mask) -> tuple[Mask, Mask]:
@@ -107,16 +107,14 @@ def split_left_right(lungs: Mask) -> tuple[Mask, Mask]:
     one lung; its concavities (heart, hilum) then tell which of its sides is medial.
     """
     _require_lung(lungs)
-    if lungs not in _SIDES:
-        canonical = lungs.to_ras()
-        right = _right_side(canonical)
-        if canonical is not lungs:
-            right = _back_to(lungs, canonical.replace(array=right))
-        _SIDES[lungs] = (
-            lungs.replace(array=lungs.array & ~right, name="left lung"),
-            lungs.replace(array=lungs.array & right, name="right lung"),
-        )
-    return _SIDES[lungs]
+    canonical = lungs.to_ras()
+    right = _right_side(canonical)
+    if canonical is not lungs:
+        right = _back_to(lungs, canonical.replace(array=right))
+    return (
+        lungs.replace(array=handed_over(lungs.array & ~right), name="left lung"),
+        lungs.replace(array=handed_over(lungs.array & right), name="right lung"),
+    )
 
 
 def world_coordinate(mask: Mask, axis: int) -> npt.NDArray[np.float32]:

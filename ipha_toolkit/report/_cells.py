@@ -179,29 +179,62 @@ def mathml(source: str, *, display: bool) -> str:
         return f"<code>{escape(source)}</code>"
 
 
-_FETCHERS = re.compile(r"<(img|script|link|iframe|source|video|audio|embed|object|track|input|image)\b[^>]*>", re.I)
-_ADDRESS = re.compile(r"""\b(?:src|href|srcset|data|poster)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.I)
-_ALT = re.compile(r"""\balt\s*=\s*(?:"([^"]*)"|'([^']*)')""", re.I)
+_FETCHERS = (
+    "img",
+    "script",
+    "link",
+    "iframe",
+    "source",
+    "video",
+    "audio",
+    "embed",
+    "object",
+    "track",
+    "input",
+    "image",
+)
+_ADDRESSES = ("src", "href", "srcset", "data", "poster", "xlink:href")
+_INSIDE = ("data:", "blob:", "#")
+_FETCHED_BY_STYLE = re.compile(r"@import[^;]*;|url\(\s*['\"]?(?:https?:)?//[^)]*\)")
 
 
 def offline(html: str, folder: Path | None = None) -> str:
-    """HTML without what would be fetched: pictures of ``folder`` are put inside, others become a note."""
+    """HTML without what would be fetched: pictures of ``folder`` are put inside, others become a note.
 
-    def without(match: re.Match[str]) -> str:
-        tag, address = match[0], _ADDRESS.search(match[0])
-        target = next(filter(None, address.groups()), "") if address else ""
-        if not target or target.startswith(("data:", "blob:", "#")):
-            return tag
-        if match[1].lower() != "img":
-            return ""
-        if folder and (inside := _embedded(folder, target)):
-            return tag.replace(target, inside)
-        alt = _ALT.search(tag)
-        words = next(filter(None, alt.groups()), "") if alt else ""
-        return f'<span class="missing">picture not included: {words or target}</span>'
+    HTML that fetches nothing comes back as it is, to the letter.
+    """
+    from bs4 import BeautifulSoup
 
-    html = _FETCHERS.sub(without, html)
-    return re.sub(r"@import[^;]*;|url\(\s*['\"]?(?:https?:)?//[^)]*\)", "", html)
+    soup, changed = BeautifulSoup(html, "html.parser"), False
+    for tag in soup.find_all(_FETCHERS):
+        asked = [name for name in _ADDRESSES if tag.get(name) and not str(tag[name]).startswith(_INSIDE)]
+        if asked:
+            _without(tag, asked, folder)
+            changed = True
+    return _FETCHED_BY_STYLE.sub("", str(soup) if changed else html)
+
+
+def _without(tag: Any, asked: list[str], folder: Path | None) -> None:
+    """Put the picture inside, or a note in its place; anything else goes."""
+    from bs4.element import NavigableString, Tag
+
+    if tag.name != "img":
+        tag.decompose()
+        return
+    inside = _embedded(folder, str(tag["src"])) if folder and asked == ["src"] else None
+    if inside:
+        tag["src"] = inside
+        return
+    note = Tag(name="span", attrs={"class": "missing"})
+    note.append(NavigableString(f"picture not included: {tag.get('alt') or tag[asked[0]]}"))
+    tag.replace_with(note)
+
+
+def plain_text(html: str) -> str:
+    """What HTML says, without its marks."""
+    from bs4 import BeautifulSoup
+
+    return str(BeautifulSoup(html, "html.parser").get_text())
 
 
 def _embedded(folder: Path, target: str) -> str | None:
@@ -222,9 +255,7 @@ def _renderer() -> Any:
             self.headings: list[Heading] = []
 
         def heading(self, text: str, level: int, **_: Any) -> str:
-            from html import unescape
-
-            plain = unescape(re.sub(r"<[^>]+>", "", text))
+            plain = plain_text(text)
             anchor = self._anchor(plain)
             self.headings.append(Heading(level, anchor, plain))
             return f'<h{level} id="{anchor}">{text}</h{level}>\n'

@@ -23,7 +23,7 @@ POLICY = (
 RESEARCH = "For research, not for diagnosis."
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_EXPORT_SCRIPT = Path(__file__).parent.parent / "viewer" / "export.js"
+_EXPORT_SCRIPT = Path(__file__).parent.parent / "viewer" / "js" / "export.js"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ipha_toolkit.errors import RenderError
+from ipha_toolkit.io.parameters import as_default
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.report import privacy
 from ipha_toolkit.report._cells import Cells, slides, widget_state
@@ -156,7 +157,11 @@ def _shared_out(parameters: Mapping[str, Any], paths: Sequence[Path], sources: S
             listed = ", ".join(sorted(set().union(*known))) or "none"
             raise RenderError(f"{paths[0]}: no parameter {name}; the cell tagged 'parameters' has: {listed}")
     return [
-        {name: _from_folder(value, path) for name, value in parameters.items() if name in defaults}
+        {
+            name: _from_folder(as_default(value, defaults[name]) if isinstance(value, str) else value, path)
+            for name, value in parameters.items()
+            if name in defaults
+        }
         for path, defaults in zip(paths, known, strict=True)
     ]
 
@@ -320,10 +325,10 @@ def _card(notebook: Any, path: Path, pages: Mapping[str, str]) -> dict[str, Any]
 
 def _summary(fragments: Iterable[str]) -> str:
     """First paragraph, as plain text."""
-    from html import unescape
+    from bs4 import BeautifulSoup
 
-    found = re.search(r"<p>(.*?)</p>", "\n".join(fragments), re.S)
-    text = " ".join(unescape(re.sub(r"<[^>]+>", "", found[1])).split()) if found else ""
+    found = BeautifulSoup("\n".join(fragments), "html.parser").find("p")
+    text = " ".join(found.get_text().split()) if found else ""
     return text if len(text) <= 240 else text[:240].rsplit(" ", 1)[0] + " …"
 
 

@@ -11,10 +11,14 @@ from pathlib import Path
 import pandas as pd
 from tqdm.auto import tqdm
 
-from ipha_toolkit.errors import IphaError, LayoutError
+from ipha_toolkit.errors import GridError, IphaError, LayoutError
+from ipha_toolkit.io.checks import require_chest_hu
 from ipha_toolkit.io.images import load, load_echoes, load_mask
 from ipha_toolkit.io.layout import Cohort, Problem, SessionFiles, read_cohort
+from ipha_toolkit.io.masks import MaskFile
+from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.terms import Modality
+from ipha_toolkit.volume import Volume
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,16 @@ class Check:
         return [problem for problem in self.problems if problem.subject]
 
 
-def check(cohort_dir: str | os.PathLike[str], *, progress: bool = True) -> Check:
-    """Read the whole cohort folder and every image in it, measure nothing, and report all problems at once.
+def check(cohort_dir: str | os.PathLike[str], *, protocol: Protocol = DEFAULT, progress: bool = True) -> Check:
+    """Read the whole cohort folder and every image and mask in it, measure nothing, and report all problems at once.
+
+    Parameters
+    ----------
+    cohort_dir : path
+    protocol : Protocol
+        Its section ``reading`` says what is still read.
+    progress : bool
+        Show a progress bar.
 
     Returns
     -------
@@ -43,35 +55,65 @@ def check(cohort_dir: str | os.PathLike[str], *, progress: bool = True) -> Check
     LayoutError
         Where the folder is no cohort folder.
     """
-    cohort = read_cohort(cohort_dir)
+    cohort = read_cohort(cohort_dir, protocol=protocol)
     problems = list(cohort.problems)
     described = []
     for files in tqdm(cohort.sessions, desc="Checking", unit="session", disable=not progress, file=sys.stderr):
-        for record, problem in _check_session(cohort, files):
+        for record, found in _check_session(cohort, files, protocol):
             described.append(record)
-            problems += [problem] if problem else []
+            problems += found
     columns = ["subject", "session", "group", "modality", "file", "image", "lungs"]
     return Check(pd.DataFrame(described, columns=columns), problems)
 
 
-def _check_session(cohort: Cohort, files: SessionFiles) -> Iterator[tuple[dict[str, str], Problem | None]]:
+def _check_session(
+    cohort: Cohort, files: SessionFiles, protocol: Protocol
+) -> Iterator[tuple[dict[str, str], list[Problem]]]:
     group = cohort.covariate(files.subject, "group") or "?"
     jobs: list[tuple[Modality, Path]] = [*files.images.items()]
     jobs += [(Modality.MEGRE, files.echoes[0])] if files.echoes else []
     for modality, path in jobs:
         record = {"subject": files.subject, "session": files.session, "group": group, "modality": str(modality)}
-        record |= {"file": str(path.relative_to(cohort.root)), "lungs": "found here"}
-        problem = None
+        record |= {"file": str(path.relative_to(cohort.root)), "lungs": "found here", "image": "cannot be used"}
+        problems = []
         try:
-            volume = load_echoes(files.echoes)[0][0] if modality is Modality.MEGRE else load(path, modality=modality)
+            volume = _read(files, modality, protocol)
             shape = " x ".join(map(str, volume.shape))
             record["image"] = f"{shape}, {' x '.join(f'{step:.3g}' for step in volume.spacing_mm)} mm"
-            if modality in files.lungs:
-                mask = files.lungs[modality]
-                record["lungs"] = str(mask.path.relative_to(cohort.root))
-                if not load_mask(mask.path, labels=mask.labels, image=volume).same_grid(volume):
-                    raise LayoutError(f"{mask.path}: mask is on a different grid than {path.name}; resample it")
-        except (IphaError, ValueError) as error:
-            record["image"] = "cannot be used"
-            problem = Problem(path, str(error).removeprefix(f"{path}: "), files.subject, files.session)
-        yield record, problem
+        except Exception as error:  # any file, of anybody's: no image ends the check of the others
+            yield record, [_problem(files, path, error)]
+            continue
+        if modality in files.lungs:
+            record["lungs"] = str(files.lungs[modality].path.relative_to(cohort.root))
+        for masks in (files.lungs, files.muscle):
+            if modality in masks:
+                problems += _check_mask(files, masks[modality], volume, protocol)
+        record["image"] = "cannot be used" if problems else record["image"]
+        yield record, problems
+
+
+def _read(files: SessionFiles, modality: Modality, protocol: Protocol) -> Volume:
+    if modality is Modality.MEGRE:
+        if len(files.echoes) == 1 and len(load_echoes(files.echoes)[0]) == 1:
+            raise LayoutError(f"{files.echoes[0]}: is the only echo; R2* needs 2 or more, in files _echo-1_MEGRE ...")
+        return load_echoes(files.echoes, settings=protocol.reading)[0][0]
+    volume = load(files.images[modality], modality=modality, settings=protocol.reading)
+    if modality is Modality.CT:
+        require_chest_hu(volume, protocol.reading)
+    return volume
+
+
+def _check_mask(files: SessionFiles, mask: MaskFile, volume: Volume, protocol: Protocol) -> list[Problem]:
+    try:
+        found = load_mask(mask.path, labels=mask.labels, image=volume, settings=protocol.reading)
+        if not found.same_grid(volume):
+            apart = volume.grid.how_apart(found.grid)
+            raise GridError(f"{mask.path}: mask is on a different grid than {volume.name}: {apart}; resample it")
+    except Exception as error:  # as above
+        return [_problem(files, mask.path, error)]
+    return []
+
+
+def _problem(files: SessionFiles, path: Path, error: Exception) -> Problem:
+    text = str(error) if isinstance(error, IphaError) else f"{type(error).__name__}: {error}"
+    return Problem(path, text.removeprefix(f"{path}: "), files.subject, files.session)

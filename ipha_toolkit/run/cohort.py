@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import asdict, dataclass
+from hashlib import file_digest
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from ipha_toolkit.compare.controls import Reference, SessionHistogram, against_controls
 from ipha_toolkit.compare.phases import read_sessions
 from ipha_toolkit.errors import LayoutError
-from ipha_toolkit.io import results
-from ipha_toolkit.io.layout import Cohort, SessionFiles, read_cohort
-from ipha_toolkit.io.names import HISTOGRAMS
+from ipha_toolkit.io import names, outputs, results
+from ipha_toolkit.io.layout import Cohort, Problem, SessionFiles, read_cohort
+from ipha_toolkit.measure.rows import flags_of, table
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.rules import finding_rules, phase_rules
-from ipha_toolkit.run.execute import measure_all
+from ipha_toolkit.run import provenance
+from ipha_toolkit.run.execute import Failures, Task, measure_all
 from ipha_toolkit.run.scan import Context, Segmenter
+from ipha_toolkit.terms import Modality
+
+_LOG = logging.getLogger(__name__)
+_COUNTED = (Modality.T1W, Modality.T2W, names.PAIR)
+"""What has a histogram that the second pass reads."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,8 @@ class Analysis:
 
     ``rows``: the one table. ``failures``: one entry per image or session that failed. ``measured`` and ``skipped``:
     how many sessions were measured now, and how many were done before. ``readings``, ``findings``: as of
-    :func:`ipha_toolkit.compare.phases.read_sessions`.
+    :func:`ipha_toolkit.compare.phases.read_sessions`. ``remarks``: what stopped no one and cost something: rows of
+    ``participants.tsv`` without a folder, controls lost, files not read.
     """
 
     rows: pd.DataFrame
@@ -37,6 +45,7 @@ class Analysis:
     out: Path
     readings: pd.DataFrame
     findings: pd.DataFrame
+    remarks: tuple[Problem, ...] = ()
 
 
 def analyze(
@@ -100,36 +109,39 @@ def run(
         raise ValueError(f"workers needs to be 1 or more, got {workers}")
     finding_rules(protocol.findings.rules)  # a rule that cannot be read stops the run before it begins
     phase_rules(protocol.phases.rules)
-    cohort = read_cohort(cohort_dir)
+    cohort = read_cohort(cohort_dir, protocol=protocol)
     if Path(out_dir).resolve() == cohort.root.resolve():
         raise LayoutError(f"{out_dir}: is the cohort folder itself; give another folder for the results")
-    out = results.open_results(out_dir)
-    failures: list[dict[str, str]] = []
-    todo: list[tuple[SessionFiles, dict[str, Any], Context]] = []
-    done: list[SessionFiles] = []
+    out = outputs.results_folder(out_dir, cohort.root)
+    tasks, done, failures = _sort_out(cohort, out, Context(protocol, segment))
+    _LOG.info("%d sessions to measure, %d done before", len(tasks), len(done))
+    failures += measure_all(tasks, workers or 1, progress)
+    failures = [{key: text.replace(f"{cohort.root}{os.sep}", "") for key, text in each.items()} for each in failures]
+    rows, readings, findings = _second_pass(out, cohort, protocol)
+    outputs.write_failures(out, failures)
+    return Analysis(rows, failures, len(tasks), len(done), out, readings, findings, tuple(cohort.remarks))
+
+
+def _sort_out(cohort: Cohort, out: Path, context: Context) -> tuple[list[Task], list[SessionFiles], Failures]:
+    """Sessions to be measured, sessions done before, and why others cannot be measured."""
+    tasks, done, failures = [], [], []
     for files in cohort.sessions:
         stopped = cohort.stopped(files)
+        failures += [outputs.failure(files, "", problem.path, problem) for problem in stopped]
         if stopped:
-            failures += [results.failure(files, "", problem.path, problem) for problem in stopped]
-            results.remove_session(out, files)
+            outputs.remove_session(out, files)
             continue
-        context = Context(protocol, segment, _subject_flags(cohort, files, protocol))
-        source = _source(files, cohort, context)
-        if isinstance(source, dict) and results.is_done(out, files, source):
+        own = Context(context.protocol, context.segment, _subject_flags(cohort, files, context.protocol))
+        try:
+            source = provenance.first_pass(files, cohort.root, own)
+        except OSError as error:
+            failures.append(outputs.failure(files, "", str(error.filename), error))
+            continue
+        if outputs.is_done(out, files, source):
             done.append(files)
-        elif isinstance(source, dict):
-            todo.append((files, source, context))
         else:
-            failures.append(source[0])
-    measured = [task[0] for task in todo]
-    failures += measure_all(out, todo, workers or 1, progress)
-    failures = [{key: text.replace(f"{cohort.root}{os.sep}", "") for key, text in each.items()} for each in failures]
-    rows, reference = _second_pass(out, cohort, protocol)
-    readings, findings = read_sessions(rows, protocol=protocol)
-    results.write_cohort(
-        out, rows, failures, reference=asdict(reference), protocol=protocol, readings=readings, findings=findings
-    )
-    return Analysis(rows, failures, len(measured), len(done), out, readings, findings)
+            tasks.append(Task(out, cohort.root, files, source, own))
+    return tasks, done, failures
 
 
 def _subject_flags(cohort: Cohort, files: SessionFiles, protocol: Protocol) -> tuple[str, ...]:
@@ -139,32 +151,43 @@ def _subject_flags(cohort: Cohort, files: SessionFiles, protocol: Protocol) -> t
         return ()
 
 
-def _source(files: SessionFiles, cohort: Cohort, context: Context) -> dict[str, Any] | list[dict[str, str]]:
-    """Provenance of the session as it would be written now, or the failure that forbids it."""
-    segment = context.segment
-    name = "" if segment is None else f"{segment.__module__}.{getattr(segment, '__qualname__', type(segment))}"
-    try:
-        return results.provenance(
-            files, cohort.root, context.protocol, {"segmenter": name, "flags": list(context.flags)}
-        )
-    except OSError as error:
-        return [results.failure(files, "", str(error.filename), error)]
+def _second_pass(out: Path, cohort: Cohort, protocol: Protocol) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Rows of all sessions with what controls say of them, readings, findings; made anew only if they would differ."""
+    folders = {
+        files.label: outputs.session_folder(out, files)
+        for files in cohort.sessions
+        if (outputs.session_folder(out, files) / names.PROVENANCE).exists() and not cohort.stopped(files)
+    }
+    source = provenance.second_pass({label: _digest(folder) for label, folder in folders.items()}, cohort, protocol)
+    if outputs.is_compared(out, source):
+        known = results.Results(out, cohort.root)
+        return known.rows, known.readings, known.findings
+    rows, reference = _compared(out, cohort, [files for files in cohort.sessions if files.label in folders], protocol)
+    readings, findings = read_sessions(rows, protocol=protocol)
+    outputs.write_cohort(
+        out, rows, reference=asdict(reference), protocol=protocol, readings=readings, findings=findings, source=source
+    )
+    return rows, readings, findings
 
 
-def _second_pass(out: Path, cohort: Cohort, protocol: Protocol) -> tuple[pd.DataFrame, Reference]:
+def _digest(folder: Path) -> str:
+    with (folder / names.PROVENANCE).open("rb") as stream:
+        return file_digest(stream, "sha256").hexdigest()
+
+
+def _compared(
+    out: Path, cohort: Cohort, sessions: list[SessionFiles], protocol: Protocol
+) -> tuple[pd.DataFrame, Reference]:
     frames, histograms = [], []
-    for files in cohort.sessions:
-        if not (results.session_folder(out, files) / "provenance.json").exists() or cohort.stopped(files):
-            continue
-        rows = results.read_session_rows(out, files)
+    for files in sessions:
+        folder = outputs.session_folder(out, files)
+        rows = results.read_rows(folder / names.rows_file(files.label))
         frames.append(rows)
-        for modality, ending in HISTOGRAMS.items():
-            counts = results.read_session_table(out, files, ending)
-            if counts is not None:
-                flags = _common_flags(rows, modality)
+        for modality in _COUNTED:
+            path = folder / names.histogram_file(files.label, modality)
+            if path.exists():
+                counts, flags = pd.read_csv(path, sep="\t"), _common_flags(rows, modality)
                 histograms.append(SessionHistogram(files.subject, files.session, modality, counts, flags))
-    from ipha_toolkit.measure.rows import table
-
     rows = pd.concat(frames, ignore_index=True) if frames else table([])
     controls = [files.subject for files in cohort.sessions if cohort.is_control(files.subject)]
     compared, reference = against_controls(rows, histograms, controls, protocol=protocol)
@@ -178,4 +201,4 @@ def _common_flags(rows: pd.DataFrame, modality: str) -> tuple[str, ...]:
     """Flags that the image's ratio, or the pair's floor, carries."""
     of_all = rows["measure"].isin(["signal_ratio_median", "signature_floor"])
     cells = rows.loc[(rows["modality"] == modality) & of_all, "flag"]
-    return tuple(dict.fromkeys(code for cell in cells for code in cell.split(";") if code))
+    return tuple(sorted({code for cell in cells for code in flags_of(cell)}))

@@ -1,19 +1,41 @@
-"""One image with what is found once for it."""
+"""One image of a session with what is found once for it: lungs, sides, zones, vessels, muscle, noise, flags.
+
+Everything is found when it is first asked for, and kept. Steps (:mod:`ipha_toolkit.run.steps`) ask; measures take
+what they need as arguments and know no Scan.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import cast
+from functools import cached_property
 
 from ipha_toolkit.errors import GridError
-from ipha_toolkit.io.images import load_mask
+from ipha_toolkit.image.bias import correct_bias
+from ipha_toolkit.image.geometry import crop
+from ipha_toolkit.io.checks import require_chest_hu
+from ipha_toolkit.io.claims import in_expiration
+from ipha_toolkit.io.images import load, load_echoes, load_mask
 from ipha_toolkit.io.layout import MaskFile, SessionFiles
-from ipha_toolkit.io.results import SessionResult
+from ipha_toolkit.measure.quality import Noise, estimate_noise
+from ipha_toolkit.measure.signal import is_contrast_enhanced, ratio_map
 from ipha_toolkit.protocol import DEFAULT, Protocol
+from ipha_toolkit.regions.lung_checks import lung_flags
+from ipha_toolkit.regions.lungs import segment_lungs
+from ipha_toolkit.regions.muscle import muscle_flags, reference_tissue
+from ipha_toolkit.regions.vessels import segment_vessels
+from ipha_toolkit.regions.zones import Sides, lung_regions, split_left_right
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Mask, Volume
+
+_MARGIN_MM = 20.0
+"""Kept around the lungs of a CT: what lies farther away is neither measured nor looked at."""
+_LATEST_MS = 10.0
+"""By then the lung's signal is gone and muscle's is not: lungs stand out best in the last echo before."""
+_SHARED = {Modality.T2W: Modality.T1W}
+"""A T2w image on the grid of the session's T1w takes over its lungs and muscle: blood and water make the lung as bright
+as muscle, and fat brighter, on T2w, while on T1w the lung stays darker."""
+_CROPPED = (Modality.CT,)
 
 Segmenter = Callable[[Volume], Mask]
 """Finds lungs: takes an image, returns a Mask on its grid."""
@@ -28,52 +50,179 @@ class Context:
     flags: tuple[str, ...] = ()
 
 
-def find_lungs(
-    files: SessionFiles, volume: Volume, context: Context, found: Mask | None = None
-) -> tuple[Mask, tuple[str, ...]]:
-    """Lung mask of one image with the flags its rows carry: a foreign one, else the one already found, else ours.
+class Scan:
+    """One image of a session.
 
-    Raises
-    ------
-    GridError
-        Where a foreign mask lies on another grid.
-    ImageError
-        Where no lung is found.
+    Parameters
+    ----------
+    files : SessionFiles
+        The session.
+    role : Modality
+        Which of its images.
+    context : Context
+        Protocol, a lung segmenter in place of ours, flags of the subject.
+    before : Scan, optional
+        The session's image whose lungs and muscle serve this one as well where both lie on one grid: T1w for T2w.
+
+    Attributes
+    ----------
+    flags : set of str
+        What is to be said of every row of this image, codes of :data:`ipha_toolkit.flags.FLAGS`. Grows as parts
+        are found.
     """
-    from ipha_toolkit.regions.lung_checks import lung_flags
-    from ipha_toolkit.regions.lungs import segment_lungs
 
-    given = foreign(files.lungs, volume)
-    if given is not None:
-        return given, (*context.flags, *lung_flags(given, volume), "foreign_mask")
-    ours = partial(segment_lungs, protocol=context.protocol) if found is None else lambda _: found
-    lungs = (context.segment or ours)(volume)
-    volume.require_same_grid(lungs)
-    return lungs, (*context.flags, *lung_flags(lungs, volume))
+    def __init__(self, files: SessionFiles, role: Modality, context: Context, *, before: Scan | None = None) -> None:
+        self.files, self.role, self.context = files, role, context
+        self._before = before if before is not None and _SHARED.get(role) is before.role else None
+        self.flags: set[str] = set(context.flags)
+
+    @property
+    def protocol(self) -> Protocol:
+        """All settings."""
+        return self.context.protocol
+
+    @cached_property
+    def echoes(self) -> tuple[list[Volume], list[float]]:
+        """Images of a multi-echo series and their echo times in ms."""
+        return load_echoes(self.files.echoes, settings=self.protocol.reading)
+
+    @cached_property
+    def volume(self) -> Volume:
+        """The image as acquired; of several echoes, the one in which lungs are looked for."""
+        if self.role is Modality.MEGRE:
+            echoes, te_ms = self.echoes
+            volume = echoes[max([n for n, te in enumerate(te_ms) if te <= _LATEST_MS], default=0)]
+        else:
+            volume = load(self.files.images[self.role], modality=self.role, settings=self.protocol.reading)
+            self.flags |= {"contrast_enhanced"} if is_contrast_enhanced(volume) else set()
+        self.flags |= set(volume.meta.get("ReadFlags", ()))
+        if self.role is Modality.CT:
+            require_chest_hu(volume, self.protocol.reading)
+        self.flags |= {"expiration"} if self.role is Modality.CT and in_expiration(volume.name) else set()
+        return volume
+
+    @cached_property
+    def given_lungs(self) -> Mask | None:
+        """Lung mask made elsewhere, where there is one for this image."""
+        return self._given(self.files.lungs, "lungs")
+
+    @cached_property
+    def lungs(self) -> Mask:
+        """Lungs on the image's grid: a mask made elsewhere, else the segmenter's, else that of T1w, else ours.
+
+        Raises
+        ------
+        GridError
+            Where a mask made elsewhere lies on another grid.
+        ImageError
+            Where no lung is found.
+        """
+        lungs = self.given_lungs
+        if lungs is not None:
+            self.flags.add("foreign_mask")
+        elif self.context.segment is not None:
+            lungs = self.context.segment(self.volume)
+            self.volume.require_same_grid(lungs)
+        elif self._shares_grid:
+            lungs = self._before.lungs  # type: ignore[union-attr]
+        else:
+            lungs = segment_lungs(self.volume, protocol=self.protocol)
+        return lungs
+
+    @cached_property
+    def chest_lungs(self) -> Mask:
+        """Lungs on the grid of :attr:`chest`."""
+        return crop(self.lungs, self.lungs, margin_mm=_MARGIN_MM) if self.role in _CROPPED else self.lungs
+
+    @cached_property
+    def chest(self) -> Volume:
+        """The part of the image that is measured: of CT the lungs with some centimetres around them, else all of it."""
+        return crop(self.volume, self.lungs, margin_mm=_MARGIN_MM) if self.role in _CROPPED else self.volume
+
+    @cached_property
+    def sides(self) -> Sides:
+        """Left and right lung, on the grid of :attr:`chest`."""
+        if self._takes_over_lungs:
+            return self._before.sides  # type: ignore[union-attr]
+        sides = split_left_right(self.chest_lungs)
+        self.flags |= set(lung_flags(self.lungs, self.volume, sides=sides))
+        return sides
+
+    @cached_property
+    def regions(self) -> dict[str, Mask]:
+        """The lungs and their parts, on the grid of :attr:`chest`."""
+        sides = self.sides
+        if self._takes_over_lungs:
+            return self._before.regions  # type: ignore[union-attr]
+        return lung_regions(self.chest_lungs, sides=sides)
+
+    @cached_property
+    def vessels(self) -> Mask:
+        """Pulmonary vessels of a CT, on the grid of :attr:`chest`."""
+        return segment_vessels(self.chest, self.chest_lungs, protocol=self.protocol)
+
+    @cached_property
+    def noise(self) -> Noise:
+        """Noise of an MR image."""
+        return estimate_noise(self.volume, self.lungs)
+
+    @cached_property
+    def corrected(self) -> Volume:
+        """An MR image without the shading of its coil."""
+        return correct_bias(self.volume, exclude=self.lungs)
+
+    @cached_property
+    def muscle(self) -> Mask:
+        """Skeletal muscle of an MR image: a mask made elsewhere, else that of T1w, else ours."""
+        muscle = self._given(self.files.muscle, "muscle")
+        if muscle is None and self._shares_grid:
+            muscle = self._before.muscle  # type: ignore[union-attr]
+        if muscle is None:
+            muscle = reference_tissue(self.corrected, self.lungs, sides=self.sides)
+        self.flags |= set(muscle_flags(muscle, self.lungs))
+        return muscle
+
+    @cached_property
+    def ratio(self) -> Volume:
+        """Signal of an MR image over that of muscle, shading removed."""
+        return ratio_map(self.corrected, self.muscle)
+
+    def forget(self, *parts: str) -> None:
+        """Let go of large parts that no later step asks for; asked for again, they are made again."""
+        for part in parts:
+            self.__dict__.pop(part, None)
+
+    @property
+    def _shares_grid(self) -> bool:
+        return (
+            self._before is not None and "lungs" in self._before.__dict__ and self._before.lungs.same_grid(self.volume)
+        )
+
+    @property
+    def _takes_over_lungs(self) -> bool:
+        """Whether the lungs are those of T1w, flags and all."""
+        if not self._shares_grid or self.lungs is not self._before.lungs:  # type: ignore[union-attr]
+            return False
+        self.flags |= set(lung_flags(self.lungs, self.volume, sides=self._before.sides))  # type: ignore[union-attr]
+        return True
+
+    def _given(self, masks: dict[Modality, MaskFile], kind: str) -> Mask | None:
+        """The mask of this image made elsewhere; of T1w and T2w on one grid, either serves both."""
+        file = masks.get(self.role)
+        if file is not None:
+            mask = load_mask(file.path, labels=file.labels, image=self.volume, settings=self.protocol.reading)
+            if not self.volume.same_grid(mask):
+                raise GridError(
+                    f"{file.path}: mask is on a different grid than {self.volume.name}: "
+                    f"{self.volume.grid.how_apart(mask.grid)}; resample it to the image, nearest neighbor, and save it "
+                    "again"
+                )
+            return mask
+        for other in _PARTNERS.get(self.role, ()):
+            if other in masks:
+                mask = load_mask(masks[other].path, labels=masks[other].labels, settings=self.protocol.reading)
+                return mask if self.volume.same_grid(mask) else None
+        return None
 
 
-def seen_in_t1w(volume: Volume, single: SessionResult, kind: str) -> Mask | None:
-    """Lung or muscle of a T2w image as found in the session's T1w on the same grid: blood and water make the lung as
-    bright as muscle, and fat brighter, on T2w, while on T1w the lung stays darker."""
-    mask = single.images.get(f"{Modality.T1W}_desc-{kind}_mask.nii.gz")
-    usable = volume.modality is Modality.T2W and isinstance(mask, Mask) and mask.same_grid(volume)
-    return cast(Mask, mask) if usable else None
-
-
-def foreign(masks: dict[Modality, MaskFile], volume: Volume) -> Mask | None:
-    """The foreign mask of this image; of T1w and T2w on one grid, either serves both."""
-    assert volume.modality is not None
-    file = masks.get(volume.modality)
-    if file is not None:
-        mask = load_mask(file.path, labels=file.labels, image=volume)
-        if not volume.same_grid(mask):
-            raise GridError(
-                f"{file.path}: mask is on a different grid {mask.shape} than {volume.name} {volume.shape}; resample it "
-                "to the image, nearest neighbor, and save it again"
-            )
-        return mask
-    for other in {Modality.T1W, Modality.T2W} - {volume.modality} if volume.modality in ("T1w", "T2w") else ():
-        if other in masks:
-            mask = load_mask(masks[other].path, labels=masks[other].labels)
-            return mask if volume.same_grid(mask) else None
-    return None
+_PARTNERS = {Modality.T1W: (Modality.T2W,), Modality.T2W: (Modality.T1W,)}

@@ -21,7 +21,7 @@ from ipha_toolkit import __version__
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io.images import save
 from ipha_toolkit.io.names import FOLDERS
-from ipha_toolkit.io.results import swap, write_json, write_tsv
+from ipha_toolkit.io.outputs import swap, write_json, write_tsv
 from ipha_toolkit.phantom.population import Participant, Visit, draw_population, scan, scan_without_noise
 from ipha_toolkit.phantom.subject import MODALITIES, SimulatedSubject, Spacing, Truth
 from ipha_toolkit.volume import Volume
@@ -244,7 +244,7 @@ def _write_tables(root: Path, people: Sequence[Participant], about: Mapping[str,
     }
     write_json(root / "dataset_description.json", described)
     (root / "README").write_text(_README, "utf-8")
-    (root / ".bidsignore").write_text(f"{TRUTH_FOLDER}/\n", "utf-8")
+    (root / ".bidsignore").write_text(f"{TRUTH_FOLDER}\nct\nxray\n", "utf-8")
     table = pd.DataFrame([[p.name, p.group, p.age, p.sex] for p in people], columns=list(_PARTICIPANT_COLUMNS))
     write_tsv(root / "participants.tsv", table)
     write_json(root / "participants.json", _PARTICIPANT_COLUMNS)

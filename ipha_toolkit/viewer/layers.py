@@ -8,21 +8,18 @@ of axial and coronal images and anterior on the left of sagittal ones (radiologi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ipha_toolkit.grid import Affine, reorient_to_ras
+from ipha_toolkit.grid import PLANES, Affine, Placed, reorient_to_ras
 from ipha_toolkit.volume import Mask, Volume
 
 if TYPE_CHECKING:
     import pandas as pd
 
-
-PLANES: dict[str, tuple[int, int, int]] = {"axial": (0, 1, 2), "coronal": (0, 2, 1), "sagittal": (1, 2, 0)}
-"""Array axes of each plane on a RAS+ grid: columns, rows, across."""
 
 KINDS = {"ct": "CT", "dx": "radiograph"}
 """What images without a name are called where the modality's own name is no word."""
@@ -33,9 +30,11 @@ _BLOCK = 16
 
 _SAMPLE = 400_000
 
+_TIE = 1e-6
+
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class Layer(Placed):
     """One image, mask or map to be shown, on a grid whose axes run closest to right, anterior, superior.
 
     ``value = offset + scale * (code - 1)``; code 0 is missing. Codes are 16 bit, and exact where the values
@@ -43,9 +42,8 @@ class Layer:
     """
 
     kind: str
+    """``image``, ``mask`` or ``map``."""
     name: str
-    array: npt.NDArray[Any]
-    affine: Affine
     unit: str = ""
     modality: str = ""
     offset: float = 0.0
@@ -59,26 +57,6 @@ class Layer:
         """Name, and the kind of image where the name does not say it."""
         kind = KINDS.get(self.modality, self.modality)
         return self.name if kind.lower() in self.name.lower() else f"{self.name}  {kind}"
-
-    @property
-    def spacing_mm(self) -> tuple[float, float, float]:
-        i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0)
-        return float(i), float(j), float(k)
-
-    def index_of(self, point_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Fractional voxel indices of world coordinates in mm, shape (..., 3)."""
-        inverse = np.linalg.inv(self.affine)
-        return np.asarray(np.asarray(point_mm, float) @ inverse[:3, :3].T + inverse[:3, 3], np.float64)
-
-    def world_of(self, index: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """World coordinates in mm of voxel indices, shape (..., 3)."""
-        return np.asarray(np.asarray(index, float) @ self.affine[:3, :3].T + self.affine[:3, 3], np.float64)
-
-    def beyond_mm(self, point_mm: npt.ArrayLike, axis: int) -> float:
-        """Distance along an axis from a point outside the layer to its nearest slice, in mm; 0 inside."""
-        at = self.index_of(point_mm)[axis]
-        off = max(-0.5 - at, at - self.array.shape[axis] + 0.5, 0)
-        return float((off + 0.5) * self.spacing_mm[axis]) if off > 1e-3 else 0.0
 
     def slice(self, plane: str, index: int) -> npt.NDArray[Any]:
         """One slice, shape (rows, columns)."""
@@ -164,7 +142,7 @@ def overlay_layer(overlay: Volume | Mask, name: str, image: int | None) -> Layer
         return _scalar_layer("map", overlay, name, image)
     if isinstance(overlay, Mask):
         array, affine = reorient_to_ras(overlay.array, overlay.affine)
-        return Layer("mask", name, array, affine, image=image)
+        return Layer(array, affine, "mask", name, image=image)
     raise TypeError(f"overlay {name!r}: needs a Mask or a Volume, got {type(overlay).__name__}")
 
 
@@ -173,7 +151,7 @@ def _scalar_layer(kind: str, volume: Volume, name: str, image: int | None) -> La
     low, high, whole = _range(volume.array)
     scale = 1.0 if whole and high - low < 65534 else max(high - low, 1e-6) / 65534
     modality = "" if volume.modality is None else str(volume.modality)
-    return Layer(kind, str(name), array, affine, volume.unit, modality, low, scale, (low, high), image)
+    return Layer(array, affine, kind, str(name), volume.unit, modality, low, scale, (low, high), image)
 
 
 def _range(array: npt.NDArray[np.float32]) -> tuple[float, float, bool]:
@@ -226,6 +204,18 @@ def share_above(layer: Layer, lungs: Mask | Layer | None, *, bins: int = 400) ->
     return Share(tuple(edges.tolist()), tuple(above.tolist()), region)
 
 
+def lungs_of(image: int | None, shown: Sequence[Layer], lungs: Mask | None) -> Mask | Layer | None:
+    """The lungs given, or else the first mask named like "lung" that lies on an image (None: on all)."""
+    masks = (layer for layer in shown if layer.kind == "mask" and "lung" in layer.name.lower())
+    return lungs or next((mask for mask in masks if mask.image in (None, image)), None)
+
+
+def shares_of(shown: Sequence[Layer], lungs: Mask | None) -> dict[int, Share]:
+    """Of each map, by its number: how much of the lung lies above any threshold."""
+    maps = ((number, layer) for number, layer in enumerate(shown) if layer.kind == "map")
+    return {number: share_above(layer, lungs_of(layer.image, shown, lungs)) for number, layer in maps}
+
+
 def mask_on(layer: Layer, mask: Mask | Layer) -> npt.NDArray[np.bool_]:
     """The mask at the layer's voxels, nearest neighbour."""
     from scipy.ndimage import affine_transform
@@ -252,12 +242,16 @@ def aligned_with(layer: Layer, base: Layer) -> Layer:
         step[:3, :3], step[:3, 3], output_shape=base.array.shape,
         order=0 if mask else 1, cval=0 if mask else np.nan,
     )  # fmt: skip
-    fields = {name: getattr(layer, name) for name in layer.__dataclass_fields__}
-    return Layer(**(fields | {"array": moved.view(bool) if mask else moved, "affine": base.affine}))
+    return replace(layer, array=moved.view(bool) if mask else moved, affine=base.affine)
 
 
 def _directions(affine: Affine) -> Affine:
     return np.asarray(affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0))
+
+
+def nearest_slice(index: float, count: int) -> int:
+    """Number, from 0, of the slice nearest to a fractional index; half way, the next, however inverses are rounded."""
+    return min(max(int(np.floor(index + 0.5 + _TIE)), 0), count - 1)
 
 
 def thick_slab(layer: Layer, plane: str, index: float, *, mode: str, slab_mm: float) -> npt.NDArray[Any]:
@@ -281,7 +275,7 @@ def slab_range(layer: Layer, plane: str, index: float, *, mode: str, slab_mm: fl
     """First and last (excluded) slice of a slab; the same rule as the browser's."""
     across = PLANES[plane][2]
     n = layer.array.shape[across]
-    middle = min(max(int(np.floor(index + 0.5)), 0), n - 1)
+    middle = nearest_slice(index, n)
     half = 0 if mode == "off" else int(np.floor(slab_mm / layer.spacing_mm[across] / 2))
     return max(middle - half, 0), min(middle + half + 1, n)
 
@@ -313,8 +307,8 @@ def measure_rois(layers: Sequence[Layer], rois: Sequence[Mapping[str, Any]]) -> 
 def measure_roi(layer: Layer, roi: Mapping[str, Any]) -> dict[str, Any]:
     """One row of :func:`measure_rois`."""
     columns, rows, across = PLANES[roi["plane"]]
-    center = layer.index_of(roi["center_mm"])
-    index = min(max(int(np.floor(center[across] + 0.5)), 0), layer.array.shape[across] - 1)
+    center = layer.to_index(roi["center_mm"])
+    index = nearest_slice(center[across], layer.array.shape[across])
     values = layer.slice(roi["plane"], index)
     spacing = layer.spacing_mm
     u = (np.arange(values.shape[1]) - center[columns]) * spacing[columns] / roi["radii_mm"][0]
@@ -333,12 +327,23 @@ def measure_roi(layer: Layer, roi: Mapping[str, Any]) -> dict[str, Any]:
 
 def middle_mm(layer: Layer) -> tuple[float, float, float]:
     """Centre of a layer's middle voxel, in mm."""
-    x, y, z = layer.world_of(np.array(layer.array.shape) // 2).tolist()
+    x, y, z = layer.to_world(np.array(layer.array.shape) // 2).tolist()
     return x, y, z
 
 
 def bounds_mm(layers: Sequence[Layer]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Lowest and highest world coordinates of all voxels' outer corners, each shape (3,)."""
     corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)], float)
-    points = np.concatenate([layer.world_of(corners * layer.array.shape - 0.5) for layer in layers])
+    points = np.concatenate([layer.to_world(corners * layer.array.shape - 0.5) for layer in layers])
     return points.min(axis=0), points.max(axis=0)
+
+
+def nodule_list(nodules: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """Centre and diameter in mm of each nodule of a table; ValueError where it lacks a column."""
+    if nodules is None:
+        return []
+    missing = sorted({"x_mm", "y_mm", "z_mm", "diameter_mm"} - set(nodules.columns))
+    if missing:
+        raise ValueError(f"nodules lack the columns {', '.join(missing)}")
+    columns = nodules[["x_mm", "y_mm", "z_mm", "diameter_mm"]].to_numpy(float)
+    return [{"at": row[:3].tolist(), "diameter": float(row[3])} for row in columns if np.isfinite(row).all()]

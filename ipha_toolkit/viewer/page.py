@@ -86,9 +86,14 @@ def unattended() -> bool:
     return kernel is not None and not getattr(kernel, "_allow_stdin", True)
 
 
+def attended() -> bool:
+    """Whether this runs in a notebook with a person at it."""
+    return _kernel() is not None and not unattended()
+
+
 @cache
 def _export_script() -> str:
-    return (HERE / "export.js").read_text(encoding="utf-8")
+    return (HERE / "js" / "export.js").read_text(encoding="utf-8")
 
 
 def show_export_script() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ipha_toolkit.grid import Grid
 from ipha_toolkit.viewer.layers import Layer
 
 GRAY_LEVELS = 192
@@ -34,15 +35,10 @@ class Coarseness:
     factor: int
     step: float
 
-    def apply(self, layer: Layer) -> tuple[tuple[int, ...], npt.NDArray[np.float64], int, int]:
-        """Shape and affine of the coarser grid, and its two in-plane axes (those with the finest voxels)."""
-        first, second = in_plane_axes(layer)
-        shape, affine = list(layer.array.shape), np.array(layer.affine)
-        for axis in (first, second):
-            shape[axis] = -(-shape[axis] // self.factor)
-            affine[:3, 3] += layer.affine[:3, axis] * (self.factor - 1) / 2
-            affine[:3, axis] *= self.factor
-        return tuple(shape), affine, first, second
+    def apply(self, layer: Layer) -> Grid:
+        """The grid of the export: coarser along the two axes with the finest voxels."""
+        i, j, k = (self.factor if axis in in_plane_axes(layer) else 1 for axis in range(3))
+        return layer.grid.coarser((i, j, k))
 
 
 def in_plane_axes(layer: Layer) -> tuple[int, int]:
@@ -91,14 +87,15 @@ def _candidates(layer: Layer, gray_step: float | None) -> Iterator[Coarseness]:
 
 def _estimate(layer: Layer, coarseness: Coarseness) -> float:
     """Size on the page, from one slice in eight."""
-    shape, *_ = coarseness.apply(layer)
+    shape = coarseness.apply(layer).shape
     picked = range(shape[2] // 16, shape[2], max(1, shape[2] // 8))
     sizes = [len(zlib_blocks(_codes(layer, coarseness, k, k + 1), _width(layer, coarseness))) for k in picked]
     return float(np.mean(sizes)) * shape[2] * 4 / 3
 
 
 def _pack(layer: Layer, coarseness: Coarseness) -> dict[str, Any]:
-    shape, affine, *_ = coarseness.apply(layer)
+    grid = coarseness.apply(layer)
+    shape = grid.shape
     width = _width(layer, coarseness)
     slices = max(1, _VOXELS_PER_CHUNK // (shape[0] * shape[1]))
     chunks = [
@@ -106,7 +103,7 @@ def _pack(layer: Layer, coarseness: Coarseness) -> dict[str, Any]:
         for start in range(0, shape[2], slices)
     ]
     return {
-        "shape": list(shape), "affine": affine.ravel().tolist(), "offset": layer.offset, "bytes": width,
+        "shape": list(shape), "affine": grid.affine.ravel().tolist(), "offset": layer.offset, "bytes": width,
         "scale": coarseness.step, "slices": slices, "chunks": chunks, "loss": _loss(layer, coarseness),
     }  # fmt: skip
 

@@ -2,83 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ipha_toolkit.viewer.layers import PLANES, Layer, bounds_mm, measure_roi, slab_range, thick_slab
+from ipha_toolkit.grid import PLANES
+from ipha_toolkit.viewer import marks
+from ipha_toolkit.viewer.display import Scene
+from ipha_toolkit.viewer.layers import Layer, bounds_mm, measure_roi, slab_range, thick_slab
 from ipha_toolkit.wording import number
 
 _INK, _LETTER, _MARK, _WARNING = (242, 242, 242), (255, 210, 127), (240, 228, 66), (255, 179, 167)
-_ENDS = ("RL", "AP", "SI")
-
-
-@dataclass(frozen=True, eq=False)
-class Scene:
-    """Everything that decides what a viewer shows."""
-
-    layers: Sequence[Layer]
-    plane: str
-    position_mm: tuple[float, float, float]
-    window: Sequence[tuple[float, float]]
-    visible: Sequence[bool]
-    looks: Sequence[Mapping[str, Any]]
-    """One an overlay: ``colour`` of a mask; ``colours`` (256 x 3), ``limits`` and ``cut`` of a map."""
-    opacity: float = 0.5
-    mask_style: str = "outline"
-    slab: str = "off"
-    slab_mm: float = 10.0
-    zoom: float = 1.0
-    crosshair: bool = True
-    nodules: Sequence[tuple[tuple[float, float, float], float]] = ()
-    rois: Sequence[Mapping[str, Any]] = ()
-
-    @property
-    def images(self) -> list[Layer]:
-        return [layer for layer in self.layers if layer.kind == "image"]
-
-    @property
-    def planes(self) -> list[str]:
-        return list(PLANES) if self.plane == "all" else [self.plane]
-
-
-def letters(layer: Layer, axis: int) -> tuple[str, str]:
-    """Letters of the ends of an axis as drawn: the grid's far end first (left, or top)."""
-    direction = layer.affine[:3, axis] / layer.spacing_mm[axis]
-    order = [w for w in np.argsort(-abs(direction)) if abs(direction[w]) > 0.2]
-    first = "".join(_ENDS[w][0 if direction[w] > 0 else 1] for w in order)
-    return first, "".join(_ENDS[w][1 if direction[w] > 0 else 0] for w in order)
-
-
-def describe(scene: Scene) -> str:
-    """What the picture shows, in words, for those who cannot see it."""
-    parts = []
-    for order, layer in enumerate(scene.images):
-        for plane in scene.planes:
-            columns, _, across = PLANES[plane]
-            n = layer.array.shape[across]
-            at = int(np.clip(np.floor(layer.index_of(scene.position_mm)[across] + 0.5), 0, n - 1))
-            level, width = scene.window[order]
-            away = layer.beyond_mm(scene.position_mm, across)
-            parts.append(
-                f"{layer.name}, {plane} slice {at + 1} of {n} at {'xyz'[across]} {scene.position_mm[across]:.1f} mm, "
-                f"patient's {letters(layer, columns)[0]} on the left of the picture; "
-                f"window level {number(level)}, width {number(width, layer.unit)}"
-                + (f"; nearest slice, {number(away)} mm away" if away > 0 else "")
-            )
-    overlays = [layer for layer in scene.layers if layer.kind != "image"]
-    shown = [layer.name for layer, on in zip(overlays, scene.visible, strict=True) if on]
-    if shown:
-        parts.append(f"overlays: {', '.join(shown)}")
-    if scene.nodules:
-        parts.append(f"{len(scene.nodules)} nodules marked")
-    if scene.rois:
-        parts.append(f"{len(scene.rois)} regions drawn")
-    return ". ".join(parts) + "."
 
 
 def draw(scene: Scene, *, panel_px: int = 420) -> Any:
@@ -87,7 +24,7 @@ def draw(scene: Scene, *, panel_px: int = 420) -> Any:
     from PIL import Image
 
     panels = [(order, plane) for order in range(len(scene.images)) for plane in scene.planes]
-    columns = len(scene.planes) if scene.plane == "all" else 2 if len(scene.images) == 4 else len(scene.images)
+    columns = len(scene.planes) if len(scene.planes) > 1 else 2 if len(scene.images) == 4 else len(scene.images)
     rows = -(-len(panels) // columns)
     page = Image.new("RGB", (columns * (panel_px + 2) - 2, rows * (panel_px + 2) - 2))
     for place, (order, plane) in enumerate(panels):
@@ -97,35 +34,36 @@ def draw(scene: Scene, *, panel_px: int = 420) -> Any:
 
 
 class _Panel:
-    """One plane of one image; mirrors ``drawPanel`` of viewer.js."""
+    """One plane of one image; mirrors ``Painter.panel`` of js/drawing.js."""
 
     def __init__(self, scene: Scene, order: int, plane: str, size: int) -> None:
-        self.scene, self.order, self.plane, self.size = scene, order, plane, size
+        self.scene, self.display, self.order, self.plane, self.size = scene, scene.display, order, plane, size
         self.image = scene.images[order]
         self.columns, self.rows, self.across = PLANES[plane]
         low, high = bounds_mm(scene.images)
-        self.center = (low + high) / 2
+        self.center = (low + high) / 2 + self.display.pan_mm
         extent = high - low
         # One scale in all planes, so that a centimetre is as long in each.
-        self.scale = scene.zoom * size / max(extent[axis] for shown in scene.planes for axis in PLANES[shown][:2])
+        self.scale = (
+            self.display.zoom * size / max(extent[axis] for shown in scene.planes for axis in PLANES[shown][:2])
+        )
 
     def draw(self) -> Any:
         from PIL import Image, ImageDraw
 
-        level, width = self.scene.window[self.order]
+        level, width = self.display.window[self.order]
         gray = self._placed(self.image, lambda v: np.clip((v - level + width / 2) / width, 0, 1) * 255)
         rgb = np.repeat(np.nan_to_num(np.rint(gray))[..., None], 3, axis=2)
-        overlays = self.scene.layers[len(self.scene.images) :]
-        for layer, on, look in zip(overlays, self.scene.visible, self.scene.looks, strict=True):
-            if on and layer.image in (None, self.order) and self._reaches(layer):
+        overlays = self.scene.shown_overlays(self.order)
+        for layer, look in overlays:
+            if self._reaches(layer):
                 rgb = self._blend(rgb, layer, look)
         self.page = Image.fromarray(rgb.astype(np.uint8))
         self.pen = ImageDraw.Draw(self.page)
         self._marks()
         self._text()
         if self.plane == self.scene.planes[-1]:
-            bars = [(a, b) for a, on, b in zip(overlays, self.scene.visible, self.scene.looks, strict=True) if on]
-            for n, (layer, look) in enumerate((a, b) for a, b in bars if a.kind == "map"):
+            for n, (layer, look) in enumerate((layer, look) for layer, look in overlays if layer.kind == "map"):
                 self._bar(layer, look, n)
         return self.page
 
@@ -134,13 +72,13 @@ class _Panel:
 
     def _placed(self, layer: Layer, look: Any = lambda v: v, *, nearest: bool = False) -> npt.NDArray[np.float32]:
         """A layer's slice where it falls on the panel, NaN outside."""
-        scene, at = self.scene, layer.index_of(self.scene.position_mm)
-        values = thick_slab(layer, self.plane, at[self.across], mode=scene.slab, slab_mm=scene.slab_mm)
+        display, at = self.display, layer.to_index(self.display.position_mm)
+        values = thick_slab(layer, self.plane, at[self.across], mode=display.slab, slab_mm=display.slab_mm)
         pixels = np.arange(self.size) + 0.5
         axes = []
         for axis in (self.rows, self.columns):
             step = layer.spacing_mm[axis] * self.scale
-            index = at[axis] - (pixels - self._px(scene.position_mm, axis)) / step
+            index = at[axis] - (pixels - self._px(display.position_mm, axis)) / step
             inside = (index >= -0.5) & (index <= layer.array.shape[axis] - 0.5)
             axes.append((np.clip(index, 0, layer.array.shape[axis] - 1), inside))
         shown = look(values.astype(np.float32))
@@ -149,45 +87,48 @@ class _Panel:
         return np.where(axes[0][1][:, None] & axes[1][1][None, :], shown, np.nan).astype(np.float32)
 
     def _reaches(self, layer: Layer) -> bool:
-        at = layer.index_of(self.scene.position_mm)[self.across]
+        at = layer.to_index(self.display.position_mm)[self.across]
         return bool(-0.5 <= at <= layer.array.shape[self.across] - 0.5)
 
     def _blend(self, rgb: Any, layer: Layer, look: Mapping[str, Any]) -> Any:
         values = self._placed(layer, nearest=True)
-        alpha = self.scene.opacity
+        alpha = self.display.opacity
         if layer.kind == "map":
             low, high = look["limits"]
-            on = np.isfinite(values) & (values >= (-np.inf if look["cut"] is None else look["cut"]))
+            cut = self.scene.cut(layer)
+            on = np.isfinite(values) & (values >= (-np.inf if cut is None else cut))
             level = np.clip(np.rint((np.nan_to_num(values) - low) / (high - low) * 255), 0, 255).astype(int)
             colour = look["colours"][level]
         else:
             on = np.nan_to_num(values) > 0
             colour = np.array([int(look["colour"][n : n + 2], 16) for n in (1, 3, 5)])
-            if self.scene.mask_style == "outline":
+            if self.display.mask_style == "outline":
                 on, alpha = _edge(on), min(1.0, 2 * alpha)
         return np.where(on[..., None], (1 - alpha) * rgb + alpha * colour, rgb)
 
     def _marks(self) -> None:
-        scene, position = self.scene, self.scene.position_mm
-        for order, (center, diameter) in enumerate(scene.nodules):
+        display, position = self.display, self.display.position_mm
+        for order, (center, diameter) in enumerate(self.scene.nodules):
             reach = max(diameter, self.image.spacing_mm[self.across]) / 2
             if abs(center[self.across] - position[self.across]) <= reach:
                 x, y = self._px(center, self.columns), self._px(center, self.rows)
                 r = max(5, diameter / 2 * self.scale + 3)
                 self.pen.ellipse((x - r, y - r, x + r, y + r), outline=_MARK)
                 self._write(str(order + 1), x + r + 2, y - r, "lm", _MARK)
-        if scene.crosshair:
+        if display.crosshair:
             x, y = self._px(position, self.columns), self._px(position, self.rows)
             for line in ((0, y, x - 8, y), (x + 8, y, self.size, y), (x, 0, x, y - 8), (x, y + 8, x, self.size)):
                 self.pen.line(line, fill=(64, 135, 175))
-        for roi in scene.rois:
+        for roi in display.regions:
             self._roi(roi)
 
     def _roi(self, roi: Mapping[str, Any]) -> None:
-        here = round(self.image.index_of(self.scene.position_mm)[self.across])
         if (roi["image"], roi["plane"]) != (self.order, self.plane):
             return
-        if round(self.image.index_of(roi["center_mm"])[self.across]) != here:
+        numbers = {
+            marks.place(self.image, self.plane, at).number for at in (self.display.position_mm, roi["center_mm"])
+        }
+        if len(numbers) > 1:  # it lies on another slice
             return
         x, y = self._px(roi["center_mm"], self.columns), self._px(roi["center_mm"], self.rows)
         ru, rv = (mm * self.scale for mm in roi["radii_mm"])
@@ -201,32 +142,30 @@ class _Panel:
             self._write(line, at, y - 15 + 15 * n, "lm" if right else "rm", _MARK)
 
     def _text(self) -> None:
-        s, image, scene = self.size, self.image, self.scene
-        left, right = letters(image, self.columns)
-        top, bottom = letters(image, self.rows)
+        s, image, display = self.size, self.image, self.display
+        side = marks.letters(image, self.plane)
         for text, x, y, anchor in (
-            (left, 8, s / 2, "lm"), (right, s - 8, s / 2, "rm"), (top, s / 2, 6, "ma"), (bottom, s / 2, s - 6, "md"),
+            (side.left, 8, s / 2, "lm"), (side.right, s - 8, s / 2, "rm"),
+            (side.top, s / 2, 6, "ma"), (side.bottom, s / 2, s - 6, "md"),
         ):  # fmt: skip
             self._write(text, x, y, anchor, _LETTER, 14)
-        level, width = scene.window[self.order]
         self._write(image.title[: max(8, s // 18)], 8, 6, "la")
-        if scene.slab != "off":
-            kind = "MIP" if scene.slab == "max" else "minIP"
-            at = image.index_of(scene.position_mm)[self.across]
-            first, last = slab_range(image, self.plane, at, mode=scene.slab, slab_mm=scene.slab_mm)
-            self._write(f"{kind} {number((last - first) * image.spacing_mm[self.across])} mm", 8, 22, "la")
-        away = image.beyond_mm(scene.position_mm, self.across)
-        if away > 0:
-            self._write(f"nearest slice, {number(away)} mm away", 8, 38, "la", _WARNING)
-        self._write(f"L {number(level)}  W {number(width, image.unit)}", s - 8, 6, "ra")
-        n = image.array.shape[self.across]
-        at = int(np.clip(np.floor(image.index_of(scene.position_mm)[self.across] + 0.5), 0, n - 1))
-        where = f"{scene.position_mm[self.across]:.1f}".replace("-", "\u2212")
-        self._write(f"{'xyz'[self.across]} {where} mm   {at + 1}/{n}", 8, s - 6, "ld")
-        fitting = [mm for mm in (1, 2, 5, 10, 20, 50, 100) if mm * self.scale < s / 4] or [1]
-        mm = fitting[-1]
+        if display.slab != "off":
+            self._write(marks.slab_text(display.slab, self._slab_mm()), 8, 22, "la")
+        here = marks.place(image, self.plane, display.position_mm)
+        if here.away_mm > 0:
+            self._write(marks.away_text(here.away_mm), 8, 38, "la", _WARNING)
+        self._write(marks.window_text(display.window[self.order], image.unit), s - 8, 6, "ra")
+        self._write(here.text, 8, s - 6, "ld")
+        mm, label = marks.scale_bar(s / self.scale)
         self.pen.rectangle((s - 8 - mm * self.scale, s - 11, s - 8, s - 9), fill=_INK)
-        self._write(f"{mm // 10} cm" if mm >= 10 else f"{mm} mm", s - 8, s - 14, "rd", _INK, 11)
+        self._write(label, s - 8, s - 14, "rd", _INK, 11)
+
+    def _slab_mm(self) -> float:
+        display, image = self.display, self.image
+        at = image.to_index(display.position_mm)[self.across]
+        first, last = slab_range(image, self.plane, at, mode=display.slab, slab_mm=display.slab_mm)
+        return (last - first) * image.spacing_mm[self.across]
 
     def _bar(self, layer: Layer, look: Mapping[str, Any], order: int) -> None:
         from PIL import Image
@@ -240,8 +179,9 @@ class _Panel:
         self._write(number(low), x - 5, y + height, "rd", _INK, 11)
         title = layer.name + (f" [{layer.unit}]" if layer.unit not in ("", "1") else "")
         self._write(title, x + 10, y + height + 4, "ra", _INK, 11)
-        if look["cut"] is not None:
-            at = y + (1 - np.clip((look["cut"] - low) / (high - low), 0, 1)) * height
+        cut = self.scene.cut(layer)
+        if cut is not None:
+            at = y + (1 - np.clip((cut - low) / (high - low), 0, 1)) * height
             self.pen.rectangle((x - 4, at - 1, x + 14, at + 1), fill=(255, 255, 255))
 
     def _write(self, text: str, x: float, y: float, anchor: str, ink: Any = _INK, size: int = 12) -> None:

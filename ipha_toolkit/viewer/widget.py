@@ -5,7 +5,7 @@ How the pixels reach the page
 Live, nothing but the description of the images is in the widget's state: the browser asks the kernel for slices
 by custom message, keeps at most 72 MB of them, and asks ahead around the slice shown.
 
-Exports have no kernel, so a copy of the images (:mod:`ipha_toolkit.view._payload`) has to lie in the saved widget
+Exports have no kernel, so a copy of the images (:mod:`ipha_toolkit.viewer.payload`) has to lie in the saved widget
 state, in the trait ``_export``, as text, because JupyterLab loses binary buffers when it saves. It is filled
 
 - at once where nobody sits at the notebook: nbconvert ``--execute``, papermill and nbclient run cells with
@@ -14,16 +14,20 @@ state, in the trait ``_export``, as text, because JupyterLab loses binary buffer
   Automatically" (``embed_live=False`` spares it);
 - whenever :meth:`SliceViewer.embed` is called.
 
-Beside itself the widget puts a small script into the cell's output (``export.js``). It acts only in a page that
+Beside itself the widget puts a small script into the cell's output (``js/export.js``). It acts only in a page that
 holds saved widget state: there it builds the widget from that state, without the network. In JupyterLab such
 state is not part of the page, and the script does nothing. JupyterLab's "Save and Export Notebook As HTML" offers to
 sanitize the page, which takes out every script: untick it for a page that lives.
+
+A notebook saved by a person without widget state has neither kernel nor copy when it is opened again: there a still
+picture with its words stands in (:mod:`ipha_toolkit.viewer.saved`).
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import fields
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,15 +36,26 @@ import anywidget
 import numpy as np
 import traitlets as t
 
+from ipha_toolkit.grid import PLANES
 from ipha_toolkit.terms import Modality
-from ipha_toolkit.viewer import layers as pixels
-from ipha_toolkit.viewer import payload as payload
-from ipha_toolkit.viewer import still as still
-from ipha_toolkit.viewer.layers import PLANES, Layer, Overlays, face, layers_of, measure_rois, middle_mm
-from ipha_toolkit.viewer.page import HERE, page_fragment, show_export_script, unattended
-from ipha_toolkit.viewer.windows import looks_of, presets
+from ipha_toolkit.viewer import payload, still
+from ipha_toolkit.viewer.bundle import bundle
+from ipha_toolkit.viewer.display import Display, Scene
+from ipha_toolkit.viewer.layers import (
+    Layer,
+    Overlays,
+    face,
+    layers_of,
+    lungs_of,
+    measure_rois,
+    middle_mm,
+    nodule_list,
+    shares_of,
+)  # fmt: skip
+from ipha_toolkit.viewer.page import HERE, attended, page_fragment, show_export_script, unattended
+from ipha_toolkit.viewer.saved import save_boxes_too, show_saved
+from ipha_toolkit.viewer.windows import looks_of, presets, windows_of
 from ipha_toolkit.volume import Mask, Volume
-from ipha_toolkit.wording import number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +64,9 @@ if TYPE_CHECKING:
 _CT_BYTES, _MRI_BYTES, _SHARED_BYTES = 16e6, 8e6, 11e6
 
 _MAP_SHARE = 0.25
+_COORDINATES = ("x_mm", "y_mm", "z_mm")
+_TRAIT_OF = {field.name: field.name for field in fields(Display)} | {"regions": "_rois"}
+"""Traits that hold the fields of a viewer's Display."""
 
 
 def view(
@@ -110,7 +128,11 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
         Thick slab: maximum (MIP) or minimum (minIP) over ``slab_mm`` mm.
     zoom : float
         1 fits the images to the panel.
+    pan_mm : tuple of 3 float
+        Millimetres from the middle of the images to the middle of the panels.
     crosshair, interpolate : bool
+    tool : {"crosshair", "window", "pan", "roi"}
+        What dragging with the left button does.
     height_px : int
         Height of one panel.
     description : str, read only
@@ -126,7 +148,7 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
     (4.0, 4.0, 2.0)
     """
 
-    _esm = (HERE / "viewer.js").read_text(encoding="utf-8")
+    _esm = bundle()
     _css = (HERE / "viewer.css").read_text(encoding="utf-8")
 
     plane = t.Enum([*PLANES, "all"], "axial").tag(sync=True)
@@ -145,8 +167,10 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
     slab = t.Enum(["off", "max", "min"], "off").tag(sync=True)
     slab_mm = t.Float(10.0, min=0).tag(sync=True)
     zoom = t.Float(1.0, min=0.1, max=50).tag(sync=True)
+    pan_mm = t.Tuple(t.Float(), t.Float(), t.Float(), default_value=(0.0, 0.0, 0.0)).tag(sync=True)
     crosshair = t.Bool(True).tag(sync=True)
     interpolate = t.Bool(True).tag(sync=True)
+    tool = t.Enum(["crosshair", "window", "pan", "roi"], "crosshair").tag(sync=True)
     height_px = t.Int(480, min=120).tag(sync=True)
     embed_live = t.Bool(True).tag(sync=True)
     description = t.Unicode().tag(sync=True)
@@ -173,17 +197,19 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
         self._export_mb = export_mb
         self._packing: threading.Thread | None = None
         self._looks = looks_of(self._overlays)
-        self._presets = [presets(layer, _lungs_of(layer.image, self._shown, lungs)) for layer in self._images]
-        self._shares = _shares(self._shown, lungs)
+        self._presets = [presets(layer, lungs_of(layer.image, self._shown, lungs)) for layer in self._images]
+        self._shares = shares_of(self._shown, lungs)
         first = self._images[0]
         shown = {"position_mm": middle_mm(first), "plane": face(first)}
         state = shown | {"visible": [True] * len(self._overlays)} | state
-        state["window"] = _windows(state.get("window"), self._presets)
-        super().__init__(_layers=self._describe_layers(), _nodules=_nodule_list(nodules), **self._with_scalars(state))
+        state["window"] = windows_of(state.get("window"), self._presets)
+        super().__init__(_layers=self._describe_layers(), _nodules=nodule_list(nodules), **self._with_scalars(state))
         self.on_msg(self._answer)
-        self.observe(self._picture_changed, names=list(_SHOWN_TRAITS))
-        self.description = self._words()
+        self.observe(self._describe, names=[*_TRAIT_OF.values(), "_nodules"])
+        self._describe()
         show_export_script()
+        if attended():
+            save_boxes_too()
         if unattended():
             self.embed()
 
@@ -200,7 +226,7 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
     @property
     def rois(self) -> pd.DataFrame:
         """Regions of interest drawn so far, measured at full resolution; see
-        :func:`ipha_toolkit.view.layers.measure_rois` for the columns."""
+        :func:`ipha_toolkit.viewer.layers.measure_rois` for the columns."""
         return measure_rois(self._images, self._rois)
 
     def add_roi(
@@ -222,11 +248,20 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
         roi = {"image": image, "plane": plane, "center_mm": [float(v) for v in center_mm], "radii_mm": radii}
         self._rois = [*self._rois, roi]
 
+    @property
+    def display(self) -> Display:
+        """What is shown now; a copy that later changes leave as it is."""
+        return Display(**{name: getattr(self, trait) for name, trait in _TRAIT_OF.items()})
+
     def snapshot(self, path: str | Path, *, panel_px: int = 720) -> Path:
         """Write what is shown as PNG, without a browser; ``panel_px`` pixels a panel. Returns the path."""
         path = Path(path)
         still.draw(self._scene(), panel_px=panel_px).save(path, format="PNG")
         return path
+
+    def still(self) -> tuple[Any, str]:
+        """What is shown as a Pillow image, and in words."""
+        return still.draw(self._scene()), self.description
 
     def to_html(self) -> str:
         """This viewer, alive, for a page of one's own: see :func:`page_fragment`."""
@@ -254,7 +289,7 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
 
     @t.validate("window")
     def _valid_window(self, proposal: Any) -> list[tuple[float, float]]:
-        return _windows(proposal["value"], self._presets)
+        return windows_of(proposal["value"], self._presets)
 
     @t.validate("position_mm")
     def _valid_position(self, proposal: Any) -> tuple[float, float, float]:
@@ -276,73 +311,50 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
             )
         return int(proposal["value"])
 
-    @t.observe("position_mm")
-    def _position_changed(self, change: Any) -> None:
-        self.x_mm, self.y_mm, self.z_mm = change["new"]
+    @t.observe("position_mm", *_COORDINATES, "window", "active", "level", "width")
+    def _keep_alike(self, change: Any) -> None:
+        """The position, and the window of the active image, have second names for sliders: both always agree."""
+        name, new = change["name"], change["new"]
+        if name == "position_mm":
+            self.x_mm, self.y_mm, self.z_mm = new
+        elif name in _COORDINATES:
+            x, y, z = (new if name == other else old for other, old in zip(_COORDINATES, self.position_mm, strict=True))
+            self.position_mm = (x, y, z)
+        elif self.active < len(self.window):
+            level, width = self.window[self.active]
+            if name in ("window", "active"):
+                self.level, self.width = level, width
+            else:
+                pair = (new, width) if name == "level" else (level, new)
+                self.window = [pair if order == self.active else old for order, old in enumerate(self.window)]
 
-    @t.observe("x_mm", "y_mm", "z_mm")
-    def _coordinate_changed(self, change: Any) -> None:
-        position = list(self.position_mm)
-        position["xyz".index(change["name"][0])] = change["new"]
-        self.position_mm = tuple(position)
+    def _describe(self, change: Any = None) -> None:
+        self.description = self._scene().describe()
 
-    @t.observe("window", "active")
-    def _window_changed(self, change: Any) -> None:
-        if self.active < len(self.window):
-            self.level, self.width = self.window[self.active]
-
-    @t.observe("level", "width")
-    def _level_changed(self, change: Any) -> None:
-        if self.active < len(self.window):
-            windows = list(self.window)
-            index = ("level", "width").index(change["name"])
-            windows[self.active] = tuple(change["new"] if n == index else v for n, v in enumerate(windows[self.active]))
-            self.window = windows
-
-    def _picture_changed(self, change: Any) -> None:
-        self.description = self._words()
-
-    def _words(self) -> str:
-        """What is shown, with the share of the lung above the threshold."""
-        words = still.describe(self._scene())
-        if not self._shares:
-            return words
-        first, share = next(iter(self._shares.items()))
-        level = share.edges[0] if self.threshold is None else self.threshold
-        unit = self._shown[first].unit
-        return f"{words} {100 * self.fraction_above:.1f} % of {share.region} at or above {number(level, unit)}."
+    def _scene(self) -> Scene:
+        nodules = [(tuple(nodule["at"]), nodule["diameter"]) for nodule in self._nodules]
+        return Scene(self._shown, self.display, self._looks, nodules, self._shares)
 
     def _describe_layers(self) -> list[dict[str, Any]]:
         looks = iter(self._looks)
         described = []
-        for number, layer in enumerate(self._shown):
+        for at, layer in enumerate(self._shown):
             entry: dict[str, Any] = {
                 "kind": layer.kind, "name": layer.name, "title": layer.title, "unit": layer.unit,
                 "shape": list(layer.array.shape), "affine": layer.affine.ravel().tolist(), "image": layer.image,
                 "offset": layer.offset, "scale": layer.scale, "bytes": 1 if layer.kind == "mask" else 2,
-                "order": number,
+                "order": at,
             }  # fmt: skip
             if layer.kind == "image":
-                entry["presets"] = [[name, level, width] for name, (level, width) in self._presets[number].items()]
+                entry["presets"] = [[name, level, width] for name, (level, width) in self._presets[at].items()]
             elif layer.kind == "mask":
                 entry["colour"] = next(looks)["colour"]
             else:
-                look, found = next(looks), self._shares[number]
+                look, found = next(looks), self._shares[at]
                 entry |= {"colours": look["colours"].astype(np.uint8).tobytes().hex(), "limits": list(look["limits"])}
                 entry["share"] = {"edges": list(found.edges), "above": list(found.above), "region": found.region}
             described.append(entry)
         return described
-
-    def _scene(self) -> still.Scene:
-        first_map = next((layer.name for layer in self._overlays if layer.kind == "map"), None)
-        cut = {"cut": self.threshold}
-        pairs = zip(self._overlays, self._looks, strict=True)
-        looks = [look | cut if (layer.kind, layer.name) == ("map", first_map) else look for layer, look in pairs]
-        nodules = [(tuple(nodule["at"]), nodule["diameter"]) for nodule in self._nodules]
-        return still.Scene(
-            self._shown, self.plane, self.position_mm, self.window, self.visible, looks, self.opacity,
-            self.mask_style, self.slab, self.slab_mm, self.zoom, self.crosshair, nodules, self._rois,
-        )  # fmt: skip
 
     # -- pixels --
 
@@ -361,13 +373,13 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
 
     def _packed(self) -> list[dict[str, Any]]:
         packed = []
-        for number, layer in enumerate(self._shown):
+        for at, layer in enumerate(self._shown):
             budget = self._budget(layer)
             if layer.kind == "image":
-                _, width = next(iter(self._presets[number].values()))
+                _, width = next(iter(self._presets[at].values()))
                 packed.append(payload.pack(layer, budget_bytes=budget, gray_step=width / payload.GRAY_LEVELS))
             else:
-                limits = self._looks[number - len(self._images)].get("limits", (0, 1))
+                limits = self._looks[at - len(self._images)].get("limits", (0, 1))
                 step = (limits[1] - limits[0]) / payload.GRAY_LEVELS
                 packed.append(payload.pack(layer, budget_bytes=_MAP_SHARE * budget, gray_step=step))
         return packed
@@ -382,7 +394,7 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
         return min(_MRI_BYTES, _SHARED_BYTES / max(1, others))
 
     def _refresh_still(self) -> None:
-        self.description = self._words()
+        self._describe()
         self._picture = f"data:image/png;base64,{self._png()}"
 
     def _png(self) -> str:
@@ -399,45 +411,9 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
         data = dict(bundle[0] if isinstance(bundle, tuple) else bundle or {})
         self._refresh_still()
         picture = self._picture.partition(",")[2]
+        if attended():
+            show_saved([self.still()])
         data["text/plain"] = f"SliceViewer: {self.description}"
         data["text/html"] = f'<img src="data:image/png;base64,{picture}" alt="{escape(self.description)}">'
         data["image/png"] = picture
         return data, {"image/png": {"alt": self.description}}
-
-
-_SHOWN_TRAITS = ("plane", "position_mm", "window", "visible", "threshold", "slab", "_nodules", "_rois")
-
-
-def _lungs_of(image: int | None, shown: Sequence[Layer], lungs: Mask | None) -> Mask | Layer | None:
-    """The lungs given, or else the first mask named like "lung" that lies on an image (None: on all)."""
-    masks = (layer for layer in shown if layer.kind == "mask" and "lung" in layer.name.lower())
-    return lungs or next((mask for mask in masks if mask.image in (None, image)), None)
-
-
-def _shares(shown: Sequence[Layer], lungs: Mask | None) -> dict[int, pixels.Share]:
-    """Of each map, by its number: how much of the lung lies above any threshold."""
-    maps = ((number, layer) for number, layer in enumerate(shown) if layer.kind == "map")
-    return {number: pixels.share_above(layer, _lungs_of(layer.image, shown, lungs)) for number, layer in maps}
-
-
-def _windows(given: Any, presets: Sequence[Mapping[str, tuple[float, float]]]) -> list[tuple[float, float]]:
-    """One (level, width) an image from one pair, one an image, or nothing (the first presets)."""
-    if given is None:
-        return [next(iter(found.values())) for found in presets]
-    try:
-        pairs = np.array(given, float).reshape(-1, 2)
-    except (TypeError, ValueError):
-        pairs = np.empty((0, 2))
-    if len(pairs) not in (1, len(presets)) or not np.isfinite(pairs).all() or (pairs[:, 1] <= 0).any():
-        raise ValueError(f"window needs (level, width) with width > 0, one pair or {len(presets)}, got {given!r}")
-    return [(float(level), float(width)) for level, width in np.broadcast_to(pairs, (len(presets), 2))]
-
-
-def _nodule_list(nodules: pd.DataFrame | None) -> list[dict[str, Any]]:
-    if nodules is None:
-        return []
-    missing = sorted({"x_mm", "y_mm", "z_mm", "diameter_mm"} - set(nodules.columns))
-    if missing:
-        raise ValueError(f"nodules lack the columns {', '.join(missing)}")
-    columns = nodules[["x_mm", "y_mm", "z_mm", "diameter_mm"]].to_numpy(float)
-    return [{"at": row[:3].tolist(), "diameter": float(row[3])} for row in columns if np.isfinite(row).all()]

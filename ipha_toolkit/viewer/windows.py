@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,7 @@ def map_look(layer: Layer, *, order: int = 0, limits: tuple[float, float] | None
         low, high = -max(-low, high), max(-low, high)
     name = SIGNED_COLOURS if signed else MAP_COLOURS[order % len(MAP_COLOURS)]
     colours = np.rint(255 * colormaps[name](np.linspace(0, 1, 256))[:, :3])
-    return {"colours": colours, "limits": (low, high), "cut": None, "name": name}
+    return {"colours": colours, "limits": (low, high), "name": name}
 
 
 def presets(layer: Layer, lungs: Mask | Layer | None = None) -> dict[str, tuple[float, float]]:
@@ -84,3 +84,16 @@ def map_limits(layer: Layer) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = (float(p) for p in np.percentile(values, [1, 99.8]))
     return (low, high) if high > low else (low, low + 1.0)
+
+
+def windows_of(given: Any, presets: Sequence[Mapping[str, tuple[float, float]]]) -> list[tuple[float, float]]:
+    """One (level, width) an image from one pair, one an image, or nothing (the first presets)."""
+    if given is None:
+        return [next(iter(found.values())) for found in presets]
+    try:
+        pairs = np.array(given, float).reshape(-1, 2)
+    except (TypeError, ValueError):
+        pairs = np.empty((0, 2))
+    if len(pairs) not in (1, len(presets)) or not np.isfinite(pairs).all() or (pairs[:, 1] <= 0).any():
+        raise ValueError(f"window needs (level, width) with width > 0, one pair or {len(presets)}, got {given!r}")
+    return [(float(level), float(width)) for level, width in np.broadcast_to(pairs, (len(presets), 2))]

@@ -4,6 +4,7 @@ import pytest
 
 from ipha_toolkit.compare.change import compare_sessions, phantom_repeatability, read_change, repeatability
 from ipha_toolkit.compare.nodules import match_nodules, summarize_matches
+from ipha_toolkit.errors import DataError
 from ipha_toolkit.measure.rows import row, table
 from ipha_toolkit.protocol import Protocol
 
@@ -114,6 +115,17 @@ def test_days_put_sessions_in_order_and_are_counted():
     found = compare_sessions(rows, sessions, scatter=scatter_of(lung_volume=50)).iloc[0]
     assert (found["session_from"], found["session_to"], found["days"]) == ("early", "late", 680)
     assert (found["change"], found["unit"]) == (-1000, "mL")
+
+
+def test_sessions_without_days_are_ordered_by_name_and_none_is_left_out():
+    rows = rows_of(*[("a", name, "attenuation_mean", -800) for name in ("1", "2", "3")])
+    nobody = pd.DataFrame({"subject": [], "session": []}, dtype=str)
+    for visits in (None, nobody, nobody.assign(days=np.nan)):
+        found = compare_sessions(rows, visits)
+        assert list(zip(found["session_from"], found["session_to"], strict=True)) == [("1", "2"), ("2", "3")]
+        assert found["days"].isna().all()
+    with pytest.raises(DataError, match="days holds 'soon', which is no number"):
+        compare_sessions(rows, pd.DataFrame({"subject": ["a"], "session": ["1"], "days": ["soon"]}))
 
 
 def test_a_patient_is_read_as_changed_where_one_deciding_measure_is_beyond_its_limit():

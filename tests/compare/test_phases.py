@@ -1,8 +1,9 @@
 import pytest
 
-from ipha_toolkit.catalogue import FINDINGS, MEASURES
+from ipha_toolkit.catalogue import MEASURES
 from ipha_toolkit.compare.phases import classify_phase, compare_readings, differential, read_findings, read_sessions
 from ipha_toolkit.errors import ProtocolError
+from ipha_toolkit.flags import FINDINGS
 from ipha_toolkit.measure.rows import row, table
 from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.rules import finding_rules, phase_rules

@@ -33,12 +33,11 @@ def test_bleeding_raises_attenuation_in_truth_and_measurement_alike(small_demo):
     assert (mean["true"] - mean["measured"]).abs().max() < 40
 
 
-def test_images_masks_and_maps_come_from_the_files_and_what_is_not_there_is_none(small_demo):
-    image = small_demo.image("sub-001", "ses-01", "T1w")
-    assert small_demo.mask("sub-001", "ses-01", "T1w").same_grid(image)
-    assert small_demo.map("sub-001", "ses-01", "T1w").same_grid(image)
-    assert small_demo.map("sub-001", "ses-01", "ct") is None
-    assert small_demo.histogram("sub-001", "ses-01", "T2w")["lung"].sum() > 0
+def test_images_masks_and_maps_are_in_the_results(small_demo):
+    session = small_demo.results["001", "01"]
+    assert session.mask("T1w").same_grid(session.image("T1w")) and session.map("T1w").same_grid(session.image("T1w"))
+    assert not session.has("ct", "ratio")
+    assert session.histogram("T2w")["lung"].sum() > 0
 
 
 def test_a_bleed_is_followed_on_radiographs_alone_and_its_opacity_falls(small_demo):
@@ -48,7 +47,8 @@ def test_a_bleed_is_followed_on_radiographs_alone_and_its_opacity_falls(small_de
     assert set(own[own["session"].isin(films)]["modality"]) == {"dx"}
     opacity = own[(own["measure"] == "film_opacity_mean") & (own["region"] == "lung")].set_index("session")["value"]
     assert opacity["ses-01"] > opacity[films[-1]] + 0.3
-    assert small_demo.mask(FILMED, films[0], "dx").same_grid(small_demo.image(FILMED, films[0], "dx"))
+    filmed = small_demo.results[FILMED, films[0]]
+    assert filmed.mask("dx").same_grid(filmed.image("dx"))
 
 
 def test_lungs_full_of_blood_are_found_in_mri_and_t2w_takes_those_of_t1w(small_demo):

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from ipha_toolkit.compare.groups import compare_groups
+from ipha_toolkit.errors import DataError
 from ipha_toolkit.figures.cohort import plot_forest, plot_swimmer, plot_trend
 from ipha_toolkit.figures.core import alt_text
 from ipha_toolkit.measure.rows import row, table
@@ -43,6 +44,22 @@ def test_a_trend_names_the_range_of_controls():
     controls = ct_rows({("c1", "a"): -860.0, ("c2", "a"): -840.0})
     ax = plot_trend(ROWS, VISITS, measure="attenuation_mean", modality="ct", controls=controls)
     assert "range of 2 controls, −860 to −840" in alt_text(ax)
+
+
+def test_a_trend_without_controls_of_the_measure_has_no_band():
+    ax = plot_trend(ROWS, VISITS, measure="attenuation_mean", modality="ct", controls=ROWS.head(0))
+    assert "Grey" not in alt_text(ax)
+
+
+def test_a_clinic_that_knows_no_days_or_doses_is_told_so():
+    with pytest.raises(DataError, match="sessions lack the columns days"):
+        plot_trend(ROWS, VISITS[["subject", "session"]], measure="attenuation_mean", modality="ct")
+    with pytest.raises(DataError, match="sessions lack the columns prednisone_mg_per_day"):
+        plot_swimmer(VISITS.drop(columns="prednisone_mg_per_day"))
+    with pytest.raises(DataError, match="prednisone_mg_per_day holds 'ten', which is no number"):
+        plot_swimmer(VISITS.assign(prednisone_mg_per_day=["ten", "5", None, None, None]))
+    ax = plot_swimmer(VISITS.assign(prednisone_mg_per_day=pd.Series([None] * len(VISITS), dtype=object)))
+    assert {patch.get_facecolor() for patch in ax.patches} == {(1.0, 1.0, 1.0, 1.0)}
 
 
 def test_a_trend_of_nobody_is_refused():

@@ -74,8 +74,8 @@ def test_any_byte_order_and_type_reads_the_same(tmp_path, dtype):
 
 
 def test_scaling_is_applied(tmp_path):
-    path = patch(write_nifti(tmp_path / "a_ct.nii"), 112, struct.pack("<ff", 0.5, -1000.0))
-    np.testing.assert_allclose(ipha.load(path).array, ARRAY * 0.5 - 1000)
+    path = patch(write_nifti(tmp_path / "a_ct.nii"), 112, struct.pack("<ff", 1.5, -1000.0))
+    np.testing.assert_allclose(ipha.load(path).array, ARRAY * 1.5 - 1000)
 
 
 @pytest.mark.parametrize("code", ["LPS", "PSR", "SAL", "RAS", "IRP"])
@@ -125,7 +125,7 @@ def test_some_missing_voxels_are_allowed(tmp_path):
 
 
 def test_a_single_slice_is_a_volume_of_one(tmp_path):
-    assert ipha.load(write_nifti(tmp_path / "a_ct.nii.gz", ARRAY[:, :, :1])).shape == (4, 5, 1)
+    assert ipha.load(write_nifti(tmp_path / "a_ct.nii.gz", ARRAY[:, :, :1] - 1000)).shape == (4, 5, 1)
 
 
 def test_a_fourth_axis_of_one_is_dropped(tmp_path):
@@ -195,7 +195,7 @@ REFUSALS = [
     (not_an_image, "not a NIfTI image"),
     (truncated_gz, "truncated or damaged"),
     (truncated_nii, "truncated or damaged"),
-    (truncated_nrrd, "not an NRRD or MetaImage file, or a damaged one"),
+    (truncated_nrrd, "encoding None; needs whole or real numbers"),
     (rgb, "RGB colour"),
     (rgb_mha, "3 values per voxel"),
     (missing_ending, "known endings: .nii"),
@@ -233,6 +233,32 @@ def test_a_folder_is_refused(tmp_path):
 def test_an_unknown_modality_is_refused(tmp_path):
     with pytest.raises(ValueError, match="'PET' is not one of T1w"):
         ipha.load(write_nifti(tmp_path / "a_T1w.nii"), modality="PET")
+
+
+def test_an_mr_voxel_far_above_all_others_is_missing_and_flagged(tmp_path):
+    hot = ARRAY.astype(np.float32)
+    hot[1, 2, 3] = 1e9
+    volume = ipha.load(write_nifti(tmp_path / "a_T1w.nii", hot, np.eye(4)))
+    assert np.isnan(volume.array[1, 2, 3]) and np.isnan(volume.array).sum() == 1
+    assert volume.meta["ReadFlags"] == ["hot_voxels"]
+    assert "ReadFlags" not in ipha.load(write_nifti(tmp_path / "b_T1w.nii", ARRAY * 1e-9)).meta
+
+
+def test_what_the_system_says_is_a_refusal_that_names_the_file(tmp_path, monkeypatch):
+    path = write_nifti(tmp_path / "a_T1w.nii")
+    for raised, words in (
+        (MemoryError(), "does not fit into memory"),
+        (PermissionError(13, "Permission denied"), "denied"),
+    ):
+
+        def fail(*_, raised=raised):
+            raise raised
+
+        monkeypatch.setattr("ipha_toolkit.io.nifti.read", fail)
+        with pytest.raises(ReadError, match=rf"a_T1w\.nii: .*{words}"):
+            ipha.load(path)
+        with pytest.raises(ReadError, match=words):
+            load_mask(path)
 
 
 def test_a_gzip_file_damaged_inside_is_refused(tmp_path):

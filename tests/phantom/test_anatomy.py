@@ -14,7 +14,7 @@ def adult():
 
 
 def litres(body, name):
-    return body.masks[name].sum() * np.prod(body.grid.spacing) / 1e6
+    return body.masks[name].sum() * np.prod(body.grid.spacing_mm) / 1e6
 
 
 def test_tissues_fill_every_voxel(adult):
@@ -28,7 +28,7 @@ def test_adult_lungs_hold_litres_and_the_right_is_the_larger(adult):
 
 
 def test_left_is_the_patients_left(adult):
-    x = np.broadcast_to(adult.grid.axes[0], adult.grid.shape)
+    x = np.broadcast_to(adult.grid.axes_mm()[0], adult.grid.shape)
     assert x[adult.masks["left"]].max() <= x[adult.masks["right"]].min() < 20
 
 
@@ -64,5 +64,5 @@ def test_seeds_differ_and_repeat():
 def test_volumes_do_not_depend_on_the_grid(adult, spacing):
     other = build_body(adult.patient, grid_around(adult.patient, spacing))
     assert litres(other, "lung") == pytest.approx(litres(adult, "lung"), rel=0.02)
-    fat = [body.shares["fat"].sum() * np.prod(body.grid.spacing) for body in (adult, other)]
+    fat = [body.shares["fat"].sum() * np.prod(body.grid.spacing_mm) for body in (adult, other)]
     assert fat[1] == pytest.approx(fat[0], rel=0.05)

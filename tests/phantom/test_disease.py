@@ -23,7 +23,7 @@ def body():
 
 
 def heights(body):
-    return np.broadcast_to(body.grid.axes[2], body.grid.shape)
+    return np.broadcast_to(body.grid.axes_mm()[2], body.grid.shape)
 
 
 def test_a_bleed_spares_apices_and_costophrenic_angles(body):

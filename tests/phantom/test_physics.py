@@ -102,7 +102,7 @@ def test_noise_of_air_is_rayleigh_at_the_chosen_snr(body):
     clean = physics.spoiled_gre(body, lung, field_t=1.5, te_ms=0.8, tr_ms=3.6, flip_deg=12.0)
     muscle = float(np.median(clean[body.masks["muscle"]]))
     image = physics.acquire_mr(
-        clean, muscle, spacing=body.grid.spacing, snr=40, shading=0.0, motion_mm=0.0,
+        clean, muscle, spacing=body.grid.spacing_mm, snr=40, shading=0.0, motion_mm=0.0,
         coil_rng=np.random.default_rng(0), rng=np.random.default_rng(1),
     )  # fmt: skip
     far = np.zeros(body.grid.shape, bool)

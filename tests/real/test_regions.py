@@ -11,7 +11,7 @@ from ipha_toolkit.image.geometry import resample_to
 from ipha_toolkit.io.images import load_mask
 from ipha_toolkit.regions.lung_checks import lung_flags
 from ipha_toolkit.regions.lungs import segment_lungs
-from ipha_toolkit.regions.muscle import reference_flags, reference_level, reference_tissue
+from ipha_toolkit.regions.muscle import muscle_flags, muscle_level, reference_tissue
 from ipha_toolkit.regions.zones import split_left_right
 from ipha_toolkit.volume import Mask, Volume
 
@@ -37,8 +37,8 @@ def test_mri_lungs_muscle_and_sides(subject):
     assert dice(left, sides[0]) > 0.94 and dice(right, sides[1]) > 0.94
     corrected = correct_bias(t1w, exclude=lungs)
     muscle = reference_tissue(corrected, lungs)
-    assert reference_flags(muscle, lungs) == []
-    assert 50 < reference_level(corrected, muscle) < 110
+    assert muscle_flags(muscle, lungs) == []
+    assert 50 < muscle_level(corrected, muscle) < 110
 
 
 def test_mri_without_a_given_mask_has_two_plausible_lungs():

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from ipha_toolkit.errors import GridError, ImageError
-from ipha_toolkit.protocol import LungSettings, Protocol
+from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.regions.lung_checks import lung_flags
 from ipha_toolkit.regions.lungs import segment_lungs
+from ipha_toolkit.settings import LungSettings
 from ipha_toolkit.volume import Mask, Volume
 
 

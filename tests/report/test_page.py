@@ -3,8 +3,9 @@
 import re
 
 from ipha_toolkit import __version__
-from ipha_toolkit.protocol import DEFAULT, Protocol, SignalSettings
+from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.report.page import POLICY, Heading, deck, gallery, in_script, page
+from ipha_toolkit.settings import SignalSettings
 
 
 def test_page_forbids_the_network_and_names_no_address():

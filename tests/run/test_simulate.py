@@ -86,7 +86,7 @@ def test_an_analysis_never_reads_the_truth(tmp_path):
     seeing = analyze(cohort, tmp_path / "a", progress=False)
     assert len(seeing) and not seeing["flag"].str.contains("foreign_mask").any()
     assert analyze(blind, tmp_path / "b", progress=False).equals(seeing)
-    used = [json.loads(path.read_text())["inputs"] for path in (tmp_path / "a").rglob("provenance.json")]
+    used = [json.loads(path.read_text())["inputs"] for path in (tmp_path / "a").rglob("sub-*/**/provenance.json")]
     assert used and not [name for inputs in used for name in inputs if TRUTH_FOLDER in name]
 
 

@@ -113,7 +113,7 @@ def page_of(tmp_path: Path) -> Callable[..., str]:
             for w in widgets
         )
         text = json.dumps({"version_major": 2, "version_minor": 0, "state": state}).replace("</", "<\\/")
-        script = (_VIEW / "export.js").read_text(encoding="utf-8")
+        script = (_VIEW / "js" / "export.js").read_text(encoding="utf-8")
         path = tmp_path / "page.html"
         path.write_text(
             f'<!DOCTYPE html><meta charset="utf-8"><script>{script}</script><body>{views}'

@@ -138,9 +138,9 @@ def test_coarser_export_keeps_means_and_places() -> None:
     volume = ramp((7, 5, 4))
     layer = layers.image_layer(volume, 0)
     coarseness = payload.Coarseness(2, 1.0)
-    shape, affine, *_ = coarseness.apply(layer)
-    assert shape == (4, 3, 4)
-    assert np.allclose(affine @ [0, 0, 0, 1], np.append(volume.to_world([0.5, 0.5, 0]), 1))
+    grid = coarseness.apply(layer)
+    assert grid.shape == (4, 3, 4)
+    assert np.allclose(grid.affine @ [0, 0, 0, 1], np.append(volume.to_world([0.5, 0.5, 0]), 1))
     means = payload._coarser(layer.array, 2, (0, 1))
     assert means[0, 0, 0] == volume.array[:2, :2, 0].mean()
     assert means[3, 2, 1] == volume.array[6, 4, 1]
@@ -208,7 +208,8 @@ def test_a_place_beyond_an_image_is_said_to_be_so() -> None:
 def test_one_threshold_cuts_maps_of_one_name() -> None:
     volume = ramp(name="ratio")
     viewer = ipha.view(volume, volume, overlays=[{"ratio": volume}, {"ratio": volume, "other": volume}], threshold=50)
-    assert [look["cut"] for look in viewer._scene().looks] == [50, 50, None]
+    scene = viewer._scene()
+    assert [scene.cut(overlay) for overlay in scene.overlays] == [50, 50, None]
     assert viewer.description.endswith("58.3 % of the map at or above 50.")
 
 

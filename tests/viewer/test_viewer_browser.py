@@ -19,7 +19,8 @@ import pytest
 from browsing import VIEWER, opened, pixels, settle
 
 import ipha_toolkit as ipha
-from ipha_toolkit.viewer import payload
+from ipha_toolkit.viewer import payload, still
+from ipha_toolkit.viewer.layers import bounds_mm
 from ipha_toolkit.viewer.page import page_fragment
 from ipha_toolkit.volume import Mask, Volume
 
@@ -204,7 +205,7 @@ def test_slices_and_slabs_are_those_of_python(
     page = opened(offline_page, page_of(viewer))
     codes = page.evaluate(f"() => Array.from({VIEWER}[0].panels[0].data)")
     layer = viewer._images[0]
-    index = layer.index_of(viewer.position_mm)[layers.PLANES[plane][2]]
+    index = layer.to_index(viewer.position_mm)[layers.PLANES[plane][2]]
     expected = layers.thick_slab(layer, plane, index, mode=slab, slab_mm=27)
     assert np.array_equal(np.array(codes) - 1 + layer.offset, expected.ravel())
 
@@ -408,6 +409,119 @@ def test_keyboard_reaches_everything_and_focus_shows(offline_page: Any, page_of:
         "[...document.querySelectorAll('.ipha-viewer :is(select, input)')].filter((e) => !e.labels.length).length"
     )
     assert unnamed == 0
+
+
+LISTENERS = """
+    window.held = new Set();
+    for (const target of [window, document]) {
+        const add = target.addEventListener.bind(target);
+        target.addEventListener = (name, call, options) => {
+            const held = `${name} ${Math.random()}`, {signal} = options ?? {};
+            if (new Error().stack.includes("blob:")) window.held.add(held);  // the viewer's module, nobody else's
+            signal?.addEventListener("abort", () => window.held.delete(held));
+            add(name, call, options);
+        };
+    }
+"""
+
+
+def test_a_closed_viewer_listens_to_nothing_any_more(
+    offline_page: Any, page_of: Callable[..., str], pair: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two, overlays = pair
+    viewer = ipha.view(one, two, overlays=overlays, position_mm=(2.5, 2.5, 5))
+    viewer.embed()
+    offline_page.add_init_script(LISTENERS)
+    page = opened(offline_page, page_of(viewer))
+    page.evaluate(f"() => {{ window.closing = {VIEWER}[0]; }}")
+    heard = "() => [window.held.size, window.closing.model.listeners.length]"
+    before = page.evaluate(heard)
+    page.locator("canvas.ipha-slice").first.focus()
+    page.keyboard.press("ArrowUp")  # the kernel would hear of it 60 ms later, the screen reader 500
+    page.evaluate("""() => {
+        window.saved = 0;
+        window.closing.model.save_changes = () => { window.saved += 1; };
+        window.closing.close();
+    }""")
+    after = page.evaluate(heard)
+    assert before[0] >= 6
+    assert before[1] >= 10
+    assert after == [0, 0]
+    assert page.evaluate("window.saved") == 1
+    frames, words = page.evaluate("[window.closing.frames, window.closing.live.textContent]")
+    page.evaluate("() => { window.closing.model.set('plane', 'coronal'); window.closing.redraw(); }")
+    page.keyboard.press("ArrowUp")
+    page.wait_for_timeout(700)
+    assert page.evaluate("[window.closing.frames, window.closing.live.textContent]") == [frames, words]
+    assert page.errors == []
+
+
+def test_two_names_of_one_thing_agree_in_the_browser(offline_page: Any, page_of: Callable[..., str], pair: Any) -> None:
+    one, two, _ = pair
+    viewer = ipha.view(one, two, position_mm=(2.5, 2.5, 5))
+    viewer.embed()
+    page = opened(offline_page, page_of(viewer))
+    state = "['position_mm', 'x_mm', 'y_mm', 'z_mm', 'window', 'active', 'level', 'width'].map((k) => v.model.get(k))"
+    found = lambda act: page.evaluate(f"() => {{ const v = {VIEWER}[0]; {act}; return {state}; }}")  # noqa: E731
+    position, x, y, z, *_ = found("v.model.set('position_mm', [7.5, -2.5, 15])")  # as a link to another viewer does
+    assert position == [x, y, z] == [7.5, -2.5, 15]
+    position, x, y, z, *_ = found("v.model.set('z_mm', -25)")  # as a slider does
+    assert position == [x, y, z] == [7.5, -2.5, -25]
+    *_, windows, _, level, width = found("v.model.set('active', 1)")
+    assert [level, width] == windows[1]
+    *_, windows, _, level, width = found("v.model.set('level', 123)")
+    assert windows[1] == [123, width]
+
+
+def test_where_the_picture_was_panned_to_is_part_of_the_state(
+    offline_page: Any, page_of: Callable[..., str], pair: Any
+) -> None:
+    viewer = ipha.view(pair[0], position_mm=(2.5, 2.5, 5), crosshair=False, pan_mm=(40, 20, 0), zoom=1.5, tool="pan")
+    viewer.embed()
+    page = opened(offline_page, page_of(viewer))
+    there = page.evaluate(f"() => {VIEWER}[0].view({VIEWER}[0].panels[0]).center")
+    low, high = bounds_mm(viewer._images)
+    assert there == pytest.approx((low + high) / 2 + (40, 20, 0))
+    panel = still._Panel(viewer._scene(), 0, "axial", 400)
+    assert panel.center == pytest.approx(there)
+    box = page.locator("canvas.ipha-slice").bounding_box()
+    page.mouse.move(box["x"] + 200, box["y"] + 200)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 260, box["y"] + 200, steps=3)
+    page.mouse.up()
+    moved = page.evaluate(f"() => {VIEWER}[0].get('pan_mm')")
+    assert moved[0] > 40
+    assert moved[1:] == [20, 0]
+    page.locator("canvas.ipha-slice").focus()
+    page.keyboard.press("0")
+    assert page.evaluate(f"() => {VIEWER}[0].get('pan_mm')") == [0, 0, 0]
+
+
+def test_a_viewer_without_kernel_or_copy_shows_its_picture_with_words(
+    offline_page: Any, page_of: Callable[..., str], pair: Any
+) -> None:
+    viewer = ipha.view(pair[0], position_mm=(2.5, 2.5, 5))
+    viewer._repr_mimebundle_()
+    offline_page.goto(page_of(viewer))
+    assert not offline_page.locator(".ipha-saved").is_visible()  # a kernel might still answer
+    offline_page.wait_for_selector(".ipha-saved img")
+    assert offline_page.locator(".ipha-saved img").get_attribute("alt") == viewer.description
+    assert offline_page.locator(".ipha-saved p").inner_text().startswith(viewer.description)
+    assert not offline_page.locator("canvas").is_visible()
+    assert offline_page.errors == []
+
+
+def test_a_page_without_a_notebook_hears_the_keys_that_the_viewer_does_not_use(
+    offline_page: Any, page_of: Callable[..., str], pair: Any
+) -> None:
+    viewer = ipha.view(pair[0], position_mm=(2.5, 2.5, 5))
+    viewer.embed()
+    page = opened(offline_page, page_of(viewer))
+    page.evaluate("() => { window.heard = []; document.addEventListener('keydown', (e) => window.heard.push(e.key)); }")
+    page.locator("canvas.ipha-slice").focus()
+    for key in ("ArrowUp", "q", "c", "Control+ArrowUp", " "):  # a presenter's space bar turns the slide
+        page.keyboard.press(key)
+    assert page.evaluate("window.heard") == ["q", "Control", "ArrowUp", " "]
 
 
 POLICY = "default-src 'none'; script-src 'unsafe-inline' blob:; style-src 'unsafe-inline'; img-src data:"

@@ -1,28 +1,23 @@
-"""The step of radiographs."""
+"""The step of radiographs: opacity and texture of the lung fields."""
 
 from __future__ import annotations
 
-from ipha_toolkit.io.layout import SessionFiles
-from ipha_toolkit.io.results import SessionResult
-from ipha_toolkit.run.scan import Context, foreign
-from ipha_toolkit.volume import Volume
+from ipha_toolkit.io.outputs import Part
+from ipha_toolkit.measure.radiograph import measure_radiograph
+from ipha_toolkit.regions.films import film_flags, find_lung_fields
+from ipha_toolkit.run.scan import Scan
 
 
-def measure_film(files: SessionFiles, film: Volume, context: Context, single: SessionResult) -> SessionResult:
-    from ipha_toolkit.measure.radiograph import measure_radiograph
-    from ipha_toolkit.regions.films import film_flags, find_lung_fields
-
-    given = foreign(files.lungs, film)
-    flags = list(context.flags)
-    if given is not None:
-        lungs = given
-        flags += [*film.meta.get("ReadFlags", ()), "foreign_mask"]
-    elif context.segment:
-        lungs = context.segment(film)
-        flags += film.meta.get("ReadFlags", ())
+def measure_film(scan: Scan) -> Part:
+    """Opacity and texture by zone, with the lung fields."""
+    film, lungs = scan.volume, scan.given_lungs
+    if lungs is not None:
+        scan.flags.add("foreign_mask")
+    elif scan.context.segment is not None:
+        lungs = scan.context.segment(film)
     else:
-        fields = find_lung_fields(film, protocol=context.protocol)
+        fields = find_lung_fields(film, protocol=scan.protocol)
         lungs = fields.lungs
-        flags += film_flags(film, fields, protocol=context.protocol)
-    rows = measure_radiograph(film, lungs, flags=flags, protocol=context.protocol)
-    return SessionResult(rows, {"dx_desc-lung_mask.nii.gz": lungs})
+        scan.flags |= set(film_flags(film, fields, protocol=scan.protocol))
+    rows = measure_radiograph(film, lungs, flags=scan.flags, protocol=scan.protocol)
+    return Part(scan.role, rows, masks={"lung": lungs})

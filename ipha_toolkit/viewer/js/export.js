@@ -9,7 +9,8 @@
   const el = (tag, props = {}, ...children) => { const node = Object.assign(document.createElement(tag), props); node.append(...children); return node; };
 
   class Model {
-    constructor(entry) { this.state = {...entry.state}; this.name = this.state._model_name ?? entry.model_name; this.listeners = []; this.pending = []; }
+    constructor(entry) { this.state = {...entry.state}; this.name = this.state._model_name ?? entry.model_name; this.listeners = []; }
+    get exported() { return true; } // no notebook around it that keys have to be kept from
     get(key) { return this.state[key]; }
     set(key, value) {
       if (JSON.stringify(this.state[key]) === JSON.stringify(value)) return;
@@ -111,6 +112,7 @@
       const shown = data[VIEW] && of(data[VIEW].model_id), png = data["image/png"];
       if (known(shown)) node.append(draw(shown));
       else if (data["text/html"]) node.append(el("div", {innerHTML: data["text/html"]}));
+      else if (data["application/javascript"] && !data["text/plain"]) continue; // scripts have no picture
       else if (png) node.append(el("img", {src: `data:image/png;base64,${png}`, alt: metadata["image/png"]?.alt ?? data["text/plain"] ?? ""}));
       else node.append(el("pre", {textContent: text ?? data["text/plain"] ?? (traceback ?? []).join("\n").replace(/\x1b\[[0-9;]*m/g, "")}));
     }

@@ -1,0 +1,141 @@
+"""What every image has to pass, whatever its format: size before memory, units, places, scale and values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite, prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ipha_toolkit.errors import ImageError, ReadError
+from ipha_toolkit.grid import Affine, checked_affine
+from ipha_toolkit.settings import ReadingSettings
+from ipha_toolkit.volume import Volume
+
+_MM = {"": 1.0, "unknown": 1.0, "mm": 1.0, "millimeter": 1.0, "millimetre": 1.0}
+_MM |= dict.fromkeys(("um", "µm", "μm", "micron", "micrometer", "micrometre"), 0.001)
+_MM |= {"cm": 10.0, "centimeter": 10.0, "m": 1000.0, "meter": 1000.0, "metre": 1000.0}
+
+
+def require_size(path: Path, shape: Sequence[int], itemsize: int, settings: ReadingSettings) -> int:
+    """Bytes that the voxels take, refused before memory is asked for where they are too many.
+
+    Raises
+    ------
+    ReadError
+        Where an axis has no voxel, or all together are larger than the setting ``largest_gb``.
+    """
+    if not 2 <= len(shape) <= 7 or min(shape) < 1:
+        raise ReadError(f"{path}: the header gives the shape {_times(shape)}; each of 2 to 7 axes needs a voxel")
+    size = prod(int(length) for length in shape) * itemsize
+    if size > settings.largest_gb * 1e9:
+        raise ReadError(
+            f"{path}: the header promises {_times(shape)} voxels, {size / 1e9:.3g} GB; at most "
+            f"{settings.largest_gb:g} GB are read (setting reading.largest_gb); crop or resample the image"
+        )
+    return size
+
+
+def unit_in_mm(path: Path, unit: str) -> float:
+    """Millimetres of the unit a header names; no unit is taken as mm.
+
+    Raises
+    ------
+    ReadError
+        Where it is no unit of length.
+    """
+    try:
+        return _MM[unit.strip().lower()]
+    except KeyError:
+        raise ReadError(f"{path}: lengths are in {unit!r}; needs mm, cm, m or um in the header") from None
+
+
+def require_place(path: Path, affine: npt.ArrayLike, shape: Sequence[int], settings: ReadingSettings) -> Affine:
+    """The affine, where it places voxels of a size that scans of a patient have.
+
+    Raises
+    ------
+    ReadError
+        Where the affine is not finite or singular, or a voxel is smaller or larger than the setting ``spacing_mm``.
+    """
+    try:
+        matrix = checked_affine(affine, str(path))
+    except ValueError as error:
+        raise ReadError(" ".join(str(error).split())) from None
+    spacing = np.linalg.norm(matrix[:3, :3], axis=0)
+    low, high = settings.spacing_mm
+    counted = [step for step, length in zip(spacing, (*shape, 1, 1)[:3], strict=True) if length > 1]
+    if any(not low <= step <= high for step in counted):
+        raise ReadError(
+            f"{path}: voxels measure {' x '.join(f'{step:.3g}' for step in spacing)} mm; a scan of a patient has "
+            f"{low:g} to {high:g} mm (setting reading.spacing_mm); mend the header's spacing or its unit"
+        )
+    return matrix
+
+
+def require_slope(path: Path, slope: float, intercept: float, name: str) -> None:
+    """Refuse a factor that takes the stored numbers their meaning; one rule for NIfTI, DICOM and what may come.
+
+    Raises
+    ------
+    ReadError
+        Where the factor is zero, or it or the offset is not finite.
+    """
+    if slope == 0 or not (isfinite(slope) and isfinite(intercept)):
+        raise ReadError(
+            f"{path}: scale factor ({name}) is {slope:g} with offset {intercept:g}, so the stored numbers "
+            f"have no meaning; set {name} to 1 if they are the signal, or export the file again"
+        )
+
+
+def require_hu_bound(path: Path, values: npt.NDArray[np.float32], settings: ReadingSettings) -> None:
+    """Refuse a CT with a value higher than any scanner writes; NaN is no value.
+
+    Raises
+    ------
+    ReadError
+        Where it has one: the file is damaged, or its unit is another.
+    """
+    high = np.fmax.reduce(values, axis=None)
+    if high > settings.ct_highest_hu:
+        raise ReadError(
+            f"{path}: holds {high:.4g} HU, scanners write at most {settings.ct_highest_hu:g} HU; the file is damaged "
+            "or not in Hounsfield units; export it again"
+        )
+
+
+def require_chest_hu(ct: Volume, settings: ReadingSettings) -> None:
+    """Refuse to measure a CT without air or without tissue: its values are not HU, or it shows no chest.
+
+    Raises
+    ------
+    ImageError
+        Where no value is as low as the air in lungs, or none as high as tissue.
+    """
+    low, high = np.fmin.reduce(ct.array, axis=None), np.fmax.reduce(ct.array, axis=None)
+    if high < settings.ct_tissue_hu:
+        raise ImageError(
+            f"{ct.name}: the highest value is {high:.4g} HU, so there is no tissue of {settings.ct_tissue_hu:g} HU or "
+            "more; the values are not Hounsfield units, or no chest is in view; export it again"
+        )
+    if low > settings.ct_air_hu:
+        raise ImageError(
+            f"{ct.name}: the lowest value is {low:.4g} HU, so there is no air of {settings.ct_air_hu:g} HU or less; "
+            "the values are not Hounsfield units (offset or slope lost?), or no lung is in view; export it again"
+        )
+
+
+def require_finite(path: Path, values: npt.NDArray[Any]) -> None:
+    """Refuse an image without any finite value, or with one value only."""
+    low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
+    if np.isnan(low):
+        raise ReadError(f"{path}: holds no finite value in {values.shape} voxels; export the image again")
+    if low == high:
+        raise ReadError(f"{path}: is constant, every voxel is {low:g}; export the image again")
+
+
+def _times(shape: Sequence[int]) -> str:
+    return " x ".join(str(length) for length in shape)

@@ -1,0 +1,103 @@
+"""Files as they are found: only regular ones of a bounded size are opened, and what cannot be read is said."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from ipha_toolkit.errors import ReadError
+
+LARGEST_TEXT = 64_000_000
+"""Bytes of a table or JSON file above which it is refused unread; that of ten thousand patients holds a few million."""
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def why_not_a_file(path: Path) -> str:
+    """Why a path cannot be opened as a file, empty where it can: pipes and devices would never end."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "is a link that leads nowhere; copy the file it meant" if path.is_symlink() else "no such file"
+    except (OSError, ValueError) as error:
+        return f"cannot be reached: {getattr(error, 'strerror', None) or error}"
+    if stat.S_ISREG(mode):
+        return ""
+    what = _KINDS.get(stat.S_IFMT(mode), "no file")
+    return f"is {what}; needs a regular file, copy it here"
+
+
+def require_regular(path: Path, largest: float) -> int:
+    """Bytes of a regular file that is neither empty nor larger than ``largest`` bytes.
+
+    Raises
+    ------
+    ReadError
+        Where there is no such file, or it is a folder, pipe, socket, device, empty, or too large.
+    """
+    reason = why_not_a_file(path)
+    if reason:
+        raise ReadError(f"{path}: {reason}")
+    size = path.stat().st_size
+    if size == 0:
+        raise ReadError(f"{path}: the file is empty; copy or export it again")
+    if size > largest:
+        raise ReadError(f"{path}: holds {size / 1e6:.0f} MB, more than the {largest / 1e6:.0f} MB that are read")
+    return size
+
+
+def read_text(path: Path) -> str:
+    """Text of a table or JSON file, without the byte order mark that spreadsheets put before it.
+
+    Raises
+    ------
+    ReadError
+        Where it is no regular file of bounded size, or not UTF-8.
+    """
+    require_regular(path, LARGEST_TEXT)
+    try:
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig")
+    except OSError as error:
+        raise ReadError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ReadError(f"{path}: line {line} is not UTF-8 text; save the file with the encoding UTF-8") from None
+    if "\0" in text:
+        raise ReadError(f"{path}: holds zero bytes, so it is not UTF-8 text; save the file with the encoding UTF-8")
+    return text
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises
+    ------
+    ReadError
+        Where the file is not text, not JSON, nested too deep, or no object.
+    """
+    text = read_text(path)
+    try:
+        content = json.loads(text)
+    except RecursionError:
+        raise ReadError(f"{path}: is nested too deep; needs a flat JSON object of facts") from None
+    except ValueError as error:
+        raise ReadError(f"{path}: not a JSON file: {error}; mend it or move it away") from None
+    if not isinstance(content, dict):
+        raise ReadError(f"{path}: needs a JSON object of acquisition facts, got a {type(content).__name__}")
+    return content
+
+
+def printable(path: str | os.PathLike[str]) -> str:
+    """A name as it can be written anywhere: bytes that are not UTF-8 and control characters as ``\\x1b``."""
+    shown = os.fsencode(os.fspath(path)).decode("utf-8", "backslashreplace")
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in shown)

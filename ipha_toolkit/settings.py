@@ -1,0 +1,396 @@
+"""Every default of the analysis, by section: a setting with its unit, what it means, and its source.
+
+"Chosen on the phantom" marks what no publication settles. :class:`ipha_toolkit.protocol.Protocol` holds all sections.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ipha_toolkit import series_lines
+from ipha_toolkit.rules import FINDING_LINES, PHASE_LINES
+
+
+def _setting(default: Any, meaning: str, source: str) -> Any:
+    return field(default=default, metadata={"meaning": meaning, "source": source})
+
+
+@dataclass(frozen=True)
+class ReadingSettings:
+    """Reading images, ``io/``."""
+
+    largest_gb: float = _setting(
+        4.0,
+        "an image whose header promises more is refused before memory is asked for, GB",
+        "chosen: a chest CT of 2 GB",
+    )
+    spacing_mm: tuple[float, float] = _setting(
+        (0.05, 30.0), "a voxel smaller or larger than this is a header in another unit, mm", "chosen"
+    )
+    ct_highest_hu: float = _setting(
+        32767.0, "a CT with a higher value is damaged or not in HU", "largest of the 16 bits scanners store"
+    )
+    ct_air_hu: float = _setting(
+        -600.0,
+        "a CT without a value this low is not in HU, or shows no lung",
+        "chosen: air is -1000 HU, lung -900 to -700",
+    )
+    ct_tissue_hu: float = _setting(
+        -300.0, "a CT without a value this high shows no chest", "chosen: muscle and blood are 0 to 60 HU"
+    )
+    hot_times: float = _setting(
+        1000.0,
+        "an MR voxel this many times above 999 of 1000 others holds no signal and counts as missing",
+        "chosen: fat and vessels at a surface coil are some ten times as bright as muscle",
+    )
+    data_elsewhere: bool = _setting(
+        False, "headers may name data files outside their folder", "chosen: a header should not choose what is opened"
+    )
+
+
+@dataclass(frozen=True)
+class LungSettings:
+    """Finding the lungs, ``regions/``."""
+
+    vessels: bool = _setting(
+        True, "keep pulmonary vessels inside the CT lung mask", "common practice of lung volume measurement"
+    )
+    mr_to_mr_least: float = _setting(
+        0.7, "MRI lung volume over the largest of the session's MRI below which lung is said to be missing", "chosen"
+    )
+    mr_to_ct_least: float = _setting(
+        0.45, "MRI lung volume over that in CT below which lung is said to be missing", "chosen: breathing may halve it"
+    )
+    child_age_years: float = _setting(
+        16.0, "patients younger than this are flagged: adult norms do not hold", "chosen; IPH is mostly pediatric"
+    )
+
+
+@dataclass(frozen=True)
+class AttenuationSettings:
+    """CT attenuation, ``measure/attenuation.py``."""
+
+    high_attenuation_hu: tuple[float, float] = _setting(
+        (-600.0, -250.0), "high-attenuation area, low <= HU < high", "MESA Lung Study, PMID 26744025"
+    )
+    ground_glass_hu: tuple[float, float] = _setting(
+        (-750.0, -300.0),
+        "ground-glass attenuation, low <= HU < high",
+        "common practice, no agreed cut; checked on the phantom",
+    )
+    consolidation_hu: float = _setting(
+        -300.0, "consolidation at or above this HU", "common practice, no agreed cut; checked on the phantom"
+    )
+
+
+@dataclass(frozen=True)
+class SignalSettings:
+    """T1w and T2w signal against muscle, ``measure/signal.py``, and against controls, ``compare/reference.py``."""
+
+    hyperintense_quantile: float = _setting(
+        0.95, "T1w: a voxel above this quantile of the controls' pooled lung ratios is hyperintense", "chosen"
+    )
+    hypointense_quantile: float = _setting(
+        0.05, "T2w: a voxel below this quantile of the controls' pooled lung ratios is hypointense", "chosen"
+    )
+    hyperintense_ratio: float = _setting(
+        0.50, "T1w lung-to-muscle ratio above which a voxel is hyperintense where there are no controls", "chosen"
+    )
+    hypointense_ratio: float = _setting(
+        0.10, "T2w lung-to-muscle ratio below which a voxel is hypointense where there are no controls", "chosen"
+    )
+    noise_floor_sigmas: float = _setting(
+        3.0, "a voxel below this many noise sigmas is at the noise floor", "P(Rayleigh noise > 3 sigma) = 1.1 %"
+    )
+    few_controls: int = _setting(5, "fewer controls than this are flagged", "chosen")
+
+
+@dataclass(frozen=True)
+class RelaxometrySettings:
+    """R2* of multi-echo images, ``measure/relaxometry.py``."""
+
+    censored_share: float = _setting(
+        0.5, "a region with a larger share of voxels that never rise above the noise floor is flagged", "chosen"
+    )
+
+
+@dataclass(frozen=True)
+class FindingSettings:
+    """Findings, ``compare/phases.py``: one line a rule, in the forms of ``rules.py``."""
+
+    rules: tuple[str, ...] = _setting(
+        FINDING_LINES,
+        "where a measure of the whole lung passes a cut, the finding is mild, moderate or marked; the highest counts",
+        "each rule names its own",
+    )
+
+
+@dataclass(frozen=True)
+class PhaseSettings:
+    """Phases, ``compare/phases.py``: one line a rule, in the forms of ``rules.py``."""
+
+    margin: float = _setting(
+        0.15, "where the best phase's support is not this far above the next, the reading is indeterminate", "chosen"
+    )
+    deciding: tuple[str, ...] = _setting(
+        ("ct", "T1w T2w", "dx"),
+        "modalities of which one (or one set) is needed, best first: a film is read only without those before it",
+        "chosen",
+    )
+    rules: tuple[str, ...] = _setting(
+        PHASE_LINES,
+        "what speaks for (+) and against (-) a phase, and how much",
+        "each rule names its own",
+    )
+
+
+@dataclass(frozen=True)
+class GroupSettings:
+    """Groups and trends, ``compare/groups.py``."""
+
+    few_subjects: int = _setting(10, "fewer subjects in a group than this are flagged small_sample", "chosen")
+
+
+@dataclass(frozen=True)
+class ChangeSettings:
+    """Change between two dates, ``compare/change.py``."""
+
+    confidence: float = _setting(
+        0.95, "how sure a change has to be to count", "Bland & Altman 1999, doi 10.1177/096228029900800204"
+    )
+    deciding: tuple[str, ...] = _setting(
+        (
+            "ct lung_density", "ct nodules_per_litre", "T1w signal_ratio_median", "T2w signal_ratio_median",
+            "T1w+T2w signature_strength",
+        ),
+        "modality and measure of the whole lung that decide whether a patient changed",
+        "chosen",
+    )  # fmt: skip
+    match_mm: float = _setting(
+        5.0, "two nodules further apart than this after alignment are not the same", "chosen on the phantom"
+    )
+
+
+@dataclass(frozen=True)
+class AlignmentSettings:
+    """Aligning two images of one patient, ``image/align.py``."""
+
+    quality_least: float = _setting(
+        0.12, "entropy correlation below which an alignment has failed", "chosen on the phantom"
+    )
+    overlap_least: float = _setting(
+        0.5, "share of the smaller field of view, covered by both, below which an alignment has failed", "chosen"
+    )
+    lung_dice_least: float = _setting(
+        0.5, "overlap of two given lung masks below which an alignment has failed", "chosen; breathing leaves more"
+    )
+    turn_most_deg: float = _setting(
+        35.0, "turn, in degrees, beyond which an alignment has failed", "chosen; a patient on a table turns less"
+    )
+    stretch_most: float = _setting(
+        1.5, "stretch along any direction, or its inverse, beyond which an affine alignment has failed", "chosen"
+    )
+
+
+@dataclass(frozen=True)
+class SignatureSettings:
+    """T2w below what T1w predicts, ``measure/hemosiderin.py``."""
+
+    smoothing_mm: float = _setting(
+        8.0, "full width at half maximum, in mm, over which signal is averaged inside the lungs", "chosen"
+    )
+    threshold_sd: float = _setting(
+        2.0, "a voxel this many of the controls' SD below the line carries the signature", "chosen"
+    )
+    blocks: int = _setting(
+        30, "into about this many blocks the lungs are cut, which are drawn again and again for intervals", "chosen"
+    )
+    slope: float = _setting(
+        1.1, "T2w over T1w ratio of lung that holds water only, where there are no controls", "chosen on the phantom"
+    )
+    spread: float = _setting(
+        0.17, "SD of ln(T2w / what the line predicts), where there are no controls", "chosen on the phantom"
+    )
+
+
+@dataclass(frozen=True)
+class TextureSettings:
+    """Patterns of CT, ``measure/texture.py``."""
+
+    narrow_mm: float = _setting(
+        3.0, "bright structures narrower than this are taken out of the opacity map, mm", "chosen"
+    )
+    neighborhood_mm: float = _setting(
+        4.0,
+        "SD of the Gaussian neighborhood of the opacity map, mm",
+        "about the 15-voxel neighborhoods of Zavaletta 2007, PMC2701291",
+    )
+    opacity_hu: float = _setting(
+        -700.0,
+        "the opacity map is opaque from here on, HU",
+        "chosen on the phantom: above lung that fibrosis alone makes denser",
+    )
+    consolidation_hu: float = _setting(
+        -350.0,
+        "the opacity map is consolidation from here on, HU",
+        "chosen on the phantom: local means of -300 HU cuts",
+    )
+    normal_gradient_hu_per_cm: float = _setting(
+        8.0, "a rise of density towards the back up to this is that of a healthy supine lung, HU/cm", "chosen"
+    )
+    patch_mm: tuple[float, float] = _setting(
+        (8.0, 16.0), "sizes of the neighborhoods between which opacity may vary, mm", "chosen on the phantom"
+    )
+    clear_variation_hu: float = _setting(
+        18.0,
+        "variation between neighborhoods that clear lung has as well, from small vessels, HU",
+        "chosen on the phantom",
+    )
+    clear_hu: float = _setting(
+        -850.0, "density of clear lung, above which opacity is counted for patchiness, HU", "chosen"
+    )
+    least_excess_hu: float = _setting(
+        60.0, "lungs less than this above clear lung have no opacity to be patchy, HU", "chosen on the phantom"
+    )
+
+
+@dataclass(frozen=True)
+class NoduleSettings:
+    """Small nodules in T1w and CT, ``measure/nodules.py``."""
+
+    smoothing_mm: tuple[float, float] = _setting(
+        (0.8, 1.6), "SD of the finer and wider Gaussian at which nodules are sought, mm", "chosen on the phantom"
+    )
+    reach_mm: tuple[float, float] = _setting(
+        (4.0, 7.0), "how far from a peak, at each scale, one must get without descending for a vessel, mm",
+        "chosen on the phantom; more than the radius of the largest nodules sought",
+    )  # fmt: skip
+    shallow_mm: float = _setting(
+        2.0, "a peak nearer than this to the lung's border must not merge with it, mm", "chosen on the phantom"
+    )
+    unevenness: float = _setting(
+        0.033, "noise is taken as at least this share of the vessels' contrast", "chosen on the phantom"
+    )
+    candidate_score: float = _setting(2.0, "candidates from this score on are listed", "chosen on the phantom")
+    nodule_score: float = _setting(6.0, "candidates from this score on count as nodules", "chosen on the phantom")
+    micronodule_mm: float = _setting(
+        3.0,
+        "a nodule under this diameter is a micronodule, mm",
+        "Fleischner Society glossary, Hansell 2008, Radiology 246:697",
+    )
+    few_nodules: int = _setting(10, "sizes and patterns of fewer nodules than this are not given", "chosen")
+    subpleural_mm: float = _setting(
+        5.0,
+        "nearer to the pleura than this is subpleural, mm",
+        "centrilobular nodules keep 5 to 10 mm from it: textbook",
+    )
+    random_patterns: int = _setting(199, "random patterns that nodules are set against", "chosen")
+    least_voxels: float = _setting(
+        1.5, "a nodule smaller than this many times the longest voxel side is flagged", "chosen on the phantom"
+    )
+
+
+@dataclass(frozen=True)
+class FilmSettings:
+    """Radiographs: lung fields, ``regions/films.py``, and what is measured in them, ``measure/radiograph.py``."""
+
+    least_contrast: float = _setting(
+        -0.1,
+        "no lung field where its faintest border (ribs, diaphragm, medial) is less dense outside than this, -1 to 1",
+        "chosen: one lung opaque 0.1 to 0.2, others 0.3 to 0.9",
+    )
+    least_mediastinum: float = _setting(
+        0.55,
+        "no chest where the middle is denser than both lungs in a smaller share of the rows",
+        "chosen: radiographs and phantom 0.6 to 1, lateral views and other pictures 0 to 0.5",
+    )
+    least_base: float = _setting(
+        0.75,
+        "no radiograph where the lower middle, spine, heart and liver, is denser than a smaller share of the picture",
+        "chosen: radiographs and phantom 0.90 to 0.96, nine in ten photographs and slices of CT and MRI below",
+    )
+    uncertain_base: float = _setting(
+        0.88, "flagged below this share as perhaps no radiograph, unless its lung fields are sure", "chosen"
+    )
+    tallest: float = _setting(
+        1.2,
+        "a lateral view where lungs are more times as high as wide than this, and the halves unlike",
+        "chosen: radiographs and phantom 0.6 to 1.14, lateral views of the phantom 1.16 to 1.7",
+    )
+    least_likeness: float = _setting(
+        0.65,
+        "and the correlation of the film's halves is below this",
+        "chosen: lateral views of the phantom 0.4 to 0.6",
+    )
+    lateral_likeness: float = _setting(
+        0.5, "a lateral view as well where the halves correlate less than this", "chosen: lateral films 0.31 to 0.53"
+    )
+    lateral_contrast: float = _setting(
+        0.35, "and the faintest border has less contrast than this", "chosen: lateral films -0.05 to 0.32"
+    )
+    uncertain_likeness: float = _setting(
+        0.55, "flagged below this correlation as perhaps not frontal", "chosen: radiographs and phantom 0.60 to 0.97"
+    )
+    uncertain_contrast: float = _setting(0.45, "a lung field is flagged uncertain below this contrast", "chosen")
+    uncertain_inside: float = _setting(
+        0.0, "and where its inside looks like lung less than this, -1 to 1", "chosen: a lung that is opaque"
+    )
+    least_step: float = _setting(
+        0.15,
+        "a film is refused where clear lung and mediastinum lie a smaller share of its gray range apart",
+        "chosen: a white film of a child with pneumonia 0.2, others 0.3 to 0.8",
+    )
+    least_sure_slope: float = _setting(
+        2.5, "and where the slope of the scale of opacity is fewer standard errors from 0", "chosen"
+    )
+    possible_opacity: tuple[float, ...] = _setting(
+        (-1.5, 2.0), "a film is refused where the mean opacity of its lung fields lies outside", "chosen"
+    )
+    consolidation_opacity: float = _setting(
+        0.65, "consolidation at or above this opacity, 0 clear lung, 1 soft tissue", "chosen on the phantom"
+    )
+    ground_glass_opacity: float = _setting(
+        0.45, "ground glass from this opacity to that of consolidation", "chosen on the phantom"
+    )
+    cleared_share: float = _setting(
+        0.40,
+        "an opacity has cleared when no more than this share of its rise is left",
+        "chosen on the phantom: the film flattens what is dense, and septa thicken as blood clears",
+    )
+    least_rise: float = _setting(0.06, "a rise of opacity smaller than this is none", "chosen on the phantom")
+
+
+@dataclass(frozen=True)
+class SeriesSettings:
+    """What a DICOM series is, ``series_rules.py`` and ``run/import_.py``: one line a rule."""
+
+    roles: tuple[str, ...] = _setting(
+        series_lines.ROLES,
+        "what speaks for (+) and against (-) a role, and how much; none gathers what speaks against any use",
+        "each rule names its own",
+    )
+    labels: tuple[str, ...] = _setting(
+        series_lines.LABELS, "labels that file names carry, as acq-exp", "each rule names its own"
+    )
+    choice: tuple[str, ...] = _setting(
+        series_lines.CHOICE,
+        "of several series for one role, the first line that tells them apart decides",
+        "each rule names its own",
+    )
+    least: float = _setting(4.0, "a role with less support than this is not proposed", "chosen")
+    sure: float = _setting(8.0, "a role with less support than this is not sure", "chosen")
+    margin: float = _setting(4.0, "nor is one that is not this far above the next", "chosen")
+    soft_kernels: str = _setting(series_lines.SOFT_KERNELS, "kernels of CT called soft", "vendors' names")
+    lung_kernels: str = _setting(series_lines.LUNG_KERNELS, "kernels of CT called lung", "vendors' names")
+
+
+@dataclass(frozen=True)
+class LayoutSettings:
+    """Reading a cohort folder, ``io/layout.py``."""
+
+    choice: tuple[str, ...] = _setting(
+        series_lines.LAYOUT_CHOICE,
+        "of several images for one role, the first line on the labels of their names that tells them apart decides",
+        "each rule names its own",
+    )

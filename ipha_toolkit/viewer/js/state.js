@@ -1,0 +1,44 @@
+// What is shown, as the model holds it. Two things in it have a second name, for sliders: the position, and the window
+// of the active image. They are kept alike here and nowhere else in the browser.
+import {later} from "./dom.js";
+
+const COORDINATES = ["x_mm", "y_mm", "z_mm"];
+
+export class State {
+  constructor(model, disposer, changed) {
+    this.model = model;
+    this.changed = changed;
+    this.own = false; // whether a change comes from here, so that it is not followed again
+    this.saving = later(() => model.save_changes(), 60);
+    disposer.add(() => this.saving.flush());
+    disposer.on(model, "change", () => this.own || changed());
+    const alike = (first) => () => this.own || this.alike(first);
+    for (const name of ["position_mm", "window", "active"]) disposer.on(model, `change:${name}`, alike(true));
+    for (const name of [...COORDINATES, "level", "width"]) disposer.on(model, `change:${name}`, alike(false));
+  }
+  get(key) { return this.model.get(key); }
+  // `late` for what changes many times a second: the kernel hears of it 60 ms after the last change.
+  set(changes, late = false) {
+    this.own = true;
+    try { for (const [key, value] of Object.entries(changes)) this.model.set(key, value); } finally { this.own = false; }
+    this.saving.ask();
+    if (!late) this.saving.flush();
+    this.changed();
+  }
+  setPosition(position) {
+    const [x_mm, y_mm, z_mm] = position;
+    this.set({position_mm: position, x_mm, y_mm, z_mm}, true);
+  }
+  setWindow(image, level, width) {
+    const window = this.get("window").map((pair) => [...pair]);
+    window[image] = [level, Math.max(width, 1e-6)];
+    this.set({window, active: image, level, width: window[image][1]}, true);
+  }
+  // A widget linked in the browser, or the kernel, set one of two names: the other follows (the second the first, or not).
+  alike(first) {
+    const position = this.get("position_mm"), coordinates = COORDINATES.map((name) => this.get(name));
+    if (coordinates.some((v, a) => v !== position[a])) this.setPosition(first ? position : coordinates);
+    const image = this.get("active"), pair = this.get("window")[image], scalars = [this.get("level"), this.get("width")];
+    if (pair && scalars.some((v, n) => v !== pair[n])) this.setWindow(image, ...(first ? pair : scalars));
+  }
+}
