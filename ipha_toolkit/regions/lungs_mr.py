@@ -42,7 +42,7 @@ of blood from 0.04."""
 
 _CLOSING_MM = 5.0
 
-_PATCHY_CLOSING_MM = 10.0
+_PATCHY_CLOSING_MM = 18.0
 
 _BRIGHT_LUNG_SHARE = 0.5
 """Of the tissue around it: what is darker may still be lung in T1w. Chosen."""
@@ -170,7 +170,7 @@ def _cut_between_levels(
     muscle = darkest_mode(smooth[around & (smooth > start)])
     lung = float(np.median(smooth[core]))
     reached = _reached_before_tissue(smooth, core, muscle, spacing)
-    if _leads_on(smooth, core, reached, spacing):
+    if min(core.shape) > 1 and _leads_on(smooth, core, reached, spacing):
         return *_bright_lungs(smooth, core | open_by(reached, spacing, 4.0), muscle, spacing), True
     cut = max(start, lung + _MR_CUT * (muscle - lung))
     for share in (1 / 3, 2 / 3, 1.0):
