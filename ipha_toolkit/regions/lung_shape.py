@@ -12,6 +12,9 @@ _SMALLEST_PLANE_MM2 = 500.0
 _LARGEST_HOLE_MM2 = 300.0
 """Of a vessel or nodule in a single slice; the dome of the liver is soon larger. Chosen."""
 
+_MOST_ADDED = 0.5
+"""Of a lung's area in a plane, behind it and out to the ribs. Chosen."""
+
 _ANGLES = 120
 
 
@@ -43,19 +46,31 @@ def _small_holes(lung: BoolArray, filled: BoolArray, spacing: npt.NDArray[np.flo
     return np.asarray(lung | small[holes])
 
 
-def costal_gaps(lung: BoolArray, spacing: npt.NDArray[np.float64], medial: int) -> BoolArray:
-    """What the lung lacks of its convex outline in axial planes, on the side of the ribs.
+def costal_gaps(
+    lung: BoolArray, spacing: npt.NDArray[np.float64], medial: int, *, cage: BoolArray | None = None
+) -> BoolArray:
+    """What one lung lacks of its convex outline in axial planes, on the side of the ribs, and at its back of the cage.
 
     The surface under the ribs is convex: a dent there is consolidation, mass or fluid. Heart, spine, hilum and the
     domes of the diaphragm dent the lung from the medial side (``medial``: 1 for the left lung, -1 for the right) and
-    have lung lateral to them; they stay out. So does what has no aerated lung below it: diaphragm, abdomen.
+    have lung lateral to them; they stay out. So does what has no aerated lung below it: diaphragm, abdomen. In front
+    the liver lies against the ribs as well: only at the back is the lung filled out to them, and by no more than
+    half of what was found.
     """
     from skimage.morphology import convex_hull_image
 
     gaps = np.zeros(lung.shape, bool)
+    if min(lung.shape[:2]) == 1:
+        return gaps
     for k in np.flatnonzero(lung.sum(axis=(0, 1)) * spacing[0] * spacing[1] > _SMALLEST_PLANE_MM2):
         plane = lung[:, :, k]
-        gaps[:, :, k] = _beyond(plane, convex_hull_image(plane) & ~plane, spacing, medial)
+        gap = _beyond(plane, convex_hull_image(plane) & ~plane, spacing, medial)
+        if cage is not None:
+            back = cage[:, :, k] & ~plane
+            back[:, int(np.median(np.nonzero(plane)[1])) :] = False
+            back = _beyond(plane, back, spacing, medial)
+            gap |= back & (np.count_nonzero(back) < _MOST_ADDED * np.count_nonzero(plane))
+        gaps[:, :, k] = gap
     return gaps & (np.logical_or.accumulate(lung, axis=2) if lung.shape[2] > 1 else True)
 
 

@@ -14,6 +14,7 @@ from ipha_toolkit.image.geometry import (
 )
 from ipha_toolkit.image.morphology import ball, close_by, dilate_by, largest_piece, open_by, touching
 from ipha_toolkit.protocol import Protocol
+from ipha_toolkit.regions.airways import midline_tubes
 from ipha_toolkit.regions.lung_checks import lung_sized, no_lung
 from ipha_toolkit.regions.lung_shape import costal_gaps, without_enclosed_holes
 from ipha_toolkit.regions.rib_cage import inside_rib_cage
@@ -44,6 +45,9 @@ _AIRWAY_HEIGHT_MM = 25.0
 
 _PURE_AIR_HU = -960.0
 
+_GAS_HU = -935.0
+"""Median of the inside of a piece of gas; lung that is not emphysema holds more. Chosen."""
+
 _WALL_MM = 6.0
 
 _WALL_HU = -600.0
@@ -61,7 +65,7 @@ def segment_ct(ct: Volume, protocol: Protocol) -> Mask:
     spacing = np.array(ct.grid.coarser(factors).spacing_mm)
     air = _enclosed_air(hu < _AIR_HU, hu, spacing)
     airways = _airways(air, hu, spacing)
-    aerated = _lung_pieces(air & ~airways, spacing)
+    aerated = _without_gas(_lung_pieces(air & ~airways, spacing), hu)
     if not aerated.any():
         raise no_lung(ct, f"no air above {_OUTSIDE_HU:g} HU enclosed by the body", hu)
     whole = np.zeros(hu.shape, bool)
@@ -121,7 +125,7 @@ def _with_what_it_lost(
     if (dense & lung).any():
         lung = lung | _dense_disease(lung, dense & lung, cage, hu, spacing, medial)
     lung = without_enclosed_holes(lung, spacing)
-    added = costal_gaps(lung, spacing, medial) & (hu < _BONE_HU)
+    added = costal_gaps(lung, spacing, medial, cage=cage) & (hu < _BONE_HU)
     return close_by(lung | open_by(added, spacing, 3.0), spacing, _CLOSING_MM)
 
 
@@ -182,13 +186,14 @@ def _enclosed_air(air: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float6
     body = largest_piece(
         ndimage.binary_opening(np.pad(~air, 2, mode="edge"), ball(1))[2:-2, 2:-2, 2:-2] if min(air.shape) > 1 else ~air
     )
-    walls = np.zeros(air.shape, np.uint8)
-    for axis in (0, 1):
+    walls = np.zeros(air.shape, np.float32)
+    axes = [axis for axis in (0, 1) if air.shape[axis] > 1]  # a single coronal or sagittal slice has walls on one
+    for axis in axes:
         walls += np.logical_or.accumulate(body, axis)
         walls += np.flip(np.logical_or.accumulate(np.flip(body, axis), axis), axis)
     index = np.arange(count + 1)
     size = np.bincount(labels.ravel(), minlength=count + 1)
-    enclosure = np.bincount(labels.ravel(), walls.ravel(), count + 1) / np.maximum(size, 1)
+    enclosure = np.bincount(labels.ravel(), walls.ravel(), count + 1) / np.maximum(size, 1) * 2 / max(1, len(axes))
     level = np.bincount(labels.ravel(), hu.ravel(), count + 1) / np.maximum(size, 1)
     keep = (enclosure >= 2.7) & ((level > _OUTSIDE_HU) | (enclosure > 3.5)) & (index > 0)
     return np.asarray(keep[labels])
@@ -210,6 +215,7 @@ def _airways(candidates: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.floa
         place = (where[0].start + np.nonzero(piece)[0].mean() - columns[0]) / max(1, len(columns) - 1)
         if _is_airway(piece, hu[where], place, spacing):
             airways[where] |= piece
+    airways |= midline_tubes(candidates, spacing)
     return np.asarray(dilate_by(airways, spacing, 3.0) & (hu < _AIR_HU + 200)) if airways.any() else airways
 
 
@@ -222,6 +228,31 @@ def _is_airway(piece: BoolArray, hu: FloatArray, place: float, spacing: npt.NDAr
     area = np.median(piece.sum(axis=(0, 1))[piece.any(axis=(0, 1))]) * spacing[0] * spacing[1]
     tube = 60.0 < area < 500.0 and np.count_nonzero(piece.any(axis=(0, 1))) * spacing[2] > 2 * np.sqrt(area)
     return bool((hu[wall] > _WALL_HU).mean() > 0.5 and (0.3 < place < 0.7 or tube))
+
+
+def _without_gas(lung: BoolArray, hu: FloatArray) -> BoolArray:
+    """The pieces less those of gas: purer air than lung elsewhere, and not above it: colon, stomach."""
+    from scipy import ndimage
+
+    labels, count = ndimage.label(lung)
+    inner = np.where(ndimage.binary_erosion(lung, _cross(lung.shape), border_value=1), labels, 0)
+    index = np.arange(1, count + 1)
+    deep = np.bincount(inner.ravel(), minlength=count + 1)[1:] > 0
+    level = np.where(deep, ndimage.median(hu, inner, index), 0.0) if count else np.zeros(0)
+    top = np.array([box[2].stop for box in ndimage.find_objects(labels)])
+    if not (level > _GAS_HU).any():
+        return np.zeros(lung.shape, bool) if (level < _PURE_AIR_HU).all() else lung
+    highest = top[level > _GAS_HU].max()
+    gas = (level <= _GAS_HU) & (top <= highest)
+    return np.asarray(lung & ~np.concatenate([[False], gas])[labels])
+
+
+def _cross(shape: tuple[int, ...]) -> BoolArray:
+    """A voxel and its neighbors, along the axes that have any."""
+    from scipy import ndimage
+
+    cross = ndimage.generate_binary_structure(3, 1)
+    return np.asarray(cross[tuple(slice(1, 2) if n == 1 else slice(None) for n in shape)])
 
 
 def _lung_pieces(mask: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArray:

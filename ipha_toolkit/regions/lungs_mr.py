@@ -136,14 +136,17 @@ def _enclosed_dark(dark: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArr
 
 
 def _open_to_the_sides(dark: BoolArray) -> BoolArray:
-    """Dark space that reaches the left or right border of the image within its axial plane: room air, never lung."""
+    """Dark space that reaches the left or right border of the image within its axial plane: room air, never lung.
+
+    In a single sagittal slice, the borders in front and behind."""
     from scipy import ndimage
 
     in_plane = ndimage.generate_binary_structure(3, 1)
     in_plane[:, :, [0, 2]] = False
     labels, count = ndimage.label(dark, in_plane)
     hit = np.zeros(count + 1, bool)
-    hit[np.unique(labels[[0, -1]])] = True
+    sides = labels[[0, -1]] if dark.shape[0] > 1 else labels[:, [0, -1]]
+    hit[np.unique(sides)] = True
     hit[0] = False
     return np.asarray(hit[labels])
 

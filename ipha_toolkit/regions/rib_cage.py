@@ -43,6 +43,8 @@ def inside_rib_cage(hu: FloatArray, lung: BoolArray, spacing: npt.NDArray[np.flo
     Seen from the middle of the chest, the nearest bone in each direction, within 25 mm up and down, is the wall;
     directions without any are filled in between their neighbors. The chest is taken as star-shaped about its middle.
     """
+    if min(hu.shape[:2]) == 1:
+        return None
     i, j, _ = np.nonzero(lung)
     middle = (np.quantile(i, 0.02) + np.quantile(i, 0.98)) / 2, np.median(j)
     angle, radius = _polar(hu.shape, middle, spacing)
