@@ -13,6 +13,7 @@ _AREA_MM2 = (40.0, 700.0)
 _WIDEST_MM = 38.0
 _ROUND = 0.45
 _MIDDLE = (0.33, 0.67)
+_BACK = 0.7
 _SHORTEST_MM = 20.0
 _LEAST_SIDE = 0.15
 
@@ -30,7 +31,7 @@ def midline_tubes(air: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArray
     Returns
     -------
     bool array, same shape
-        Chains of at least 20 mm; none where air lies on one side of the chest only, as in a cut field of view.
+        Chains of at least 20 mm, and in a single axial slice every such hole; none where air lies on one side of the chest only, as in a cut field of view.
 
     Notes
     -----
@@ -39,12 +40,14 @@ def midline_tubes(air: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArray
     """
     found = np.zeros(air.shape, bool)
     columns = np.flatnonzero(air.any(axis=(1, 2)))
-    if min(air.shape) == 1 or len(columns) < 3 or not _on_both_sides(air, columns):
+    if min(air.shape[:2]) == 1 or len(columns) < 3 or not _on_both_sides(air, columns):
         return found
+    rows = np.flatnonzero(air.any(axis=(0, 2)))
     first, width = columns[0], columns[-1] - columns[0]
+    back = int(rows[0] + _BACK * (rows[-1] - rows[0])) + 1  # in front of it the lungs' tips meet behind the sternum
     for k in range(air.shape[2]):
-        found[:, :, k] = _round_holes(air[:, :, k], first, width, spacing)
-    return _long_chains(found, spacing)
+        found[:, :back, k] = _round_holes(air[:, :back, k], first, width, spacing)
+    return _long_chains(found, spacing) if air.shape[2] > 1 else found
 
 
 def _on_both_sides(air: BoolArray, columns: npt.NDArray[np.intp]) -> bool:

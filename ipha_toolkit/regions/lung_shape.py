@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipha_toolkit.grid import BoolArray
+from ipha_toolkit.image.morphology import open_by
 
 _SMALLEST_PLANE_MM2 = 500.0
 
@@ -14,6 +15,9 @@ _LARGEST_HOLE_MM2 = 300.0
 
 _MOST_ADDED = 0.5
 """Of a lung's area in a plane, behind it and out to the ribs. Chosen."""
+
+_LEAST_BEHIND_MM = 6.0
+"""Half the thickness of what is filled behind a lung: fat and muscle under the ribs are thinner. Chosen."""
 
 _ANGLES = 120
 
@@ -59,7 +63,7 @@ def costal_gaps(
     """
     from skimage.morphology import convex_hull_image
 
-    gaps = np.zeros(lung.shape, bool)
+    gaps, backs = np.zeros(lung.shape, bool), np.zeros(lung.shape, bool)
     if min(lung.shape[:2]) == 1:
         return gaps
     for k in np.flatnonzero(lung.sum(axis=(0, 1)) * spacing[0] * spacing[1] > _SMALLEST_PLANE_MM2):
@@ -69,8 +73,9 @@ def costal_gaps(
             back = cage[:, :, k] & ~plane
             back[:, int(np.median(np.nonzero(plane)[1])) :] = False
             back = _beyond(plane, back, spacing, medial)
-            gap |= back & (np.count_nonzero(back) < _MOST_ADDED * np.count_nonzero(plane))
+            backs[:, :, k] = back & (np.count_nonzero(back) < _MOST_ADDED * np.count_nonzero(plane))
         gaps[:, :, k] = gap
+    gaps = open_by(gaps, spacing, 3.0) | open_by(backs, spacing, _LEAST_BEHIND_MM)
     return gaps & (np.logical_or.accumulate(lung, axis=2) if lung.shape[2] > 1 else True)
 
 

@@ -52,6 +52,9 @@ _WALL_MM = 6.0
 
 _WALL_HU = -600.0
 
+_SMALLEST_ISLAND_MM2 = 40.0
+"""Of air left in lung that disease fills, in a single slice. Chosen."""
+
 _ROOM_AIR_HU = -1000.0
 
 _BONE_HU = 200.0
@@ -125,8 +128,8 @@ def _with_what_it_lost(
     if (dense & lung).any():
         lung = lung | _dense_disease(lung, dense & lung, cage, hu, spacing, medial)
     lung = without_enclosed_holes(lung, spacing)
-    added = costal_gaps(lung, spacing, medial, cage=cage) & (hu < _BONE_HU)
-    return close_by(lung | open_by(added, spacing, 3.0), spacing, _CLOSING_MM)
+    added = costal_gaps(lung, spacing, medial, cage=cage if min(lung.shape) > 1 else None) & (hu < _BONE_HU)
+    return close_by(lung | added, spacing, _CLOSING_MM)
 
 
 def _dense_disease(
@@ -138,7 +141,7 @@ def _dense_disease(
     medial: int,
 ) -> BoolArray:
     """What is lighter than water, in hollows of the lung or under the ribs, and near ground glass."""
-    hollow = close_by(lung, spacing, _DEEP_MM)
+    hollow = close_by(lung, spacing, _DEEP_MM if min(lung.shape) > 1 else _CLOSING_MM)
     lateral = _beside_middle(lung, medial)
     hollow[lateral] |= dilate_by(~cage, spacing, _COSTAL_MM)[lateral]
     near = hollow & cage & dilate_by(dense, spacing, _DEEP_MM) & (_evened(hu) < _WATER_HU)
@@ -264,5 +267,12 @@ def _lung_pieces(mask: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArray
     sizes[0] = 0
     if not lung_sized(int(sizes.max()), mask.shape, spacing):
         return np.zeros(mask.shape, bool)
-    enough = 5.0 if min(mask.shape) > 1 else 0.5
-    return np.asarray(((sizes >= 0.03 * sizes.max()) & (sizes * spacing.prod() / 1000 > enough))[labels])
+    if min(mask.shape) == 1:
+        flat = int(np.argmin(mask.shape))
+        islands = sizes * np.delete(spacing, flat).prod() >= _SMALLEST_ISLAND_MM2
+        for axis in {0, 1, 2} - {flat}:  # air between arm and body, cut off by the border of the image
+            islands[np.unique(labels.take([0, -1], axis))] &= (sizes >= 0.03 * sizes.max())[
+                np.unique(labels.take([0, -1], axis))
+            ]
+        return np.asarray(islands[labels])
+    return np.asarray(((sizes >= 0.03 * sizes.max()) & (sizes * spacing.prod() / 1000 > 5.0))[labels])

@@ -246,7 +246,7 @@ def _whole(lungs: BoolArray, grid: Grid, filled: bool) -> BoolArray:
     for side, medial in zip(holed, (1, -1), strict=True):
         if side.any():
             side = close_by(side, spacing, _PATCHY_CLOSING_MM)
-            whole |= side | open_by(costal_gaps(side, spacing, medial), spacing, 3.0)
+            whole |= side | costal_gaps(side, spacing, medial)
     return whole
 
 
