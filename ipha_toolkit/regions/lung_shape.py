@@ -104,3 +104,17 @@ def _polar(
     x, y = (i - origin[0]) * spacing[0], (j - origin[1]) * spacing[1]
     angle = ((np.arctan2(y, x) / (2 * np.pi) + 0.5) * _ANGLES).astype(np.intp) % _ANGLES
     return angle, np.hypot(x, y)
+
+
+def lacking_behind(
+    lung: BoolArray, free: BoolArray, spacing: npt.NDArray[np.float64], medial: int
+) -> BoolArray:
+    """What lies behind one lung, out to the ribs, in axial planes that show it; ``free``: inside the cage, no lung."""
+    backs = np.zeros(lung.shape, bool)
+    if min(lung.shape[:2]) == 1:
+        return backs
+    for k in np.flatnonzero(lung.sum(axis=(0, 1)) * spacing[0] * spacing[1] > _SMALLEST_PLANE_MM2):
+        back = free[:, :, k].copy()
+        back[:, int(np.median(np.nonzero(lung[:, :, k])[1])) :] = False
+        backs[:, :, k] = _beyond(lung[:, :, k], back, spacing, medial)
+    return open_by(backs, spacing, _LEAST_BEHIND_MM)

@@ -8,6 +8,8 @@ import numpy.typing as npt
 from ipha_toolkit.grid import BoolArray, FloatArray, Grid
 from ipha_toolkit.image.geometry import block_factors, block_mean, enlarge
 from ipha_toolkit.image.morphology import close_by, dilate_by, local_mean, open_by, touching
+from ipha_toolkit.regions.airways import midline_tubes
+from ipha_toolkit.regions.chest import require_chest
 from ipha_toolkit.regions.lung_checks import lung_sized, no_lung
 from ipha_toolkit.regions.lung_shape import costal_gaps, without_enclosed_holes
 from ipha_toolkit.regions.muscle import darkest_mode
@@ -72,9 +74,13 @@ def segment_mr(volume: Volume) -> Mask:
         raise no_lung(volume, "no dark space enclosed by brighter tissue", signal)
     score, core, filled = _cut_between_levels(smooth, core, spacing)
     closed = _without_small_holes(_whole(core, grid, filled), spacing)
+    airways = midline_tubes(closed, spacing)
+    closed &= ~dilate_by(airways, spacing, 1.1 * float(spacing.min()))
     score = np.where(closed, np.where(core, np.maximum(score, 0.02), 0.25), np.minimum(score, -0.02))
     fine = enlarge(score.astype(np.float32), factors, volume.shape) > 0
-    return Mask(fine, volume.affine, name="lungs")
+    lungs = Mask(fine, volume.affine, name="lungs")
+    require_chest(lungs, volume)
+    return lungs
 
 
 def _smoothed(array: FloatArray, spacing: npt.NDArray[np.float64]) -> FloatArray:
