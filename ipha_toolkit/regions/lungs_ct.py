@@ -78,7 +78,7 @@ def segment_ct(ct: Volume, protocol: Protocol) -> Mask:
         if side.n_voxels:
             box = _roomy_box(side.array, spacing)
             whole[box] |= _with_what_it_lost(side.array[box], dense[box], cage[box], hu[box], spacing, medial)
-    lungs = _at_full_resolution(ct, aerated, whole & ~airways, airways, factors)
+    lungs = _at_full_resolution(ct, aerated, whole & ~airways, airways, dense, factors)
     if not protocol.lungs.vessels:
         from ipha_toolkit.regions.vessels import segment_vessels
 
@@ -142,8 +142,10 @@ def _dense_disease(
 ) -> BoolArray:
     """What is lighter than water, in hollows of the lung or under the ribs, and near ground glass."""
     hollow = close_by(lung, spacing, _DEEP_MM if min(lung.shape) > 1 else _CLOSING_MM)
-    lateral = _beside_middle(lung, medial)
-    hollow[lateral] |= dilate_by(~cage, spacing, _COSTAL_MM)[lateral]
+    hollow |= dilate_by(~cage, spacing, _COSTAL_MM)
+    lateral = np.zeros(lung.shape, bool)
+    lateral[_beside_middle(lung, medial)] = True  # fat of the mediastinum is as light as disease
+    hollow &= lateral & (np.logical_or.accumulate(lung, axis=2) if lung.shape[2] > 1 else True)  # so is fat under it
     near = hollow & cage & dilate_by(dense, spacing, _DEEP_MM) & (_evened(hu) < _WATER_HU)
     return touching(open_by(near, spacing, 3.0) | lung, lung)
 
@@ -155,20 +157,30 @@ def _beside_middle(lung: BoolArray, medial: int) -> slice:
 
 
 def _at_full_resolution(
-    ct: Volume, aerated: BoolArray, whole: BoolArray, airways: BoolArray, factors: tuple[int, int, int]
+    ct: Volume,
+    aerated: BoolArray,
+    whole: BoolArray,
+    airways: BoolArray,
+    haze: BoolArray,
+    factors: tuple[int, int, int],
 ) -> BoolArray:
-    """The coarse lungs with their border against soft tissue drawn where the full-resolution HU cross the limit."""
+    """The coarse lungs with their border against soft tissue drawn where the full-resolution HU cross the limit.
+
+    The limit is higher in ground glass, and beside it.
+    """
     from scipy import ndimage
 
     block = np.ones([3 if n > 1 else 1 for n in whole.shape], bool)
     inside = ndimage.binary_erosion(whole, block, border_value=1)
     near = ndimage.binary_dilation(whole, block) & ~airways
+    hazy = near & ndimage.binary_dilation(haze & whole, block)
     filled = (whole & ~ndimage.binary_dilation(aerated)).astype(np.float32)
     lungs = np.empty(ct.shape, bool)
     for where, share in enlarged_slabs(filled, factors, ct.shape):
         rows = slice(where.start // factors[0], -(-where.stop // factors[0]))
         size = share.shape
         air = _repeated(near[rows], factors, size) & (ct.array[where] < _AIR_HU)
+        air |= _repeated(hazy[rows], factors, size) & (ct.array[where] < _HAZE_HU)
         lungs[where] = air | _repeated(inside[rows], factors, size) | (share >= 0.5)
     return lungs
 

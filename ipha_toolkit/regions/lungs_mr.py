@@ -72,7 +72,8 @@ def segment_mr(volume: Volume) -> Mask:
         core = bright if bright.sum() > _BRIGHT_LUNG_GAIN * core.sum() else core
     if not core.any():
         raise no_lung(volume, "no dark space enclosed by brighter tissue", signal)
-    score, core, filled = _cut_between_levels(smooth, core, spacing)
+    follow = volume.modality == Modality.T1W and min(core.shape) > 1  # in T2w blood is as bright as what is around
+    score, core, filled = _cut_between_levels(smooth, core, spacing, follow=follow)
     closed = _without_small_holes(_whole(core, grid, filled), spacing)
     airways = midline_tubes(closed, spacing)
     closed &= ~dilate_by(airways, spacing, 1.1 * float(spacing.min()))
@@ -168,19 +169,20 @@ def _beside(mask: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArray:
 
 
 def _cut_between_levels(
-    smooth: FloatArray, core: BoolArray, spacing: npt.NDArray[np.float64]
+    smooth: FloatArray, core: BoolArray, spacing: npt.NDArray[np.float64], *, follow: bool
 ) -> tuple[FloatArray, BoolArray, bool]:
     """Lungs cut a third of the way from lung to muscle, reached from the core in small steps of signal and distance.
 
-    Returns the score, positive on the lung's side and 1 at the lung's level, the lungs, and whether they are filled.
+    With ``follow``, lung filled with blood is followed up to muscle's level. Returns the score, positive on the lung's side and 1 at the lung's level, the lungs, and whether they are filled.
     """
     start = _log_otsu(smooth)
     around = dilate_by(core, spacing, 25.0) & ~dilate_by(core, spacing, 3.0)
     muscle = darkest_mode(smooth[around & (smooth > start)])
     lung = float(np.median(smooth[core]))
-    reached = _reached_before_tissue(smooth, core, muscle, spacing)
-    if min(core.shape) > 1 and _leads_on(smooth, core, reached, spacing):
-        return *_bright_lungs(smooth, core | open_by(reached, spacing, 4.0), muscle, spacing), True
+    if follow:
+        reached = _reached_before_tissue(smooth, core, muscle, spacing)
+        if _leads_on(smooth, core, reached, spacing):
+            return *_bright_lungs(smooth, core | open_by(reached, spacing, 4.0), muscle, spacing), True
     cut = max(start, lung + _MR_CUT * (muscle - lung))
     for share in (1 / 3, 2 / 3, 1.0):
         core = _grown(core, smooth < start + share * (cut - start), spacing)
