@@ -31,7 +31,8 @@ def midline_tubes(air: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArray
     Returns
     -------
     bool array, same shape
-        Chains of at least 20 mm, and in a single axial slice every such hole; none where air lies on one side of the chest only, as in a cut field of view.
+        Chains of at least 20 mm, and in a single axial slice every such hole; none where air lies on one side of the
+        chest only, as in a cut field of view.
 
     Notes
     -----
@@ -53,7 +54,7 @@ def midline_tubes(air: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArray
 def _on_both_sides(air: BoolArray, columns: npt.NDArray[np.intp]) -> bool:
     middle = (columns[0] + columns[-1]) // 2
     left = np.count_nonzero(air[:middle]) / np.count_nonzero(air)
-    return _LEAST_SIDE < left < 1 - _LEAST_SIDE
+    return bool(_LEAST_SIDE < left < 1 - _LEAST_SIDE)
 
 
 def _round_holes(plane: BoolArray, first: int, width: int, spacing: npt.NDArray[np.float64]) -> BoolArray:

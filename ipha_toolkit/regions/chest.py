@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -17,7 +19,8 @@ from ipha_toolkit.volume import Mask, Volume
 
 _COARSE_MM = 4.0
 _LEAST_STEP = 1.0
-"""Of signal from lung to what is around, in SD of both. Chosen: noise 0.0, real chests and simulated bleeds 1.9 to 16."""
+"""Of signal from lung to what is around, in SD of both. Chosen: noise 0.0, real chests and simulated bleeds 1.9 to 16.
+"""
 _LEAST_FILL = 0.5
 """Of the convex outline of one lung's planes. Chosen: lungs 0.7 to 0.95, strips of muscle and fat below 0.45."""
 _LEAST_SHARE = 0.07
@@ -32,7 +35,7 @@ _PERHAPS_MISSING_ML = 30.0
 _PERHAPS_MISSING_MM2 = 1000.0
 
 
-def require_chest(lungs: Mask, image: Volume) -> None:
+def require_chest(lungs: Mask, image: Volume, sides: Sequence[BoolArray]) -> None:
     """Refuse an MR image whose dark spaces cannot be lungs.
 
     Parameters
@@ -41,6 +44,8 @@ def require_chest(lungs: Mask, image: Volume) -> None:
         As found, in RAS order.
     image : Volume
         T1w, T2w or MEGRE on the same grid.
+    sides : two bool arrays
+        Left and right lung, on any grid of the same axes.
 
     Raises
     ------
@@ -59,8 +64,8 @@ def require_chest(lungs: Mask, image: Volume) -> None:
     step = _step(image, lungs, signal, inside, around)
     if step < _LEAST_STEP:
         raise _no_chest(image, f"the dark spaces differ from what is around them by {step:.1f} SD, as in noise")
-    sides = [side for side in split_left_right(lungs) if side.n_voxels > _LEAST_SIDE * lungs.n_voxels]
-    fill = min(_fill(side.array) for side in sides)
+    least = _LEAST_SIDE * sum(map(np.count_nonzero, sides))
+    fill = min(_fill(side) for side in sides if np.count_nonzero(side) > least)
     if fill < _LEAST_FILL:
         raise _no_chest(image, f"the dark spaces are no lungs by their shape: they fill {fill:.0%} of their outline")
     share = _share_of_body(inside, signal, around, spacing)
@@ -126,9 +131,7 @@ def perhaps_missing(lungs: Mask, missing_ml: float) -> bool:
     return bool(missing_ml > max(least, _PERHAPS_MISSING * lungs.volume_ml))
 
 
-def _step(
-    image: Volume, lungs: Mask, signal: npt.NDArray[np.float32], inside: BoolArray, around: BoolArray
-) -> float:
+def _step(image: Volume, lungs: Mask, signal: npt.NDArray[np.float32], inside: BoolArray, around: BoolArray) -> float:
     """Step of signal from lung to what is around, over the mean SD within each, voxel by voxel."""
     lung, beside = image.array[lungs.array], signal[around]
     if not beside.size:

@@ -82,7 +82,7 @@ def costal_gaps(
         open_by(backs, spacing, _LEAST_BEHIND_MM), max_size=int(1000 * _LEAST_BEHIND_ML / spacing.prod())
     )
     gaps = open_by(gaps, spacing, 3.0) | backs
-    return gaps & (np.logical_or.accumulate(lung, axis=2) if lung.shape[2] > 1 else True)
+    return np.asarray(gaps & (np.logical_or.accumulate(lung, axis=2) if lung.shape[2] > 1 else True))
 
 
 def _beyond(plane: BoolArray, gap: BoolArray, spacing: npt.NDArray[np.float64], medial: int) -> BoolArray:
@@ -112,9 +112,7 @@ def _polar(
     return angle, np.hypot(x, y)
 
 
-def lacking_behind(
-    lung: BoolArray, free: BoolArray, spacing: npt.NDArray[np.float64], medial: int
-) -> BoolArray:
+def lacking_behind(lung: BoolArray, free: BoolArray, spacing: npt.NDArray[np.float64], medial: int) -> BoolArray:
     """What lies behind one lung, out to the ribs, in axial planes that show it; ``free``: inside the cage, no lung."""
     backs = np.zeros(lung.shape, bool)
     if min(lung.shape[:2]) == 1:

@@ -9,8 +9,8 @@ from ipha_toolkit.grid import BoolArray, FloatArray
 from ipha_toolkit.image.geometry import (
     block_factors,
     block_mean,
-    bounding_box,
     enlarged_slabs,
+    roomy_box,
 )
 from ipha_toolkit.image.morphology import ball, close_by, dilate_by, largest_piece, open_by, touching
 from ipha_toolkit.protocol import Protocol
@@ -76,7 +76,7 @@ def segment_ct(ct: Volume, protocol: Protocol) -> Mask:
     left, right = split_left_right(Mask(hazy, ct.grid.coarser(factors).affine))
     for side, medial in ((left, 1), (right, -1)):
         if side.n_voxels:
-            box = _roomy_box(side.array, spacing)
+            box = roomy_box(side.array, spacing, 2 * _CLOSING_MM)
             whole[box] |= _with_what_it_lost(side.array[box], dense[box], cage[box], hu[box], spacing, medial)
     lungs = _at_full_resolution(ct, aerated, whole & ~airways, airways, dense, factors)
     if not protocol.lungs.vessels:
@@ -84,12 +84,6 @@ def segment_ct(ct: Volume, protocol: Protocol) -> Mask:
 
         lungs &= ~segment_vessels(ct, Mask(lungs, ct.affine), protocol=protocol).array
     return Mask(lungs, ct.affine, name="lungs")
-
-
-def _roomy_box(lung: BoolArray, spacing: npt.NDArray[np.float64]) -> tuple[slice, ...]:
-    reach = np.ceil(2 * _CLOSING_MM / spacing).astype(int)
-    ranges = zip(bounding_box(lung), reach, lung.shape, strict=True)
-    return tuple(slice(max(0, low - r), min(high + r, n)) for (low, high), r, n in ranges)
 
 
 def _with_haze(

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipha_toolkit.grid import BoolArray, FloatArray, Grid
-from ipha_toolkit.image.geometry import block_factors, block_mean, enlarge
+from ipha_toolkit.image.geometry import block_factors, block_mean, enlarge, roomy_box
 from ipha_toolkit.image.morphology import close_by, dilate_by, local_mean, open_by, touching
 from ipha_toolkit.regions.airways import midline_tubes
 from ipha_toolkit.regions.chest import require_chest
@@ -74,13 +74,15 @@ def segment_mr(volume: Volume) -> Mask:
         raise no_lung(volume, "no dark space enclosed by brighter tissue", signal)
     follow = volume.modality == Modality.T1W and min(core.shape) > 1  # in T2w blood is as bright as what is around
     score, core, filled = _cut_between_levels(smooth, core, spacing, follow=follow)
-    closed = _without_small_holes(_whole(core, grid, filled), spacing)
-    airways = midline_tubes(closed, spacing)
-    closed &= ~dilate_by(airways, spacing, 1.1 * float(spacing.min()))
+    box = roomy_box(core, spacing, 2 * _PATCHY_CLOSING_MM)
+    sides = _whole(core[box], grid, filled)
+    closed = np.zeros(core.shape, bool)
+    closed[box] = _without_small_holes(sides[0] | sides[1], spacing)
+    closed &= ~dilate_by(midline_tubes(closed, spacing), spacing, 1.1 * float(spacing.min()))
     score = np.where(closed, np.where(core, np.maximum(score, 0.02), 0.25), np.minimum(score, -0.02))
     fine = enlarge(score.astype(np.float32), factors, volume.shape) > 0
     lungs = Mask(fine, volume.affine, name="lungs")
-    require_chest(lungs, volume)
+    require_chest(lungs, volume, sides)
     return lungs
 
 
@@ -173,7 +175,8 @@ def _cut_between_levels(
 ) -> tuple[FloatArray, BoolArray, bool]:
     """Lungs cut a third of the way from lung to muscle, reached from the core in small steps of signal and distance.
 
-    With ``follow``, lung filled with blood is followed up to muscle's level. Returns the score, positive on the lung's side and 1 at the lung's level, the lungs, and whether they are filled.
+    With ``follow``, lung filled with blood is followed up to muscle's level. Returns the score, positive on the lung's
+    side and 1 at the lung's level, the lungs, and whether they are filled.
     """
     start = _log_otsu(smooth)
     around = dilate_by(core, spacing, 25.0) & ~dilate_by(core, spacing, 3.0)
@@ -242,20 +245,23 @@ def _bright_lungs(
     return np.asarray(np.clip((edge - smooth) / (edge - level), -1, 1), np.float32), lungs
 
 
-def _whole(lungs: BoolArray, grid: Grid, filled: bool) -> BoolArray:
-    """Each lung with what it encloses; where disease is bright, closed over it, and out to the ribs."""
+def _whole(lungs: BoolArray, grid: Grid, filled: bool) -> tuple[BoolArray, BoolArray]:
+    """Left and right lung with what they enclose; where disease is bright, closed over it, and out to the ribs."""
     spacing = np.array(grid.spacing_mm)
-    sides = [side.array for side in split_left_right(Mask(lungs, grid.affine))]
-    holed = [without_enclosed_holes(side, spacing) for side in sides]
-    added = sum(np.count_nonzero(side) for side in holed) / np.count_nonzero(lungs) - 1
+    left, right = (side.array for side in split_left_right(Mask(lungs, grid.affine)))
+    sides = [(without_enclosed_holes(side, spacing), medial) for side, medial in ((left, 1), (right, -1))]
+    added = sum(np.count_nonzero(side) for side, _ in sides) / np.count_nonzero(lungs) - 1
     if not filled and added < _PATCHY_SHARE:
-        return close_by(lungs | holed[0] | holed[1], spacing, _CLOSING_MM)
-    whole = np.zeros(lungs.shape, bool)
-    for side, medial in zip(holed, (1, -1), strict=True):
-        if side.any():
-            side = close_by(side, spacing, _PATCHY_CLOSING_MM)
-            whole |= side | costal_gaps(side, spacing, medial)
-    return whole
+        closed = close_by(lungs | sides[0][0] | sides[1][0], spacing, _CLOSING_MM)
+        return closed & ~(right | sides[1][0]), closed & (right | sides[1][0])
+    return _with_patches(sides[0][0], spacing, 1), _with_patches(sides[1][0], spacing, -1)
+
+
+def _with_patches(side: BoolArray, spacing: npt.NDArray[np.float64], medial: int) -> BoolArray:
+    if not side.any():
+        return side
+    side = close_by(side, spacing, _PATCHY_CLOSING_MM)
+    return side | costal_gaps(side, spacing, medial)
 
 
 def _grown(core: BoolArray, dark: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArray:

@@ -60,9 +60,8 @@ def inside_rib_cage(hu: FloatArray, lung: BoolArray, spacing: npt.NDArray[np.flo
     if not np.isfinite(near[planes]).mean() >= _LEAST_CLOSED:
         return None
     inside = np.zeros(hu.shape, bool)
-    for k in planes:
-        if np.isfinite(near[k]).any():
-            inside[:, :, k] = radius < np.maximum(_closed(near[k]) - _PLEURA_MM, reach[k])[angle]
+    for plane in planes[np.isfinite(near[planes]).any(axis=1)]:
+        inside[:, :, plane] = radius < np.maximum(_closed(near[plane]) - _PLEURA_MM, reach[plane])[angle]
     return inside | lung
 
 
