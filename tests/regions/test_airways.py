@@ -30,7 +30,7 @@ def test_a_short_hole_is_no_tube_but_one_in_a_single_slice_is():
 
 
 def test_one_lung_alone_has_no_middle():
-    air, tube = two_lungs()
+    air, _ = two_lungs()
     air[52:] = False
     assert not midline_tubes(air, SPACING).any()
 
