@@ -8,6 +8,7 @@ FLAGS: dict[str, str] = {
     "cut_field_of_view": "the lungs reach the border of the image: volumes and zones are of what is shown",
     "implausible_lung_volume": "the lung volume is outside what a child or adult can have; look at the mask",
     "lungs_partly_missing": "MRI mask far smaller than another scan's: lung as bright as muscle is lost; pass a mask",
+    "lungs_from_t1w": "T2w measured in the lungs of T1w, moved by position alone: its own were not told from tissue",
     "lung_perhaps_missing": "between the CT mask and the ribs lies a tenth of the lung or more: dense lung, or fluid",
     "noise_sources_differ": "estimates of noise from air, lung and neighbouring voxels differ: noise is not given",
     "too_coarse_for_nodules": "voxels too large for nodules of this size: none are counted",

@@ -59,6 +59,11 @@ class LungSettings:
     mr_to_mr_least: float = _setting(
         0.7, "MRI lung volume over the largest of the session's MRI below which lung is said to be missing", "chosen"
     )
+    t2w_to_t1w_least: float = _setting(
+        0.8,
+        "lungs found in T2w over those of T1w on another grid below which the latter are taken",
+        "chosen: on the phantom 0.95 in health, 0.2 or none in a bleed; breathing may take a fifth",
+    )
     mr_to_ct_least: float = _setting(
         0.45, "MRI lung volume over that in CT below which lung is said to be missing", "chosen: breathing may halve it"
     )
