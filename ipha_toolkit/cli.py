@@ -113,6 +113,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     command.add_argument("--workers", type=int, default=1, metavar="N", help="local processes (default: 1)")
     command.add_argument("--protocol", type=Path, metavar="FILE", help="TOML file of settings (default: built in)")
+    command.add_argument(
+        "--segmenter",
+        choices=("lungmask", "totalsegmentator"),
+        default="",
+        help="find lungs with this command, installed with its weights by you (default: built in)",
+    )
     command.set_defaults(run=_analyze)
 
     command = commands.add_parser("report", parents=[common], help="write the page of a results folder", epilog=EPILOG)
@@ -234,7 +240,10 @@ def _analyze(options: argparse.Namespace) -> int:
     from ipha_toolkit.run.cohort import run
 
     protocol = Protocol.read(options.protocol) if options.protocol else DEFAULT
-    analysis = run(options.cohort, options.out, workers=options.workers, protocol=protocol, progress=not options.quiet)
+    analysis = run(
+        options.cohort, options.out, workers=options.workers, protocol=protocol, segmenter=options.segmenter,
+        progress=not options.quiet,
+    )  # fmt: skip
     print(
         f"{analysis.measured} sessions measured, {analysis.skipped} done before, {len(analysis.failures)} failures; "
         f"{len(analysis.rows)} rows in {options.out / 'measures.tsv'}"

@@ -21,6 +21,7 @@ from ipha_toolkit.rules import finding_rules, phase_rules
 from ipha_toolkit.run import provenance
 from ipha_toolkit.run.execute import Failures, Task, measure_all
 from ipha_toolkit.run.scan import Context, Segmenter
+from ipha_toolkit.run.segmenters import find_segmenter
 from ipha_toolkit.terms import Modality
 
 _LOG = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ def analyze(
     workers: int | None = None,
     protocol: Protocol = DEFAULT,
     segment: Segmenter | None = None,
+    segmenter: str = "",
     progress: bool = True,
 ) -> pd.DataFrame:
     """Measure every session of a cohort and set it against the controls.
@@ -73,6 +75,9 @@ def analyze(
     protocol : Protocol
     segment : callable Volume -> Mask, optional
         Finds the lungs in place of :func:`ipha_toolkit.segment_lungs`; foreign masks in ``derivatives/`` still win.
+    segmenter : str
+        ``lungmask`` or ``totalsegmentator``: their command, installed with its weights, finds the lungs; rows are
+        flagged with its name. Empty: none.
     progress : bool
         Show a progress bar.
 
@@ -88,11 +93,15 @@ def analyze(
     LayoutError
         Where the cohort folder or the results folder cannot be used.
     ValueError
-        Where workers is not 1 or more.
+        Where workers is not 1 or more, or segment and segmenter are both given.
+    DependencyError
+        Where the segmenter's command is not installed.
     ProtocolError
         Where a rule of the protocol cannot be read.
     """
-    return run(cohort_dir, out_dir, workers=workers, protocol=protocol, segment=segment, progress=progress).rows
+    return run(
+        cohort_dir, out_dir, workers=workers, protocol=protocol, segment=segment, segmenter=segmenter, progress=progress
+    ).rows
 
 
 def run(
@@ -102,11 +111,16 @@ def run(
     workers: int | None = None,
     protocol: Protocol = DEFAULT,
     segment: Segmenter | None = None,
+    segmenter: str = "",
     progress: bool = True,
 ) -> Analysis:
     """As :func:`analyze`, with failures and counts."""
     if workers is not None and workers < 1:
         raise ValueError(f"workers needs to be 1 or more, got {workers}")
+    if segmenter:
+        if segment is not None:
+            raise ValueError("segment and segmenter are both given; give one")
+        segment = find_segmenter(segmenter)
     finding_rules(protocol.findings.rules)  # a rule that cannot be read stops the run before it begins
     phase_rules(protocol.phases.rules)
     cohort = read_cohort(cohort_dir, protocol=protocol)

@@ -120,8 +120,9 @@ class Scan:
         lungs = self.given_lungs
         if lungs is not None:
             self.flags.add("foreign_mask")
-        elif self.context.segment is not None:
+        elif self.context.segment is not None and self.role in getattr(self.context.segment, "modalities", Modality):
             lungs = self.context.segment(self.volume)
+            self.flags |= getattr(self.context.segment, "flags", set())
             self.volume.require_same_grid(lungs)
         elif self._shares_grid:
             lungs = self._before.lungs  # type: ignore[union-attr]
@@ -197,6 +198,10 @@ class Scan:
         muscle = self._given(self.files.muscle, "muscle")
         if muscle is None and self._shares_grid:
             muscle = self._before.muscle  # type: ignore[union-attr]
+        elif (
+            muscle is None and "lungs_from_t1w" in self.flags
+        ):  # with the lungs, the wall beside them is not told either
+            muscle = resample_to(self._before.muscle, self.volume, order=0)  # type: ignore[union-attr]
         if muscle is None:
             muscle = reference_tissue(self.corrected, self.lungs, sides=self.sides)
         self.flags |= set(muscle_flags(muscle, self.lungs))

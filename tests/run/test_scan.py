@@ -92,6 +92,7 @@ def test_a_bleed_in_t2w_on_another_grid_is_measured_in_the_lungs_of_t1w(tmp_path
     assert t2w.lungs.volume_ml == pytest.approx(t1w.lungs.volume_ml, rel=0.05)
     assert t2w.lungs.same_grid(t2w.volume)
     assert "lungs_from_t1w" in t2w.flags
+    assert np.median(t2w.ratio.array[t2w.lungs.array]) > 0.3  # of the lung left dark: 0.16
 
 
 def test_flags_are_of_the_image_and_stand_on_all_its_rows(tmp_path):
