@@ -15,8 +15,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from ipha_toolkit.errors import DependencyError, ImageError
-from ipha_toolkit.io.images import load_mask, save
+from ipha_toolkit.io.images import save
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Mask, Volume
 
@@ -73,13 +75,13 @@ class CommandSegmenter:
                 files = [out]
             else:
                 files = self._totalsegmentator(volume, image, out)
-            masks = [load_mask(file, image=volume) for file in files if file.is_file()]
-        if not any(mask.n_voxels for mask in masks):
+            parts = [_read(file) for file in files if file.is_file()]
+        array = np.zeros(volume.shape, bool)
+        for part in parts:
+            volume.require_same_grid(part)
+            array |= part.array
+        if not array.any():
             raise ImageError(f"{volume.name or 'volume'}: {self.name} found no lung; pass a mask, or leave it out")
-        array = masks[0].array.copy()
-        for mask in masks:
-            volume.require_same_grid(mask)
-            array |= mask.array
         return Mask(array, volume.affine, name="lungs")
 
     def _totalsegmentator(self, volume: Volume, image: Path, out: Path) -> list[Path]:
@@ -102,6 +104,14 @@ class CommandSegmenter:
         if done.returncode:
             said = " ".join((done.stderr or done.stdout).split())[-300:]
             raise ImageError(f"{volume.name or 'volume'}: {self.name} failed (exit {done.returncode}): {said}")
+
+
+def _read(file: Path) -> Mask:
+    """What is above 0: labels of both lungs, or one lobe, which may be empty where the field of view is cut."""
+    import nibabel as nib
+
+    image = nib.as_closest_canonical(nib.load(file))
+    return Mask(np.asanyarray(image.dataobj) > 0, image.affine, name=file.name)
 
 
 def find_segmenter(name: str) -> CommandSegmenter:

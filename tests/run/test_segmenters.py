@@ -29,6 +29,7 @@ if total:
         part = labels * (numpy.arange(labels.shape[0]) % len(names) == n)[:, None, None]
         nibabel.save(nibabel.Nifti1Image(part.astype("uint8"), image.affine), out / (name + ".nii.gz"))
 else:
+    labels[labels.shape[0] // 2 :] *= 2
     nibabel.save(nibabel.Nifti1Image(labels, image.affine), arguments[1])
 """
 
