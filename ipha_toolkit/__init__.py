@@ -28,6 +28,7 @@ _HOME = {
     "load_mask": "io.images",
     "correct_bias": "image.bias",
     "align": "image.align",
+    "resample_to": "image.geometry",
     "segment_lungs": "regions.lungs",
     "find_lung_fields": "regions.films",
     "lung_regions": "regions.zones",
