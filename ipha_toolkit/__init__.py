@@ -43,6 +43,8 @@ _HOME = {
     "import_dicom": "run.import_",
     "open_cohort": "io.layout",
     "open_results": "io.results",
+    "teaching_cohort": "io.packaged",
+    "report": "report.cohort",
     "simulate_subject": "phantom.subject",
     "simulate_course": "phantom.subject",
     "simulate_cohort": "run.simulate",
