@@ -1,0 +1,216 @@
+"""The cohort explorer: one widget on a results folder, live in Jupyter and alive in exported pages.
+
+The browser gets the cohort once, as text (:mod:`ipha_toolkit.explorer.cohort`), and draws plot, table and timeline by
+itself; of what is chosen, the traits are the one state. The slices are a :class:`ipha_toolkit.viewer.widget.SliceViewer`
+made when a session is opened.
+"""
+
+from __future__ import annotations
+
+import os
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import pandas as pd
+import traitlets as t
+
+from ipha_toolkit.explorer.cohort import KEY, ExplorerCohort
+from ipha_toolkit.explorer.still import picture, plot_groups
+from ipha_toolkit.figures.core import alt_text
+from ipha_toolkit.io.results import Results, SessionResults, open_results
+from ipha_toolkit.viewer.bundle import bundle
+from ipha_toolkit.viewer.page import attended, page_fragment, show_export_script, unattended
+from ipha_toolkit.viewer.saved import save_boxes_too, show_saved
+
+HERE = Path(__file__).parent
+
+AGAINST = ("group", "phase", "reading", "days", "age", "measure")
+COLUMNS = ("subject", "session", "group", "phase", "days", "value", "flags")
+
+
+def explore(results: str | os.PathLike[str] | Results, **state: Any) -> CohortExplorer:
+    """Explore a cohort: a plot of any measure, a table, and the slices of the session chosen.
+
+    Parameters
+    ----------
+    results : path or Results
+        As of :func:`ipha_toolkit.open_results`.
+    **state
+        Any trait of :class:`CohortExplorer`: ``modality="ct"``, ``measure="ground_glass_fraction"``,
+        ``against="days"`` ...
+
+    Returns
+    -------
+    CohortExplorer
+
+    Raises
+    ------
+    LayoutError
+        Where the folder holds no results.
+    DataError
+        Where the results hold no number.
+    ValueError
+        Where there is no such trait or choice.
+
+    Examples
+    --------
+    >>> explorer = explore("results", measure="ground_glass_fraction", against="days")  # doctest: +SKIP
+    >>> explorer.table()  # doctest: +SKIP
+    """
+    return CohortExplorer(results if isinstance(results, Results) else open_results(results), **state)
+
+
+class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
+    """A cohort to look through; see :func:`explore`. A DOMWidget: it goes in an HBox, links, is observed.
+
+    Attributes
+    ----------
+    modality, measure, region : str
+        The number that is plotted.
+    against : {"group", "phase", "reading", "days", "age", "measure"}
+        What it is plotted against: ``phase`` is the clinic's, ``reading`` what the rules read from the images.
+    x_modality, x_measure, x_region : str
+        The number across, where it is plotted against another measure.
+    colour : {"group", "phase", "reading"}
+    log_x, log_y : bool
+        Logarithmic axes, where all numbers are above 0.
+    filters : dict
+        Who is shown: ``group``, ``phase``, ``modality`` (lists of those kept), ``without_flags`` (list of flags of the
+        number plotted that leave it out), ``age`` (from, to; None is open).
+    selection : list of str
+        Sessions selected, as ``sub-001_ses-01``; :meth:`table` is their table.
+    session : str
+        The session whose slices are shown, empty where none.
+    beside : str
+        Another session of the subject, shown beside it.
+    images : {"measure", "all"}
+        Which images of the session are shown: those the number was measured in, or all.
+    columns, sort, search
+        Of the table: names of columns, (column, whether downwards), text.
+    """
+
+    _esm = bundle(HERE / "js" / "explorer.js")
+    _css = (HERE / "explorer.css").read_text(encoding="utf-8")
+
+    modality = t.Unicode().tag(sync=True)
+    measure = t.Unicode().tag(sync=True)
+    region = t.Unicode().tag(sync=True)
+    against = t.Enum(AGAINST, "group").tag(sync=True)
+    x_modality = t.Unicode().tag(sync=True)
+    x_measure = t.Unicode().tag(sync=True)
+    x_region = t.Unicode().tag(sync=True)
+    colour = t.Enum(("group", "phase", "reading"), "group").tag(sync=True)
+    log_x = t.Bool(False).tag(sync=True)
+    log_y = t.Bool(False).tag(sync=True)
+    filters = t.Dict().tag(sync=True)
+    selection = t.List(t.Unicode()).tag(sync=True)
+    session = t.Unicode().tag(sync=True)
+    beside = t.Unicode().tag(sync=True)
+    images = t.Enum(("measure", "all"), "measure").tag(sync=True)
+    columns = t.List(t.Unicode(), list(COLUMNS)).tag(sync=True)
+    sort = t.List().tag(sync=True)
+    search = t.Unicode().tag(sync=True)
+
+    stands_alone = True
+    description = t.Unicode().tag(sync=True)
+
+    _cohort = t.Unicode().tag(sync=True)
+    _picture = t.Unicode().tag(sync=True)
+
+    def __init__(self, results: Results, **state: Any) -> None:
+        self.results = results
+        self._known = ExplorerCohort(results)
+        unknown = sorted(set(state) - set(self.trait_names()))
+        if unknown:
+            raise ValueError(f"explore has no option {', '.join(unknown)}; see help(ipha_toolkit.explore)")
+        super().__init__(_cohort=self._known.to_json(), **self._complete(state))
+        show_export_script()
+        if attended():
+            save_boxes_too()
+        if unattended():
+            self.embed()
+
+    # -- what callers use --
+
+    def table(self) -> pd.DataFrame:
+        """The sessions selected, or all that the filters let through where none is.
+
+        Returns
+        -------
+        DataFrame
+            What is known of each session, its number as ``value`` (``x`` that of the other axis), and its ``flags``.
+        """
+        known = self._known.sessions
+        wanted = set(self.selection) or set(self._shown["label"])
+        found = known[known["label"].isin(wanted)].drop(columns=["control"])
+        found = found.assign(value=found["label"].map(self._known.columns.loc[self._key]))
+        if self.against == "measure":
+            found["x"] = found["label"].map(self._known.columns.loc[self._x_key])
+        found["flags"] = found["label"].map(self._known.flags.loc[self._key])
+        return found.reset_index(drop=True)
+
+    def still(self) -> tuple[Any, str]:
+        """The number shown by group as a Pillow image, and in words."""
+        ax = plot_groups(self._known.sessions, self._known.columns.loc[self._key], self._key)
+        return picture(ax), alt_text(ax)
+
+    def to_html(self) -> str:
+        """This explorer, alive, for a page of one's own: see :func:`ipha_toolkit.viewer.page.page_fragment`."""
+        return page_fragment(self)
+
+    def embed(self) -> None:
+        """Put into the widget's state what exported pages need."""
+        self._refresh_still()
+
+    # -- state --
+
+    @property
+    def _key(self) -> tuple[str, str, str]:
+        return self._known.nearest(self.modality, self.measure, self.region)
+
+    @property
+    def _x_key(self) -> tuple[str, str, str]:
+        return self._known.nearest(self.x_modality, self.x_measure, self.x_region)
+
+    @property
+    def _shown(self) -> pd.DataFrame:
+        """Sessions that the filters let through."""
+        shown, kept = self._known.sessions, self.filters
+        for name in ("group", "phase"):
+            if kept.get(name):
+                shown = shown[shown[name].isin(kept[name])]
+        if kept.get("modality"):
+            shown = shown[[bool(set(kept["modality"]) & set(own)) for own in shown["modalities"]]]
+        flags = self._known.flags.loc[self._key]
+        hidden = set(kept.get("without_flags") or ())
+        shown = shown[[not hidden & set(flags[label].split(";")) for label in shown["label"]]]
+        youngest, oldest = kept.get("age") or (None, None)
+        shown = shown if youngest is None else shown[shown["age"] >= youngest]
+        return shown if oldest is None else shown[shown["age"] <= oldest]
+
+    @t.validate("selection")
+    def _valid_selection(self, proposal: Any) -> list[str]:
+        known = set(self._known.sessions["label"])
+        unknown = [label for label in proposal["value"] if label not in known]
+        if unknown:
+            raise ValueError(f"selection: the results hold no session {', '.join(unknown)}; write sub-001_ses-01")
+        return list(proposal["value"])
+
+    def _refresh_still(self) -> None:
+        shown, self.description = self.still()
+        buffer = BytesIO()
+        shown.save(buffer, format="PNG")
+        self._picture = f"data:image/png;base64,{b64encode(buffer.getvalue()).decode()}"
+
+    def _complete(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """The state given, with a number to plot, and one across, that the results hold."""
+        found = dict(state)
+        for prefix in ("", "x_"):
+            wanted = {name: found.get(f"{prefix}{name}") for name in KEY}
+            chosen = self._known.nearest(**wanted)
+            found |= {f"{prefix}{name}": value for name, value in zip(KEY, chosen, strict=True)}
+        return found
