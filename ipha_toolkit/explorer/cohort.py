@@ -32,7 +32,20 @@ NO_WORD = "not said"
 
 _OWN_COLUMNS = {"session", "subject", "participant_id", "days", "phase", "group", "age", "sex"}
 _DIGITS = 5
-_UNITS = ("mg_per_day", "mg_per_kg_per_day", "g_dl", "ug_l", "ng_ml", "g_l", "umol_l", "mmol_l", "kg", "cm", "ml", "percent")
+_UNITS = (
+    "mg_per_day",
+    "mg_per_kg_per_day",
+    "g_dl",
+    "ug_l",
+    "ng_ml",
+    "g_l",
+    "umol_l",
+    "mmol_l",
+    "kg",
+    "cm",
+    "ml",
+    "percent",
+)
 
 
 @dataclass(frozen=True)
@@ -92,7 +105,9 @@ class ExplorerCohort:
         """
         wanted = (modality, measure, region)
         known = [key for key in self.columns.index if all(a in (None, b) for a, b in zip(wanted, key, strict=True))]
-        first = next(((*pair, region or Region.LUNG) for pair in _FIRST if (*pair, region or Region.LUNG) in known), None)
+        first = next(
+            ((*pair, region or Region.LUNG) for pair in _FIRST if (*pair, region or Region.LUNG) in known), None
+        )
         if first is None:
             first = next((key for key in known if key[2] == Region.LUNG), known[0] if known else None)
         if first is None:
@@ -196,7 +211,11 @@ class ExplorerCohort:
         found: dict[str, list[dict[str, Any]]] = {}
         for row in table.sort_values(["subject", "days"]).to_dict("records"):
             seen = {str(name): _cell(row[name]) for name in kept}
-            visit = {"label": names.label_of(row["subject"], row["session"]), "days": _number(row["days"]), "seen": seen}
+            visit = {
+                "label": names.label_of(row["subject"], row["session"]),
+                "days": _number(row["days"]),
+                "seen": seen,
+            }
             found.setdefault(str(row["subject"]), []).append(visit)
         return found
 
@@ -279,4 +298,6 @@ def _clinic(name: str, cells: pd.Series[Any]) -> dict[str, str]:
 def _spelled(unit: str) -> str:
     """``mg/day`` of ``mg_per_day``, ``g/dL`` of ``g_dl``."""
     text = unit.replace("_per_", "/").replace("percent", "%").replace("_", "/")
-    return text.replace("ug", "µg").replace("umol", "µmol").replace("dl", "dL").replace("/ml", "/mL").replace("/l", "/L")
+    return (
+        text.replace("ug", "µg").replace("umol", "µmol").replace("dl", "dL").replace("/ml", "/mL").replace("/l", "/L")
+    )

@@ -32,7 +32,9 @@ def plot_groups(sessions: pd.DataFrame, values: pd.Series[float], key: tuple[str
     unit = MEASURES[measure].unit if measure in MEASURES else ""
     title = f"{modality} {measure.replace('_', ' ')}" + (f", {region}" if region != "lung" else "")
     shown = sessions.assign(value=sessions["label"].map(values)).dropna(subset="value")
-    groups = sorted(set(shown["group"]), key=lambda name: (not shown.loc[shown["group"] == name, "control"].any(), name))
+    groups = sorted(
+        set(shown["group"]), key=lambda name: (not shown.loc[shown["group"] == name, "control"].any(), name)
+    )
     ax, words = new_figure(6.4, 3.4).subplots(), [f"{title} ({unit}) by group, {len(shown)} sessions."]
     controls = shown.loc[shown["control"], "value"]
     if len(controls):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,20 @@ from typing import Any
 import anywidget
 import pandas as pd
 import traitlets as t
+from ipywidgets import widget_serialization
 
+from ipha_toolkit.errors import IphaError
 from ipha_toolkit.explorer.cohort import KEY, ExplorerCohort
+from ipha_toolkit.explorer.slices import Shelf, session_viewer
 from ipha_toolkit.explorer.still import picture, plot_groups
 from ipha_toolkit.figures.core import alt_text
+from ipha_toolkit.io import names
 from ipha_toolkit.io.results import Results, SessionResults, open_results
+from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.viewer.bundle import bundle
 from ipha_toolkit.viewer.page import attended, page_fragment, show_export_script, unattended
-from ipha_toolkit.viewer.saved import save_boxes_too, show_saved
+from ipha_toolkit.viewer.saved import save_boxes_too
+from ipha_toolkit.viewer.widget import SliceViewer
 
 HERE = Path(__file__).parent
 
@@ -119,6 +125,10 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
     description = t.Unicode().tag(sync=True)
 
     _cohort = t.Unicode().tag(sync=True)
+    _viewer = t.Instance(SliceViewer, allow_none=True).tag(sync=True, **widget_serialization)
+    _said = t.Unicode().tag(sync=True)
+    _full = t.Dict().tag(sync=True, **widget_serialization)
+    _tiles = t.Dict().tag(sync=True)
     _picture = t.Unicode().tag(sync=True)
 
     def __init__(self, results: Results, **state: Any) -> None:
@@ -127,7 +137,15 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
         unknown = sorted(set(state) - set(self.trait_names()))
         if unknown:
             raise ValueError(f"explore has no option {', '.join(unknown)}; see help(ipha_toolkit.explore)")
-        super().__init__(_cohort=self._known.to_json(), **self._complete(state))
+        self._shelf = Shelf(Protocol.read(results.path / names.PROTOCOL))
+        self._opened: list[Callable[[SessionResults, SliceViewer], None]] = []
+        self._shown_before: tuple[str, ...] = ()
+        given = self._complete(state)
+        opened = {name: given.pop(name) for name in ("session", "beside") if name in given}
+        super().__init__(_cohort=self._known.to_json(), **given)
+        self.observe(self._show, names=["session", "beside", "images", *KEY])
+        for name, label in opened.items():
+            setattr(self, name, label)
         show_export_script()
         if attended():
             save_boxes_too()
@@ -153,6 +171,18 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
         found["flags"] = found["label"].map(self._known.flags.loc[self._key])
         return found.reset_index(drop=True)
 
+    @property
+    def viewer(self) -> SliceViewer | None:
+        """The slice viewer of the session that is open; None where none is."""
+        return self._viewer  # type: ignore[no-any-return]
+
+    def on_open(self, call: Callable[[SessionResults, SliceViewer], None]) -> None:
+        """Have a function called with the session and its viewer whenever slices are shown.
+
+        Called anew where the same session is shown with other images or voxels, since the viewer is another.
+        """
+        self._opened.append(call)
+
     def still(self) -> tuple[Any, str]:
         """The number shown by group as a Pillow image, and in words."""
         ax = plot_groups(self._known.sessions, self._known.columns.loc[self._key], self._key)
@@ -165,6 +195,37 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
     def embed(self) -> None:
         """Put into the widget's state what exported pages need."""
         self._refresh_still()
+
+    # -- slices --
+
+    def _show(self, change: Any = None) -> None:
+        """Make the viewer of the session chosen; what stands in the way is said in its place."""
+        wanted = (self.session, self.beside, self.images, *self._key)
+        if wanted == self._shown_before:
+            return
+        old, before = self._viewer, self._shown_before
+        self._shown_before = wanted
+        viewer, said = self._made(old if before and self._same_subject(before[0]) else None)
+        with self.hold_sync():
+            self._viewer, self._said = viewer, said
+        if old is not None:
+            old.close()
+        if viewer is not None:
+            for call in self._opened:
+                call(self.results[self.session], viewer)
+
+    def _made(self, before: SliceViewer | None) -> tuple[SliceViewer | None, str]:
+        labels = [label for label in (self.session, self.beside) if label]
+        if not labels:
+            return None, ""
+        try:
+            parts = [self._shelf.parts(self.results[label]) for label in labels]
+            return session_viewer(parts, *self._key, everything=self.images == "all", before=before)
+        except (IphaError, KeyError, OSError) as error:
+            return None, f"No slices: {error.args[0] if isinstance(error, KeyError) else error}"
+
+    def _same_subject(self, label: str) -> bool:
+        return bool(label) and names.session_key(label)[0] == names.session_key(self.session or label)[0]
 
     # -- state --
 
@@ -192,6 +253,13 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
         shown = shown if youngest is None else shown[shown["age"] >= youngest]
         return shown if oldest is None else shown[shown["age"] <= oldest]
 
+    @t.validate("session", "beside")
+    def _valid_session(self, proposal: Any) -> str:
+        label = str(proposal["value"])
+        if label and label not in set(self._known.sessions["label"]):
+            raise ValueError(f"{proposal['trait'].name}: the results hold no session {label}; write sub-001_ses-01")
+        return label
+
     @t.validate("selection")
     def _valid_selection(self, proposal: Any) -> list[str]:
         known = set(self._known.sessions["label"])
@@ -199,6 +267,12 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
         if unknown:
             raise ValueError(f"selection: the results hold no session {', '.join(unknown)}; write sub-001_ses-01")
         return list(proposal["value"])
+
+    def _get_embed_state(self, drop_defaults: bool = False) -> Any:
+        """As for a page: without the viewer of the session open now, which needs the kernel."""
+        found = super()._get_embed_state(drop_defaults=drop_defaults)
+        found["state"].pop("_viewer", None)
+        return found
 
     def _refresh_still(self) -> None:
         shown, self.description = self.still()

@@ -44,7 +44,9 @@ def page_fragment(*widgets: Any) -> str:
     found = [widget_of(f"IPY_MODEL_{key}", None) for key in dependency_state(widgets, drop_defaults=False)]
     alive = [widget for widget in found if getattr(widget, "stands_alone", False)]
     if not alive:
-        raise ValueError("page_fragment needs at least one SliceViewer, as of ipha_toolkit.view(volume), or an explorer")
+        raise ValueError(
+            "page_fragment needs at least one SliceViewer, as of ipha_toolkit.view(volume), or an explorer"
+        )
     for widget in alive:
         widget.embed()
     state = dependency_state(widgets, drop_defaults=False)

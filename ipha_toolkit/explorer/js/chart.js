@@ -8,6 +8,7 @@ import {Plot} from "./plot.js";
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"], GREY = "#8a8a8a";
 const SYMBOLS = ["circle", "triangle", "square", "diamond", "star", "wye"];
 const OF_PHASE = {none: [GREY, "circle"], acute: ["#d55e00", "triangle"], subacute: ["#e69f00", "square"], chronic: ["#0072b2", "diamond"], indeterminate: ["#009e73", "cross"]};
+const DAYS = [0, 1, 3, 10, 30, 100, 300, 1000, 3000];
 const NEAR_PX = 14, DRAG_PX = 4, MOST_NAMES = 8;
 export const CATEGORIES = {group: "group", phase: "phase (clinic)", reading: "phase (as read)"};
 const NUMBERS = {days: "days since the first visit", age: "age (years)"};
@@ -41,7 +42,7 @@ export class Chart {
     const shown = explorer.shown(), there = shown.filter((s) => Number.isFinite(cohort.value(y, s)) && (against in CATEGORIES || Number.isFinite(across(s))));
     const by = explorer.get("colour"), looks = looksOf(cohort.sessions.map((s) => s[by]));
     this.points = there.map((session) => ({session, x: across(session), y: cohort.value(y, session), kind: session[by]}));
-    this.logs = {y: this.points.every((p) => p.y > 0), x: !(against in CATEGORIES) && this.points.every((p) => p.x > 0)};
+    this.logs = {y: this.points.every((p) => p.y > 0), x: !(against in CATEGORIES) && (against === "days" || this.points.every((p) => p.x > 0))};
     const focused = this.at?.session.label;
     this.svg = this.plot({y, x, against, looks});
     this.drawing.replaceChildren(this.svg);
@@ -53,6 +54,7 @@ export class Chart {
   plot({y, x, against, looks}) {
     const {explorer} = this, {cohort} = explorer, {points} = this, category = against in CATEGORIES, range = cohort.controlRange(y);
     const style = (p) => looks.get(p.kind), [kinds, values] = [[...looks.keys()], [...looks.values()]];
+    const days = against === "days" && explorer.get("log_x");
     const scale = (log, label) => ({type: log ? "log" : "linear", nice: true, label, labelArrow: "none", ...(log ? {tickFormat: (v) => number(v)} : {})});
     const marks = [];
     if (range) marks.push(Plot.rectY([range], {y1: "low", y2: "high", fill: GREY, fillOpacity: 0.18, ariaDescription: "range of the controls", ...(category ? {} : {x1: null, x2: null})}));
@@ -75,7 +77,7 @@ export class Chart {
       width, height: Math.round(Math.min(430, Math.max(300, width * 0.66))), marginLeft: 62, marginBottom: category ? 50 : 42, marginTop: 26, style: {background: "none", overflow: "visible"},
       y: {...scale(explorer.get("log_y") && this.logs.y, label(y)), grid: true},
       ...(category ? {x: {axis: null}, fx: {domain: words, label: null, axis: "bottom", tickFormat: tick, padding: 0.06}}
-        : {x: {...scale(explorer.get("log_x") && this.logs.x, x ? label(x) : NUMBERS[against]), grid: true}}),
+        : {x: {...scale(explorer.get("log_x") && this.logs.x && !days, x ? label(x) : NUMBERS[against]), grid: true, ...(days ? {type: "symlog", ticks: DAYS} : {})}}),
       color: {domain: kinds, range: values.map(([colour]) => colour)}, symbol: {domain: kinds, range: values.map(([, symbol]) => symbol)}, marks,
     });
   }

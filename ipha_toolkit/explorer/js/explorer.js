@@ -85,7 +85,7 @@ class Explorer {
     else if (any("session")) this.rows.mark();
     if (any(...DRAWN_BY)) this.menus.sync();
     if (any("session", "beside", "images", "modality", "measure", "region", "_viewer", "_tiles", "_full", "_said", "filters", "sort", "search", "selection")) this.slices.draw(changed);
-    if (any("session")) this.timeline.draw();
+    if (any("session", "modality", "measure", "region")) this.timeline.draw();
     this.root.dataset.drawn = (performance.now() - began).toFixed(1);
   }
   resized() {
