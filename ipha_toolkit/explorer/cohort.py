@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -94,6 +95,20 @@ class ExplorerCohort:
         labels = [names.label_of(*key) for key in zip(rows["subject"], rows["session"], strict=True)]
         wide = rows.assign(label=labels).pivot_table(index=KEY, columns="label", values="value", sort=False)
         return wide.reindex(columns=self.sessions["label"])
+
+    def labels(self, given: Iterable[str], name: str) -> list[str]:
+        """Sessions by any spelling of their names (``001_01``), as ``sub-001_ses-01``.
+
+        Raises
+        ------
+        ValueError
+            Where there is no such session; the message names the option they were given for.
+        """
+        found, known = [names.label_of(*names.session_key(label)) for label in given], set(self.sessions["label"])
+        unknown = [label for label in found if label not in known]
+        if unknown:
+            raise ValueError(f"{name}: the results hold no session {', '.join(unknown)}; {_some(sorted(known))}")
+        return found
 
     def nearest(self, modality: str | None, measure: str | None, region: str | None) -> tuple[str, str, str]:
         """The number asked for in part: what is None is taken as it is there, the whole lung and known measures first.
@@ -238,6 +253,11 @@ _FIRST = (
     (Modality.CT, "ground_glass_fraction"), (names.PAIR, "signature_fraction"), (Modality.T1W, "signal_ratio_median"),
     (Modality.T2W, "signal_ratio_median"), (Modality.DX, "film_opacity_mean"), (Modality.MEGRE, "r2star_median"),
 )  # fmt: skip
+
+
+def _some(labels: list[str]) -> str:
+    more = f" and {len(labels) - 12} more" if len(labels) > 12 else ""
+    return f"there are {', '.join(labels[:12])}{more}"
 
 
 def _joined(table: pd.DataFrame, other: pd.DataFrame, keys: list[str]) -> pd.DataFrame:

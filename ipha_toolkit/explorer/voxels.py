@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ipha_toolkit.grid import BoolArray
+from ipha_toolkit.image.geometry import resample_to
 from ipha_toolkit.io import names
 from ipha_toolkit.io.results import SessionResults
 from ipha_toolkit.measure.hemosiderin import SignatureReference, signature_reference
@@ -25,7 +26,6 @@ from ipha_toolkit.regions.films import film_zones
 from ipha_toolkit.regions.vessels import segment_vessels
 from ipha_toolkit.regions.zones import lung_region
 from ipha_toolkit.terms import Modality, Region
-from ipha_toolkit.viewer.layers import image_layer, mask_on
 from ipha_toolkit.volume import Mask, Volume
 from ipha_toolkit.wording import number
 
@@ -49,28 +49,38 @@ class Parts:
 
     def image(self, modality: str) -> Volume:
         """The image that a number of this modality was measured on."""
-        return self._once("image", modality, read=lambda: self.session.image(grid_of(modality)))  # type: ignore[no-any-return]
+        return self.once("image", modality, read=lambda: self.session.image(grid_of(modality)))  # type: ignore[no-any-return]
 
     def mask(self, modality: str, kind: str = "lung") -> Mask:
         """A mask that the analysis saved."""
-        return self._once("mask", modality, kind, read=lambda: self.session.mask(grid_of(modality), kind))  # type: ignore[no-any-return]
+        return self.once("mask", modality, kind, read=lambda: self.session.mask(grid_of(modality), kind))  # type: ignore[no-any-return]
 
     def map(self, modality: str, kind: str) -> Volume:
         """A map that the analysis saved."""
-        return self._once("map", modality, kind, read=lambda: self.session.map(grid_of(modality), kind))  # type: ignore[no-any-return]
+        return self.once("map", modality, kind, read=lambda: self.session.map(grid_of(modality), kind))  # type: ignore[no-any-return]
 
     def region(self, modality: str, name: str) -> Mask:
         """A part of the lungs, or of a film's fields."""
-        return self._once("region", grid_of(modality), name, read=lambda: self._region(modality, name))  # type: ignore[no-any-return]
+        return self.once("region", grid_of(modality), name, read=lambda: self._region(modality, name))  # type: ignore[no-any-return]
 
     def nodules(self, modality: str) -> pd.DataFrame:
         """Nodules that count, best first."""
-        return self._once("nodules", modality, read=lambda: self._nodules(modality))  # type: ignore[no-any-return]
+        return self.once("nodules", modality, read=lambda: self._nodules(modality))  # type: ignore[no-any-return]
 
     @cached_property
     def rows(self) -> pd.DataFrame:
         """The session's rows of the one table."""
         return self.session.rows
+
+    @cached_property
+    def modalities(self) -> list[str]:
+        """Images that were measured."""
+        return self.session.modalities
+
+    @cached_property
+    def opacity(self) -> Volume:
+        """The opacity map of the CT at its voxels, NaN where there is none."""
+        return resample_to(self.map("ct", "opacity"), self.image("ct"), order=0)
 
     @cached_property
     def vessels(self) -> Mask:
@@ -112,7 +122,8 @@ class Parts:
         found = self.session.nodules(modality)
         return found[found["score"] >= self.protocol.nodules.nodule_score]
 
-    def _once(self, *key: str, read: Callable[[], Any]) -> Any:
+    def once(self, *key: str, read: Callable[[], Any]) -> Any:
+        """What was read, or read now, under a name."""
         if key not in self._read:
             self._read[key] = read()
         return self._read[key]
@@ -168,6 +179,19 @@ def voxels_of(parts: Parts, modality: str, measure: str, region: str) -> Voxels:
     )
 
 
+def voxels_counted(parts: Parts, modality: str, measure: str) -> Mask:
+    """Voxels of the whole image that a measure of :func:`cuts_of` counts.
+
+    Raises
+    ------
+    KeyError
+        Where the session lacks what the cut needs.
+    """
+    counted, among, _ = _CUTS[modality, measure](parts, modality)
+    lungs = parts.mask(modality)
+    return lungs.replace(array=counted & among & lungs.array)
+
+
 def cuts_of(modality: str) -> list[str]:
     """Measures of a modality that count voxels by a cut."""
     return [measure for image, measure in _CUTS if image == modality]
@@ -195,16 +219,9 @@ def _between(parts: Parts, low: float, high: float, *, vessels: bool) -> Cut:
 
 
 def _opacity(parts: Parts, low: float, high: float) -> Cut:
-    opacity = parts.map("ct", "opacity")
-    image = image_layer(parts.image("ct"), 0)
-    counted = Mask((opacity.array >= low) & (opacity.array < high), opacity.affine)
-    known = Mask(np.isfinite(opacity.array), opacity.affine)
-    words = (
-        f"opacity map {number(low)} HU and above"
-        if np.isinf(high)
-        else f"opacity map {number(low)} to {number(high)} HU"
-    )
-    return mask_on(image, counted), mask_on(image, known), words
+    opacity = parts.opacity.array
+    words = f"{number(low)} HU and above" if np.isinf(high) else f"{number(low)} to {number(high)} HU"
+    return (opacity >= low) & (opacity < high), np.isfinite(opacity), f"opacity map {words}"
 
 
 def _ratio(parts: Parts, modality: str) -> Cut:

@@ -7,6 +7,7 @@ made when a session is opened.
 
 from __future__ import annotations
 
+import logging
 import os
 from base64 import b64encode
 from collections.abc import Callable, Mapping
@@ -23,6 +24,8 @@ from ipha_toolkit.errors import IphaError
 from ipha_toolkit.explorer.cohort import KEY, ExplorerCohort
 from ipha_toolkit.explorer.slices import Shelf, session_viewer
 from ipha_toolkit.explorer.still import picture, plot_groups
+from ipha_toolkit.explorer.tiles import tile_of
+from ipha_toolkit.explorer.voxels import Parts
 from ipha_toolkit.figures.core import alt_text
 from ipha_toolkit.io import names
 from ipha_toolkit.io.results import Results, SessionResults, open_results
@@ -34,17 +37,27 @@ from ipha_toolkit.viewer.widget import SliceViewer
 
 HERE = Path(__file__).parent
 
+_LOG = logging.getLogger(__name__)
+_BAR_FROM = 20
+
 AGAINST = ("group", "phase", "reading", "days", "age", "measure")
 COLUMNS = ("subject", "session", "group", "phase", "days", "value", "flags")
 
 
-def explore(results: str | os.PathLike[str] | Results, **state: Any) -> CohortExplorer:
+def explore(
+    results: str | os.PathLike[str] | Results, *, full: Iterable[str] = (), tile_kb: float = 4.0, **state: Any
+) -> CohortExplorer:
     """Explore a cohort: a plot of any measure, a table, and the slices of the session chosen.
 
     Parameters
     ----------
     results : path or Results
         As of :func:`ipha_toolkit.open_results`.
+    full : iterable of str
+        Sessions, as ``sub-001_ses-01``, whose whole images exported pages take along; of all others these hold a small
+        picture.
+    tile_kb : float
+        Size of a small picture in an exported page, in thousand bytes.
     **state
         Any trait of :class:`CohortExplorer`: ``modality="ct"``, ``measure="ground_glass_fraction"``,
         ``against="days"`` ...
@@ -67,7 +80,8 @@ def explore(results: str | os.PathLike[str] | Results, **state: Any) -> CohortEx
     >>> explorer = explore("results", measure="ground_glass_fraction", against="days")  # doctest: +SKIP
     >>> explorer.table()  # doctest: +SKIP
     """
-    return CohortExplorer(results if isinstance(results, Results) else open_results(results), **state)
+    opened = results if isinstance(results, Results) else open_results(results)
+    return CohortExplorer(opened, full=full, tile_kb=tile_kb, **state)
 
 
 class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
@@ -127,17 +141,21 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
     _cohort = t.Unicode().tag(sync=True)
     _viewer = t.Instance(SliceViewer, allow_none=True).tag(sync=True, **widget_serialization)
     _said = t.Unicode().tag(sync=True)
+    _shown = t.Unicode().tag(sync=True)
+    _carried = t.Unicode().tag(sync=True)
     _full = t.Dict().tag(sync=True, **widget_serialization)
     _tiles = t.Dict().tag(sync=True)
     _picture = t.Unicode().tag(sync=True)
 
-    def __init__(self, results: Results, **state: Any) -> None:
+    def __init__(self, results: Results, *, full: Iterable[str] = (), tile_kb: float = 4.0, **state: Any) -> None:
         self.results = results
         self._known = ExplorerCohort(results)
         unknown = sorted(set(state) - set(self.trait_names()))
         if unknown:
             raise ValueError(f"explore has no option {', '.join(unknown)}; see help(ipha_toolkit.explore)")
-        self._shelf = Shelf(Protocol.read(results.path / names.PROTOCOL))
+        self._protocol = Protocol.read(results.path / names.PROTOCOL)
+        self._shelf = Shelf(self._protocol)
+        self._tile_kb, self._wanted_full = tile_kb, self._known.labels(full, "full")
         self._opened: list[Callable[[SessionResults, SliceViewer], None]] = []
         self._shown_before: tuple[str, ...] = ()
         given = self._complete(state)
@@ -163,7 +181,7 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
             What is known of each session, its number as ``value`` (``x`` that of the other axis), and its ``flags``.
         """
         known = self._known.sessions
-        wanted = set(self.selection) or set(self._shown["label"])
+        wanted = set(self.selection) or set(self._let_through["label"])
         found = known[known["label"].isin(wanted)].drop(columns=["control"])
         found = found.assign(value=found["label"].map(self._known.columns.loc[self._key]))
         if self.against == "measure":
@@ -193,7 +211,18 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
         return page_fragment(self)
 
     def embed(self) -> None:
-        """Put into the widget's state what exported pages need."""
+        """Put into the widget's state what exported pages need: a small picture of every session, and the whole images
+        of those asked for with ``full``. Reads every session's images; half a second each, or a few with large CT."""
+        self._tiles = {**self._tiles, **self._made_tiles()}
+        self._full = {**self._full, **self._made_full()}
+        small = sum(len(tile["picture"]) + len(tile["codes"]) for tile in self._tiles.values())
+        large = sum(len(chunk) for one in self._full.values() for part in one._export for chunk in part["chunks"])
+        self._carried = (
+            f"With this page travel small pictures of {len(self._tiles)} of {len(self._known.sessions)} sessions "
+            f"({small / 1e6:.1f} MB, {small / max(len(self._tiles), 1) / 1e3:.1f} kB each) and the images of "
+            f"{len(self._full)} ({large / 1e6:.1f} MB)."
+        )
+        _LOG.info("%s", self._carried)
         self._refresh_still()
 
     # -- slices --
@@ -207,7 +236,7 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
         self._shown_before = wanted
         viewer, said = self._made(old if before and self._same_subject(before[0]) else None)
         with self.hold_sync():
-            self._viewer, self._said = viewer, said
+            self._viewer, self._said, self._shown = viewer, said, self.session
         if old is not None:
             old.close()
         if viewer is not None:
@@ -224,6 +253,31 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
         except (IphaError, KeyError, OSError) as error:
             return None, f"No slices: {error.args[0] if isinstance(error, KeyError) else error}"
 
+    def _made_tiles(self) -> dict[str, Any]:
+        """Small pictures of the sessions that have none yet; those that cannot be read are left out, with a warning."""
+        from tqdm.auto import tqdm
+
+        found: dict[str, Any] = {}
+        missing = [label for label in self._known.sessions["label"] if label not in self._tiles]
+        for label in tqdm(missing, desc="pictures", disable=len(missing) < _BAR_FROM, leave=False):
+            try:
+                tile = tile_of(Parts(self.results[label], self._protocol), budget_kb=self._tile_kb)
+            except (IphaError, KeyError, OSError) as error:
+                _LOG.warning("no picture of %s: %s", label, error)
+                continue
+            found |= {label: tile} if tile else {}
+        return found
+
+    def _made_full(self) -> dict[str, SliceViewer]:
+        found: dict[str, SliceViewer] = {}
+        for label in self._wanted_full:
+            if label not in self._full:
+                parts = [self._shelf.parts(self.results[label])]
+                viewer, _ = session_viewer(parts, *self._key, everything=True, before=None)
+                viewer.embed()
+                found[label] = viewer
+        return found
+
     def _same_subject(self, label: str) -> bool:
         return bool(label) and names.session_key(label)[0] == names.session_key(self.session or label)[0]
 
@@ -238,7 +292,7 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
         return self._known.nearest(self.x_modality, self.x_measure, self.x_region)
 
     @property
-    def _shown(self) -> pd.DataFrame:
+    def _let_through(self) -> pd.DataFrame:
         """Sessions that the filters let through."""
         shown, kept = self._known.sessions, self.filters
         for name in ("group", "phase"):
@@ -255,18 +309,12 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
 
     @t.validate("session", "beside")
     def _valid_session(self, proposal: Any) -> str:
-        label = str(proposal["value"])
-        if label and label not in set(self._known.sessions["label"]):
-            raise ValueError(f"{proposal['trait'].name}: the results hold no session {label}; write sub-001_ses-01")
-        return label
+        found = self._known.labels([proposal["value"]] if proposal["value"] else [], proposal["trait"].name)
+        return found[0] if found else ""
 
     @t.validate("selection")
     def _valid_selection(self, proposal: Any) -> list[str]:
-        known = set(self._known.sessions["label"])
-        unknown = [label for label in proposal["value"] if label not in known]
-        if unknown:
-            raise ValueError(f"selection: the results hold no session {', '.join(unknown)}; write sub-001_ses-01")
-        return list(proposal["value"])
+        return self._known.labels(proposal["value"], "selection")
 
     def _get_embed_state(self, drop_defaults: bool = False) -> Any:
         """As for a page: without the viewer of the session open now, which needs the kernel."""

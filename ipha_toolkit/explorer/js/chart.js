@@ -2,13 +2,12 @@
 import {make} from "../../viewer/js/dom.js";
 import {SUPPRESS} from "../../viewer/js/guard.js";
 import {number} from "../../viewer/js/marks.js";
-import {NOT_SAID, median, ordered, spoken, unique, withUnit} from "./cohort.js";
+import {DAYS, NOT_SAID, median, ordered, spoken, unique, withUnit} from "./cohort.js";
 import {Plot} from "./plot.js";
 
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"], GREY = "#8a8a8a";
 const SYMBOLS = ["circle", "triangle", "square", "diamond", "star", "wye"];
 const OF_PHASE = {none: [GREY, "circle"], acute: ["#d55e00", "triangle"], subacute: ["#e69f00", "square"], chronic: ["#0072b2", "diamond"], indeterminate: ["#009e73", "cross"]};
-const DAYS = [0, 1, 3, 10, 30, 100, 300, 1000, 3000];
 const NEAR_PX = 14, DRAG_PX = 4, MOST_NAMES = 8;
 export const CATEGORIES = {group: "group", phase: "phase (clinic)", reading: "phase (as read)"};
 const NUMBERS = {days: "days since the first visit", age: "age (years)"};
@@ -77,7 +76,7 @@ export class Chart {
       width, height: Math.round(Math.min(430, Math.max(300, width * 0.66))), marginLeft: 62, marginBottom: category ? 50 : 42, marginTop: 26, style: {background: "none", overflow: "visible"},
       y: {...scale(explorer.get("log_y") && this.logs.y, label(y)), grid: true},
       ...(category ? {x: {axis: null}, fx: {domain: words, label: null, axis: "bottom", tickFormat: tick, padding: 0.06}}
-        : {x: {...scale(explorer.get("log_x") && this.logs.x && !days, x ? label(x) : NUMBERS[against]), grid: true, ...(days ? {type: "symlog", ticks: DAYS} : {})}}),
+        : {x: {...scale(explorer.get("log_x") && this.logs.x && !days, x ? label(x) : NUMBERS[against]), grid: true, ...(days ? {type: "symlog", ticks: DAYS.filter((day) => day <= Math.max(...points.map((p) => p.x)))} : {})}}),
       color: {domain: kinds, range: values.map(([colour]) => colour)}, symbol: {domain: kinds, range: values.map(([, symbol]) => symbol)}, marks,
     });
   }

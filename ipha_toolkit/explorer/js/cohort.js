@@ -2,6 +2,7 @@
 import {number} from "../../viewer/js/marks.js";
 
 export const CONTROL_SCORE = "_vs_controls"; // ends the name of a measure's distance from the controls
+export const DAYS = [0, 1, 3, 10, 30, 100, 300, 1000, 3000]; // ticks of a logarithmic axis of days, which begins at 0
 export const NOT_SAID = "not said";
 const PHASES = ["none", "acute", "subacute", "chronic", "indeterminate"];
 const keyOf = (modality, measure, region) => `${modality}\n${measure}\n${region}`;

@@ -32,7 +32,8 @@ class Explorer {
     const people = unique(this.cohort.sessions.map((s) => s.subject)).length;
     const parts = make("div", {className: "ipha-parts"}, this.chart.node, this.rows.node);
     this.root = make("div", {className: "ipha-explorer", role: "group", "aria-label": `Cohort explorer: ${this.cohort.sessions.length} sessions of ${people} subjects`, ...SUPPRESS});
-    this.root.append(this.menus.node, parts, this.slices.node, this.timeline.node, this.help(), this.live);
+    this.carried = make("p", {className: "ipha-caption"});
+    this.root.append(this.menus.node, parts, this.slices.node, this.timeline.node, this.help(), this.carried, this.live);
     el.append(this.root);
     guard(this.root, this.disposer, {onKey: (event) => this.key(event), aloneOnPage: !!model.exported});
     const seen = new ResizeObserver(() => this.resized());
@@ -62,7 +63,7 @@ class Explorer {
     this.follow();
   }
   snapshot() {
-    const keys = [...DRAWN_BY, "selection", "session", "beside", "images", "columns", "sort", "search", "_viewer", "_tiles", "_full", "_said"];
+    const keys = [...DRAWN_BY, "selection", "session", "beside", "images", "columns", "sort", "search", "_viewer", "_tiles", "_full", "_said", "_shown", "_carried"];
     return Object.fromEntries(keys.map((key) => [key, this.get(key)]));
   }
   follow() {
@@ -84,8 +85,9 @@ class Explorer {
     if (any(...DRAWN_BY, "selection", "columns", "sort", "search")) this.rows.draw();
     else if (any("session")) this.rows.mark();
     if (any(...DRAWN_BY)) this.menus.sync();
-    if (any("session", "beside", "images", "modality", "measure", "region", "_viewer", "_tiles", "_full", "_said", "filters", "sort", "search", "selection")) this.slices.draw(changed);
+    if (any("session", "beside", "images", "modality", "measure", "region", "_viewer", "_tiles", "_full", "_said", "_shown", "filters", "sort", "search", "selection")) this.slices.draw(changed);
     if (any("session", "modality", "measure", "region")) this.timeline.draw();
+    if (any("_carried")) this.carried.textContent = this.get("_carried");
     this.root.dataset.drawn = (performance.now() - began).toFixed(1);
   }
   resized() {

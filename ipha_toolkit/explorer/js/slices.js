@@ -1,8 +1,9 @@
 // The chosen session's slices: our own viewer where a kernel or the page's copy gives it, else the small picture.
 import {make} from "../../viewer/js/dom.js";
 import {SUPPRESS} from "../../viewer/js/guard.js";
+import {drawTile} from "./tiles.js";
 
-const WAIT_MS = 4000;
+const PATIENCE_MS = 3000;
 
 export class Slices {
   constructor(explorer) {
@@ -46,28 +47,45 @@ export class Slices {
     this.which.value = explorer.get("images");
     this.show(session);
   }
-  // The viewer in place, as soon as it is there; a picture or words until then.
+  // The viewer in place, as soon as it is there; the small picture or words until then.
   async show(session) {
-    const {explorer} = this, ref = this.reference(session);
-    this.said.textContent = explorer.get("_said");
+    const {explorer} = this, {model} = explorer, ref = this.reference(session);
+    clearTimeout(this.waiting);
+    if (!ref) return this.stand(session);
+    this.said.textContent = model.exported ? "" : explorer.get("_said");
     if (ref === this.shown) return;
     this.shown = ref;
-    if (!ref) return this.stand(session);
-    const manager = explorer.model.widget_manager, model = await manager.get_model(ref.replace("IPY_MODEL_", ""));
-    const view = await manager.create_view(model);
+    const manager = model.widget_manager, view = await manager.create_view(await manager.get_model(ref.replace("IPY_MODEL_", "")));
     if (explorer.closed || this.shown !== ref) return view.remove?.();
-    const old = this.view;
+    this.put(view.el);
     this.view = view;
-    this.stage.replaceChildren(view.el);
-    old?.remove?.();
   }
+  // The viewer that shows the session: the kernel's, or that of the page's copy.
   reference(session) {
-    const full = this.explorer.get("_full")?.[session.label];
-    return this.explorer.model.exported ? full ?? "" : this.explorer.get("_viewer") ?? "";
+    const {explorer} = this;
+    if (explorer.model.exported) return explorer.get("_full")?.[session.label] ?? "";
+    return explorer.get("_shown") === session.label ? explorer.get("_viewer") ?? "" : "";
   }
-  stand(session) {
+  put(node) {
     this.view?.remove?.();
     this.view = null;
-    this.stage.replaceChildren(make("p", {textContent: "no picture of this session is here"}));
+    this.stage.replaceChildren(node);
+  }
+  async stand(session) {
+    const {explorer} = this, tile = explorer.get("_tiles")?.[session.label], {exported} = explorer.model, words = explorer.get("_said");
+    const answered = !exported && explorer.get("_shown") === session.label;
+    if (!exported && !answered) this.waiting = setTimeout(() => { this.said.textContent = "No kernel answers: run the cell again for the slices."; }, PATIENCE_MS);
+    const what = JSON.stringify([session.label, explorer.y().modality, explorer.y().measure, explorer.y().region, !!tile]);
+    if (tile && this.shown !== what) {
+      this.shown = what;
+      const {canvas, words: said} = await drawTile(tile, explorer.y(), session.label);
+      if (explorer.closed || this.shown !== what) return;
+      this.put(canvas);
+      this.said.textContent = said;
+    } else if (!tile && (exported || answered)) {
+      this.shown = "";
+      this.put(make("p", {textContent: exported ? "No picture of this session travels with the page; explorer.embed() takes pictures along." : words}));
+      this.said.textContent = "";
+    } else if (!exported && !answered) this.said.textContent = "…";
   }
 }

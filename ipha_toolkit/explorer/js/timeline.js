@@ -3,11 +3,11 @@
 import {make} from "../../viewer/js/dom.js";
 import {SUPPRESS} from "../../viewer/js/guard.js";
 import {number} from "../../viewer/js/marks.js";
-import {NOT_SAID, spoken, withUnit} from "./cohort.js";
+import {DAYS, NOT_SAID, spoken, withUnit} from "./cohort.js";
 import {Plot} from "./plot.js";
 
 const IMAGES = [["MRI", ["T1w", "T2w", "MEGRE"]], ["CT", ["ct"]], ["film", ["dx"]]], INK = "#0072b2", BLEED = "#d55e00";
-const LEFT = 96, RIGHT = 16, LANE = 58, DOSE = /dose|prednis|steroid|per_day/i, MOST_LANES = 6;
+const LEFT = 150, RIGHT = 16, LANE = 58, DOSE = /dose|prednis|steroid|per_day/i, MOST_LANES = 6;
 
 export class Timeline {
   constructor(explorer) {
@@ -15,8 +15,10 @@ export class Timeline {
     this.title = make("h3", {className: "ipha-who"});
     this.dates = make("div", {className: "ipha-bar", role: "group", "aria-label": "Dates of the patient"});
     this.lanes = make("div", {className: "ipha-lanes"});
+    this.log = make("input", {type: "checkbox", onchange: () => this.draw(), ...SUPPRESS});
+    this.logLabel = make("label", {}, this.log, make("span", {textContent: "early days apart (logarithmic axis)"}));
     this.words = make("p", {className: "ipha-caption"});
-    this.node = make("section", {className: "ipha-timeline", "aria-label": "Timeline of the patient"}, this.title, this.dates, this.lanes, this.words);
+    this.node = make("section", {className: "ipha-timeline", "aria-label": "Timeline of the patient"}, this.title, this.dates, this.logLabel, this.lanes, this.words);
   }
   draw() {
     const {explorer} = this, {cohort} = explorer, session = cohort.session(explorer.get("session"));
@@ -26,13 +28,16 @@ export class Timeline {
     this.title.textContent = `${session.subject} over time`;
     this.dates.replaceChildren(...visits.map((visit) => this.date(visit, session)));
     const dated = visits.filter((visit) => visit.days != null);
+    this.logLabel.hidden = true;
     if (!dated.length) {
       this.lanes.replaceChildren();
       this.words.textContent = `No day is known of ${session.subject}'s sessions (column days of ${session.subject}_sessions.tsv): there is no axis to draw.`;
       return;
     }
     const days = [...course, ...dated].map((visit) => visit.days), first = Math.min(...days), last = Math.max(...days), pad = Math.max((last - first) * 0.03, 0.5);
-    this.scale = {domain: [first - pad, last + pad], width: Math.max(320, this.node.clientWidth || 900)};
+    this.logLabel.hidden = first < 0 || last - first < 60;
+    const log = this.log.checked && !this.logLabel.hidden;
+    this.scale = {log, top: last, domain: log ? [first, last * 1.25] : [first - pad, last + pad], width: Math.max(320, this.node.clientWidth || 900)};
     const lanes = [this.images(dated, session), ...this.numbers(course, dated)];
     this.lanes.replaceChildren(...lanes.map((lane, n) => this.lane(lane, session, n === lanes.length - 1)));
     this.words.textContent = this.said(session, dated, course);
@@ -76,10 +81,10 @@ export class Timeline {
     return {height: LANE, y: {label: null, ticks: 3, nice: true, grid: true, zero: dose}, marks, label};
   }
   lane({height, y, marks, label, visits}, session, last) {
-    const {domain, width} = this.scale;
+    const {domain, width, log, top} = this.scale;
     const svg = Plot.plot({
       width, height: height + (last ? 30 : 0), marginLeft: LEFT, marginRight: RIGHT, marginTop: 7, marginBottom: last ? 34 : 5, style: {background: "none", overflow: "visible"},
-      x: {domain, label: "days since the first visit", labelArrow: "none", axis: last ? "bottom" : null, ticks: width / 90}, y,
+      x: {domain, label: "days since the first visit", labelArrow: "none", axis: last ? "bottom" : null, ...(log ? {type: "symlog", ticks: DAYS.filter((day) => day <= top)} : {ticks: width / 90})}, y,
       marks: [Plot.ruleX([session.days].filter((day) => day != null), {stroke: INK, strokeOpacity: 0.35, strokeWidth: 5}), ...marks],
     });
     svg.setAttribute("aria-hidden", "true"); // the dates above and the words below say the same
@@ -88,10 +93,9 @@ export class Timeline {
     return make("div", {className: "ipha-lane"}, ...(label ? [make("span", {textContent: label})] : []), svg);
   }
   pick(event, svg) {
-    const frame = svg.getBoundingClientRect(), {domain, width} = this.scale, zoom = frame.width / width || 1;
-    const day = domain[0] + (((event.clientX - frame.x) / zoom - LEFT) / (width - LEFT - RIGHT)) * (domain[1] - domain[0]);
+    const frame = svg.getBoundingClientRect(), {width} = this.scale, x = svg.scale("x"), zoom = frame.width / width || 1, at = (event.clientX - frame.x) / zoom;
     const {cohort} = this.explorer, visits = cohort.visits(cohort.session(this.explorer.get("session")).subject).filter((visit) => visit.days != null);
-    const nearest = visits.reduce((a, b) => (Math.abs(b.days - day) < Math.abs(a.days - day) ? b : a));
+    const nearest = visits.reduce((a, b) => (Math.abs(x.apply(b.days) - at) < Math.abs(x.apply(a.days) - at) ? b : a));
     this.explorer.open(event.target.dataset?.session ?? nearest.label);
   }
   said(session, dated, course) {
