@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ipha_toolkit.explorer.voxels import Parts, Voxels, images_of, voxels_of
+from ipha_toolkit.explorer.voxels import ZONE_CODES, Parts, Voxels, countable, images_of, voxels_counted, voxels_of
 from ipha_toolkit.io import names
 from ipha_toolkit.io.results import SessionResults
 from ipha_toolkit.protocol import Protocol
+from ipha_toolkit.regions.zones import lung_regions
 from ipha_toolkit.terms import Modality
-from ipha_toolkit.viewer.layers import bounds_mm, image_layer
+from ipha_toolkit.viewer import payload
+from ipha_toolkit.viewer.layers import bounds_mm, image_layer, middle_mm, nearest_slice
 from ipha_toolkit.viewer.widget import SliceViewer
 from ipha_toolkit.volume import Mask, Volume
 
@@ -20,6 +22,7 @@ KEPT = ("plane", "zoom", "pan_mm", "slab", "slab_mm", "crosshair", "interpolate"
 """What a viewer takes over from the one before it; its place too, for the same subject."""
 
 _SHOWN_MAPS = {"ct": "opacity", "T1w": "ratio", "T2w": "ratio", "MEGRE": "r2star", names.PAIR: "signature"}
+VOXELS = "voxels of the number"
 _SESSIONS_HELD = 4
 _MOST_IMAGES = 4
 
@@ -50,7 +53,14 @@ class Shelf:
 
 
 def session_viewer(
-    shown: list[Parts], modality: str, measure: str, region: str, *, everything: bool, before: SliceViewer | None
+    shown: list[Parts],
+    modality: str,
+    measure: str,
+    region: str,
+    *,
+    everything: bool,
+    before: SliceViewer | None,
+    here: bool = False,
 ) -> tuple[SessionViewer, str]:
     """A viewer of one session, or of two side by side, and words for what is laid on.
 
@@ -64,6 +74,8 @@ def session_viewer(
         All images of the session, not only those the number was measured on.
     before : SliceViewer, optional
         Shown before, of the same subject: place, plane and zoom are taken from it.
+    here : bool
+        The session is the same as before: where its slice holds no voxel of the number, another is gone to.
 
     Raises
     ------
@@ -96,13 +108,75 @@ def session_viewer(
             overlays.append(own)
     if "nodule" in measure and modality in (Modality.CT, Modality.T1W):
         options["nodules"] = _inside(shown[0], modality, region)
-    visible = [not name.endswith(" map") for own in overlays for name in own]
-    options |= {"visible": visible, "height_px": 380, "mask_style": "fill" if focus and focus.cut else "outline"}
-    options |= {"opacity": 0.35 if focus and focus.cut else 0.5} | _taken_over(before, images)
-    if "position_mm" not in options and focus is not None and focus.mask is not None and focus.mask.array.any():
-        options["position_mm"] = _fullest(focus.mask)
+    cut = focus is not None and focus.cut  # filled, so that the lung, which would be filled as well, is left out
+    visible = [not name.endswith(" map") and not (cut and name == "lung") for own in overlays for name in own]
+    options |= {"visible": visible, "height_px": 380, "mask_style": "fill" if cut else "outline"}
+    options |= {"opacity": 0.4 if cut else 0.5} | _taken_over(before, images)
+    if focus is not None and focus.mask is not None and focus.mask.array.any():
+        moved = "position_mm" not in options or (here and not _in_slice(focus.mask, options["position_mm"]))
+        options |= {"position_mm": _fullest(focus.mask)} if moved else {}
     viewer = SessionViewer(*images, overlays=overlays, embed_live=False, **options)
     return viewer, " ".join(dict.fromkeys(words))
+
+
+def full_viewer(parts: Parts) -> tuple[SessionViewer, list[dict[str, Any]]]:
+    """A viewer of all images of a session for exported pages, and what the browser makes the voxels of any number of.
+
+    Returns
+    -------
+    viewer : SessionViewer
+        With its copy of the images.
+    codes : list of dict
+        One an image: ``modality``, ``layer`` (number of the viewer's layer that shows the voxels), ``cuts`` (measures
+        that count voxels), ``packed`` (an image of codes: part of the lung as in :mod:`ipha_toolkit.explorer.tiles`,
+        and from 64 on a bit a measure).
+    """
+    images, overlays, codes = list[Volume](), list[dict[str, Mask | Volume]](), list[dict[str, Any]]()
+    chosen = [name for name in parts.modalities if name != Modality.DX][:_MOST_IMAGES] or parts.modalities
+    for name in chosen:
+        image, own = parts.image(name), dict[str, Mask | Volume]()
+        if parts.session.has(name, "lung"):
+            lungs = parts.mask(name)
+            own = {"lung": lungs, VOXELS: lungs}
+            coded, cuts = _coded(parts, name)
+            codes.append({"modality": str(name), "cuts": cuts, "packed": _packed(coded)})
+        kind = _SHOWN_MAPS.get(name, "")
+        if kind and parts.session.has(name, kind):
+            own[f"{kind} map"] = parts.map(name, kind)
+        images.append(image.replace(name=_name(parts, name, False)))
+        overlays.append(own)
+    with_nodules = [name for name in chosen if _has_nodules(parts, name)]
+    nodules = parts.nodules(with_nodules[-1]) if with_nodules else None
+    visible = [not name.endswith(" map") for own in overlays for name in own]
+    viewer = SessionViewer(
+        *images, overlays=overlays, nodules=nodules, visible=visible, height_px=380, embed_live=False,
+        position_mm=_fullest(parts.mask(chosen[0])) if overlays[0] else None or middle_mm(image_layer(images[0], 0)),
+    )  # fmt: skip
+    viewer.embed()
+    places = [n for n, layer in enumerate(viewer._layers) if layer["name"] == VOXELS]
+    for one, place in zip(codes, places, strict=True):
+        one["layer"] = place
+    return viewer, codes
+
+
+def _coded(parts: Parts, modality: str) -> tuple[Volume, list[str]]:
+    lungs = parts.mask(modality)
+    coded = lungs.array.astype(np.float32)
+    for name, region in lung_regions(lungs).items():
+        coded += np.float32(ZONE_CODES.get(name, 0)) * region.array
+    cuts = countable(parts, modality)
+    for bit, (owner, measure) in enumerate(cuts):
+        coded += np.float32(64 << bit) * voxels_counted(parts, owner, measure).array
+    return Volume(coded, lungs.affine), [measure for _, measure in cuts]
+
+
+def _packed(coded: Volume) -> dict[str, Any]:
+    """The codes, none of them lost."""
+    return payload.pack(image_layer(coded, 0), budget_bytes=float("inf"))
+
+
+def _has_nodules(parts: Parts, modality: str) -> bool:
+    return (parts.session.folder / names.nodule_file(parts.session.label, modality)).exists()
 
 
 def _images(parts: Parts, modality: str, everything: bool) -> list[str]:
@@ -142,6 +216,13 @@ def _inside(parts: Parts, modality: str, region: str) -> Any:
     at = np.rint(mask.to_index(nodules[["x_mm", "y_mm", "z_mm"]].to_numpy(float))).astype(int).reshape(-1, 3)
     at = np.clip(at, 0, np.array(mask.shape) - 1)
     return nodules[mask.array[tuple(at.T)]] if len(at) else nodules
+
+
+def _in_slice(mask: Mask, position: tuple[float, float, float]) -> bool:
+    """Whether the axial slice at a place holds a voxel of a mask."""
+    canonical = mask.to_ras()
+    index = nearest_slice(float(canonical.to_index(position)[2]), canonical.shape[2])
+    return bool(canonical.array[:, :, index].any())
 
 
 def _fullest(mask: Mask) -> tuple[float, float, float]:

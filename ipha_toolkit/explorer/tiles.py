@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ipha_toolkit.explorer.voxels import Parts, cuts_of, images_of, voxels_counted
+from ipha_toolkit.explorer.voxels import ZONE_CODES, Parts, countable, voxels_counted
 from ipha_toolkit.grid import PLANES, BoolArray
 from ipha_toolkit.image.geometry import block_factors, block_mean, bounding_box
-from ipha_toolkit.io import names
 from ipha_toolkit.regions.zones import lung_regions
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.viewer.layers import image_layer
@@ -88,27 +87,17 @@ def _panel(parts: Parts, modality: str, plane: str) -> _Panel | None:
     view = _Cut(image, lungs, plane, index)
     level, width = next(iter(presets(image_layer(image, 0), lungs).values()))
     gray = np.clip((view.slice(image.array) - level + width / 2) / width, 0, 1) * 255
-    cuts = cuts_of(modality) + (cuts_of(names.PAIR) if modality == Modality.T1W else [])
+    cuts = countable(parts, modality)
     counted = np.zeros(view.code_shape, np.uint8)
-    for bit, measure in enumerate(cuts):
-        counted |= view.codes(_counted(parts, modality, measure)).astype(np.uint8) << bit
+    for bit, (owner, measure) in enumerate(cuts):
+        counted |= view.codes(voxels_counted(parts, owner, measure).to_ras().array).astype(np.uint8) << bit
     said = {
-        "modality": str(modality), "plane": plane, "width": view.shape[1], "cuts": cuts, "nodules": view.nodules(parts),
+        "modality": str(modality), "plane": plane, "width": view.shape[1],
+        "cuts": [measure for _, measure in cuts], "nodules": view.nodules(parts),
         "place": f"{'xyz'[across]} {view.place_mm:.0f} mm",
     }  # fmt: skip
     zones = parts.once("zones", modality, read=lambda: _zones(lungs))
     return _Panel(view.sampled(gray).astype(np.uint8), _parts(lungs, zones, view), counted, said)
-
-
-def _counted(parts: Parts, modality: str, measure: str) -> BoolArray | None:
-    owner = names.PAIR if measure in cuts_of(names.PAIR) else modality
-    if not set(images_of(owner)) <= set(parts.modalities):
-        return None
-    try:
-        mask = voxels_counted(parts, owner, measure)
-    except (KeyError, OSError):
-        return None
-    return mask.to_ras().array
 
 
 class _Cut:
@@ -190,12 +179,9 @@ def _zones(lungs: Mask) -> Volume:
     found = np.zeros(inside.shape, np.uint8)
     if inside.any():
         for name, region in lung_regions(Mask(inside, affine)).items():
-            found[region.array] += _WEIGHTS.get(name, 0)
+            found[region.array] += ZONE_CODES.get(name, 0)
         found = _nearest_inside(found, inside)
     return Volume(found, affine)
-
-
-_WEIGHTS = {"left": 2, "upper": 4, "middle": 8, "lower": 12, "central": 16, "dorsal": 32}
 
 
 def _nearest_inside(values: npt.NDArray[np.uint8], inside: BoolArray) -> npt.NDArray[np.uint8]:

@@ -187,6 +187,10 @@ def voxels_counted(parts: Parts, modality: str, measure: str) -> Mask:
     KeyError
         Where the session lacks what the cut needs.
     """
+    return parts.once("counted", modality, measure, read=lambda: _counted(parts, modality, measure))  # type: ignore[no-any-return]
+
+
+def _counted(parts: Parts, modality: str, measure: str) -> Mask:
     counted, among, _ = _CUTS[modality, measure](parts, modality)
     lungs = parts.mask(modality)
     return lungs.replace(array=counted & among & lungs.array)
@@ -196,6 +200,24 @@ def cuts_of(modality: str) -> list[str]:
     """Measures of a modality that count voxels by a cut."""
     return [measure for image, measure in _CUTS if image == modality]
 
+
+def countable(parts: Parts, modality: str) -> list[tuple[str, str]]:
+    """Measures that count voxels of an image by a cut, each with its modality, for which the session has all it takes."""
+    owners = [modality, names.PAIR] if modality == Modality.T1W else [modality]
+    found = []
+    for owner in owners:
+        for measure in cuts_of(owner):
+            if set(images_of(owner)) <= set(parts.modalities):
+                try:
+                    voxels_counted(parts, owner, measure)
+                except (KeyError, OSError):
+                    continue
+                found.append((owner, measure))
+    return found
+
+
+ZONE_CODES = {"left": 2, "upper": 4, "middle": 8, "lower": 12, "central": 16, "dorsal": 32}
+"""What a part of the lung adds to a voxel's code in exported pages; the lung itself adds 1."""
 
 _ONE_SIDE = {
     "opacity_central_excess": "central", "opacity_lower_excess": "lower", "opacity_dorsal_excess": "dorsal",

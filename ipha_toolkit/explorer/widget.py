@@ -22,7 +22,7 @@ from ipywidgets import widget_serialization
 
 from ipha_toolkit.errors import IphaError
 from ipha_toolkit.explorer.cohort import KEY, ExplorerCohort
-from ipha_toolkit.explorer.slices import Shelf, session_viewer
+from ipha_toolkit.explorer.slices import Shelf, full_viewer, session_viewer
 from ipha_toolkit.explorer.still import picture, plot_groups
 from ipha_toolkit.explorer.tiles import tile_of
 from ipha_toolkit.explorer.voxels import Parts
@@ -144,6 +144,7 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
     _shown = t.Unicode().tag(sync=True)
     _carried = t.Unicode().tag(sync=True)
     _full = t.Dict().tag(sync=True, **widget_serialization)
+    _codes = t.Dict().tag(sync=True)
     _tiles = t.Dict().tag(sync=True)
     _picture = t.Unicode().tag(sync=True)
 
@@ -214,9 +215,11 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
         """Put into the widget's state what exported pages need: a small picture of every session, and the whole images
         of those asked for with ``full``. Reads every session's images; half a second each, or a few with large CT."""
         self._tiles = {**self._tiles, **self._made_tiles()}
-        self._full = {**self._full, **self._made_full()}
+        self._embed_full()
         small = sum(len(tile["picture"]) + len(tile["codes"]) for tile in self._tiles.values())
-        large = sum(len(chunk) for one in self._full.values() for part in one._export for chunk in part["chunks"])
+        packed = [part for viewer in self._full.values() for part in viewer._export]
+        packed += [image["packed"] for codes in self._codes.values() for image in codes]
+        large = sum(len(chunk) for part in packed for chunk in part["chunks"])
         self._carried = (
             f"With this page travel small pictures of {len(self._tiles)} of {len(self._known.sessions)} sessions "
             f"({small / 1e6:.1f} MB, {small / max(len(self._tiles), 1) / 1e3:.1f} kB each) and the images of "
@@ -234,7 +237,8 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
             return
         old, before = self._viewer, self._shown_before
         self._shown_before = wanted
-        viewer, said = self._made(old if before and self._same_subject(before[0]) else None)
+        here = bool(before) and before[0] == self.session
+        viewer, said = self._made(old if before and self._same_subject(before[0]) else None, here=here)
         with self.hold_sync():
             self._viewer, self._said, self._shown = viewer, said, self.session
         if old is not None:
@@ -243,13 +247,13 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
             for call in self._opened:
                 call(self.results[self.session], viewer)
 
-    def _made(self, before: SliceViewer | None) -> tuple[SliceViewer | None, str]:
+    def _made(self, before: SliceViewer | None, *, here: bool) -> tuple[SliceViewer | None, str]:
         labels = [label for label in (self.session, self.beside) if label]
         if not labels:
             return None, ""
         try:
             parts = [self._shelf.parts(self.results[label]) for label in labels]
-            return session_viewer(parts, *self._key, everything=self.images == "all", before=before)
+            return session_viewer(parts, *self._key, everything=self.images == "all", before=before, here=here)
         except (IphaError, KeyError, OSError) as error:
             return None, f"No slices: {error.args[0] if isinstance(error, KeyError) else error}"
 
@@ -268,15 +272,12 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
             found |= {label: tile} if tile else {}
         return found
 
-    def _made_full(self) -> dict[str, SliceViewer]:
-        found: dict[str, SliceViewer] = {}
+    def _embed_full(self) -> None:
+        """Viewers of the sessions asked for, with all that exported pages need of them."""
         for label in self._wanted_full:
             if label not in self._full:
-                parts = [self._shelf.parts(self.results[label])]
-                viewer, _ = session_viewer(parts, *self._key, everything=True, before=None)
-                viewer.embed()
-                found[label] = viewer
-        return found
+                viewer, codes = full_viewer(self._shelf.parts(self.results[label]))
+                self._full, self._codes = self._full | {label: viewer}, self._codes | {label: codes}
 
     def _same_subject(self, label: str) -> bool:
         return bool(label) and names.session_key(label)[0] == names.session_key(self.session or label)[0]

@@ -1,7 +1,7 @@
 // The chosen session's slices: our own viewer where a kernel or the page's copy gives it, else the small picture.
 import {make} from "../../viewer/js/dom.js";
 import {SUPPRESS} from "../../viewer/js/guard.js";
-import {drawTile} from "./tiles.js";
+import {FullVoxels, drawTile} from "./tiles.js";
 
 const PATIENCE_MS = 3000;
 
@@ -19,10 +19,6 @@ export class Slices {
     this.bar = make("div", {className: "ipha-bar"}, this.before, this.after, make("label", {}, make("span", {textContent: "Beside"}), this.pair), make("label", {}, make("span", {textContent: "Images"}), this.which));
     this.node = make("section", {className: "ipha-slices", "aria-label": "Slices of the chosen session"}, this.title, this.bar, this.stage, this.said);
     this.shown = "";
-  }
-  close() {
-    clearTimeout(this.waiting);
-    this.view?.remove?.();
   }
   step(by) {
     const {explorer} = this, order = explorer.rows.sessions().map((s) => s.label), at = order.indexOf(explorer.get("session"));
@@ -45,47 +41,73 @@ export class Slices {
     this.pair.value = explorer.get("beside");
     this.pair.disabled = !others.length;
     this.which.value = explorer.get("images");
-    this.show(session);
+    this.which.parentNode.hidden = explorer.model.exported;
+    if (explorer.model.exported) this.page([session.label, explorer.get("beside")].filter(Boolean));
+    else this.live(session);
   }
-  // The viewer in place, as soon as it is there; the small picture or words until then.
-  async show(session) {
-    const {explorer} = this, {model} = explorer, ref = this.reference(session);
+  put(parts) {
+    this.close();
+    this.parts = parts;
+    this.stage.replaceChildren(...parts.map(({node}) => node));
+    this.stage.classList.toggle("ipha-two", parts.length > 1);
+  }
+  close() {
     clearTimeout(this.waiting);
-    if (!ref) return this.stand(session);
-    this.said.textContent = model.exported ? "" : explorer.get("_said");
+    for (const part of this.parts ?? []) part.close?.();
+    this.parts = [];
+  }
+
+  // -- in a page: viewers of the sessions whose images travel with it, small pictures of all others --
+  async page(labels) {
+    const {explorer} = this, column = explorer.y(), what = labels.join(), number = JSON.stringify([column.modality, column.measure, column.region]);
+    if (what === this.shown && number === this.numbered) return;
+    const known = what === this.shown ? this.parts ?? [] : [];
+    [this.shown, this.numbered] = [what, number];
+    const parts = await Promise.all(labels.map((label, n) => (known[n]?.voxels ? known[n] : this.picture(label))));
+    if (explorer.closed || this.shown !== what || this.numbered !== number) return;
+    if (!known.length || parts.some((part, n) => part !== known[n])) this.put(parts);
+    for (const part of parts) part.begin?.();
+    this.tell();
+  }
+  tell() { this.said.textContent = (this.parts ?? []).map(({words}) => words).filter(Boolean).join(" "); }
+  async picture(label) {
+    const {explorer} = this, ref = explorer.get("_full")?.[label], tile = explorer.get("_tiles")?.[label];
+    if (ref) return this.whole(label, ref);
+    if (!tile) return {node: make("p", {textContent: `No picture of ${label} travels with this page; explorer.embed() takes pictures along.`}), words: ""};
+    const {canvas, words} = await drawTile(tile, explorer.y(), label);
+    return {node: canvas, words};
+  }
+  async whole(label, ref) {
+    const manager = this.explorer.model.widget_manager, view = await manager.create_view(await manager.get_model(ref.replace("IPY_MODEL_", "")));
+    const part = {node: view.el, words: "", voxels: null, close: () => { part.closed = true; part.voxels?.close?.(); view.remove?.(); }};
+    part.voxels = {};
+    part.begin = () => {
+      const {iphaViewer: viewer} = view.el;
+      if (part.closed) return;
+      if (!viewer) return void setTimeout(part.begin, 30);
+      if (!part.voxels.show) {
+        part.voxels = new FullVoxels(viewer, this.explorer.get("_codes")?.[label] ?? []);
+        part.voxels.onWords = (words) => { part.words = words; this.tell(); };
+      }
+      part.voxels.show(this.explorer.y());
+    };
+    return part;
+  }
+
+  // -- with a kernel: the viewer it makes of the session --
+  async live(session) {
+    const {explorer} = this, {model} = explorer, answered = explorer.get("_shown") === session.label, ref = answered ? explorer.get("_viewer") : "";
+    clearTimeout(this.waiting);
+    this.said.textContent = answered ? explorer.get("_said") : "…";
+    if (!answered) {
+      this.waiting = setTimeout(() => { this.said.textContent = "No kernel answers: run the cell again for the slices."; }, PATIENCE_MS);
+      return;
+    }
     if (ref === this.shown) return;
     this.shown = ref;
+    if (!ref) return this.put([]);
     const manager = model.widget_manager, view = await manager.create_view(await manager.get_model(ref.replace("IPY_MODEL_", "")));
     if (explorer.closed || this.shown !== ref) return view.remove?.();
-    this.put(view.el);
-    this.view = view;
-  }
-  // The viewer that shows the session: the kernel's, or that of the page's copy.
-  reference(session) {
-    const {explorer} = this;
-    if (explorer.model.exported) return explorer.get("_full")?.[session.label] ?? "";
-    return explorer.get("_shown") === session.label ? explorer.get("_viewer") ?? "" : "";
-  }
-  put(node) {
-    this.view?.remove?.();
-    this.view = null;
-    this.stage.replaceChildren(node);
-  }
-  async stand(session) {
-    const {explorer} = this, tile = explorer.get("_tiles")?.[session.label], {exported} = explorer.model, words = explorer.get("_said");
-    const answered = !exported && explorer.get("_shown") === session.label;
-    if (!exported && !answered) this.waiting = setTimeout(() => { this.said.textContent = "No kernel answers: run the cell again for the slices."; }, PATIENCE_MS);
-    const what = JSON.stringify([session.label, explorer.y().modality, explorer.y().measure, explorer.y().region, !!tile]);
-    if (tile && this.shown !== what) {
-      this.shown = what;
-      const {canvas, words: said} = await drawTile(tile, explorer.y(), session.label);
-      if (explorer.closed || this.shown !== what) return;
-      this.put(canvas);
-      this.said.textContent = said;
-    } else if (!tile && (exported || answered)) {
-      this.shown = "";
-      this.put(make("p", {textContent: exported ? "No picture of this session travels with the page; explorer.embed() takes pictures along." : words}));
-      this.said.textContent = "";
-    } else if (!exported && !answered) this.said.textContent = "…";
+    this.put([{node: view.el, close: () => view.remove?.()}]);
   }
 }

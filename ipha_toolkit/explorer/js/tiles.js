@@ -1,7 +1,9 @@
-// Small pictures of sessions, drawn with the voxels of the number shown: a second picture says of every pixel which part
-// of the lung it is (red: 1 lung, 2 left, 4 8 12 upper middle lower, 16 central, 32 dorsal) and which measures count it
-// (green: a bit a measure). explorer/tiles.py makes both.
+// From a number to its voxels in exported pages. Codes say of every voxel which part of the lung it is (1 lung, 2 left,
+// 4 8 12 upper middle lower, 16 central, 32 dorsal) and which measures count it (a bit a measure): those of a small picture
+// lie in the red and green of a second one (explorer/tiles.py), those of whole images in a packed image, from 64 on
+// (explorer/slices.py).
 import {make} from "../../viewer/js/dom.js";
+import {ExportSource} from "../../viewer/js/sources.js";
 import {CONTROL_SCORE, spoken} from "./cohort.js";
 
 const SCALE = 2, FAINT = [86, 180, 233, 90], EDGE = [86, 180, 233, 255], INSIDE = [230, 159, 0, 150], FOUND = "#f0e442";
@@ -17,6 +19,64 @@ const member = (region) => {
 };
 const excess = (measure) => ONE_SIDE[/_(central|lower|dorsal|right)_excess$/.exec(measure)?.[1]];
 
+// What a number is made of in one image: whether a code's part belongs to it, and the bit of its measure, or -1.
+function rule({modality, measure, region}, image, cuts) {
+  const bare = measure.replace(CONTROL_SCORE, ""), own = modality.split("+").includes(image), side = own && excess(bare);
+  return {own, bare, bit: own ? cuts.indexOf(bare) : -1, inside: side ? (r) => (r & 1) === 1 && side(r) : member(own ? region : "lung")};
+}
+
+// Writes the voxels of a number into the layers of a viewer that hold them, and says what they are.
+export class FullVoxels {
+  constructor(viewer, codes) {
+    this.viewer = viewer;
+    this.images = codes.map((image) => ({...image, source: new ExportSource([image.packed], () => this.paint())}));
+    this.nodules = viewer.get("_nodules");
+  }
+  close() {
+    this.closed = true;
+    for (const {source} of this.images) source.close();
+  }
+  show(column) {
+    this.column = column;
+    const {overlays, state} = this.viewer.scene, cut = this.images.some(({modality, cuts}) => rule(column, modality, cuts).bit >= 0);
+    const visible = state.get("visible").map((on, n) => (overlays[n].name === "lung" ? !cut : this.images.some(({layer}) => layer === overlays[n].number) || on));
+    state.set({mask_style: cut ? "fill" : "outline", opacity: cut ? 0.4 : 0.5, visible, _nodules: /^(micro)?nodule/.test(column.measure) ? this.nodules : []});
+    this.paint();
+  }
+  paint() {
+    const {source} = this.viewer;
+    if (!this.column || this.closed || !source.layers) return;
+    const pairs = this.images.map((image) => ({...image, codes: image.source.layers[0], shown: source.layers[image.layer]}));
+    if (!pairs.every(({codes, shown}) => codes.ready.every(Boolean) && shown.ready.every(Boolean))) return void setTimeout(() => this.paint(), 60);
+    const said = pairs.map((pair) => this.fill(pair)).filter(Boolean);
+    source.cache.map.clear();
+    source.cache.bytes = 0;
+    this.viewer.painter.forget();
+    this.viewer.redraw();
+    this.onWords?.(`${said.join("; ")}.`);
+  }
+  fill({modality, cuts, codes, shown}) {
+    const {own, bit, inside, bare} = rule(this.column, modality, cuts), across = shown.shape[0] * shown.shape[1], bySlice = new Array(shown.shape[2]).fill(0);
+    let all = 0, counted = 0;
+    for (let p = 0; p < codes.data.length; p++) {
+      const code = codes.data[p] - 1, there = code > 0 && own && inside(code & 63), on = there && (bit < 0 || (code >> (6 + bit)) & 1);
+      shown.data[p] = on ? 2 : 0;
+      if (there) all++;
+      if (on) { counted++; bySlice[(p / across) | 0]++; }
+    }
+    if (!own) return "";
+    this.reveal(shown.grid, bySlice);
+    const where = `${this.column.region === "lung" ? "the lung" : `the lung's ${spoken(this.column.region)} part`} in ${modality}`;
+    return bit < 0 ? `Outlined: ${where}, of which all voxels count` : `Coloured: ${counted} of ${all} voxels of ${where} count for ${spoken(bare)}`;
+  }
+  // Where the slice shown holds none of the voxels, go to the one with most of them.
+  reveal(grid, bySlice) {
+    const {state} = this.viewer, at = grid.index(state.get("position_mm")), most = Math.max(...bySlice);
+    if (!most || bySlice[grid.nearest(state.get("position_mm"), 2)]) return;
+    state.setPosition(grid.world([at[0], at[1], bySlice.indexOf(most)]));
+  }
+}
+
 function loaded(address) {
   const picture = make("img", {src: address});
   return picture.decode().then(() => picture);
@@ -30,8 +90,7 @@ export async function drawTile(tile, {modality, measure, region}, name) {
   pen.drawImage(picture, 0, 0, canvas.width, canvas.height);
   const bare = measure.replace(CONTROL_SCORE, ""), images = modality.split("+"), said = [], [w, h] = [codes.width, codes.height], coded = pixelsOf(codes), step = canvas.height / h;
   for (const panel of tile.panels) {
-    const own = images.includes(panel.modality), bit = panel.cuts.indexOf(bare), cut = own && bit >= 0, side = excess(bare);
-    const inside = side && own ? (r) => (r & 1) === 1 && side(r) : member(own ? region : "lung"), x0 = Math.floor(panel.x / 2), x1 = Math.min(w, x0 + (panel.width >> 1));
+    const {own, bit, inside} = rule({modality, measure, region}, panel.modality, panel.cuts), cut = bit >= 0, x0 = Math.floor(panel.x / 2), x1 = Math.min(w, x0 + (panel.width >> 1));
     const lung = (x, y) => x >= x0 && x < x1 && y >= 0 && y < h && (coded[4 * (y * w + x)] & 1) === 1;
     const there = (x, y) => x >= x0 && x < x1 && y >= 0 && y < h && inside(coded[4 * (y * w + x)]);
     let all = 0, counted = 0;
