@@ -11,9 +11,10 @@ import logging
 import os
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from html import escape
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anywidget
 import pandas as pd
@@ -22,18 +23,17 @@ from ipywidgets import widget_serialization
 
 from ipha_toolkit.errors import IphaError
 from ipha_toolkit.explorer.cohort import KEY, ExplorerCohort
-from ipha_toolkit.explorer.slices import Shelf, full_viewer, session_viewer
-from ipha_toolkit.explorer.still import picture, plot_groups
-from ipha_toolkit.explorer.tiles import tile_of
-from ipha_toolkit.explorer.voxels import Parts
-from ipha_toolkit.figures.core import alt_text
 from ipha_toolkit.io import names
 from ipha_toolkit.io.results import Results, SessionResults, open_results
 from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.viewer.bundle import bundle
 from ipha_toolkit.viewer.page import attended, page_fragment, show_export_script, unattended
-from ipha_toolkit.viewer.saved import save_boxes_too
+from ipha_toolkit.viewer.saved import save_boxes_too, show_saved
 from ipha_toolkit.viewer.widget import SliceViewer
+
+if TYPE_CHECKING:
+    from ipha_toolkit.explorer.slices import Shelf
+    from ipha_toolkit.explorer.voxels import Parts
 
 HERE = Path(__file__).parent
 
@@ -155,7 +155,7 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
         if unknown:
             raise ValueError(f"explore has no option {', '.join(unknown)}; see help(ipha_toolkit.explore)")
         self._protocol = Protocol.read(results.path / names.PROTOCOL)
-        self._shelf = Shelf(self._protocol)
+        self._shelf: Shelf | None = None
         self._tile_kb, self._wanted_full = tile_kb, self._known.labels(full, "full")
         self._opened: list[Callable[[SessionResults, SliceViewer], None]] = []
         self._shown_before: tuple[str, ...] = ()
@@ -204,6 +204,9 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
 
     def still(self) -> tuple[Any, str]:
         """The number shown by group as a Pillow image, and in words."""
+        from ipha_toolkit.explorer.still import picture, plot_groups
+        from ipha_toolkit.figures.core import alt_text
+
         ax = plot_groups(self._known.sessions, self._known.columns.loc[self._key], self._key)
         return picture(ax), alt_text(ax)
 
@@ -247,12 +250,20 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
             for call in self._opened:
                 call(self.results[self.session], viewer)
 
+    def _parts(self, label: str) -> Parts:
+        from ipha_toolkit.explorer.slices import Shelf
+
+        self._shelf = self._shelf or Shelf(self._protocol)
+        return self._shelf.parts(self.results[label])
+
     def _made(self, before: SliceViewer | None, *, here: bool) -> tuple[SliceViewer | None, str]:
         labels = [label for label in (self.session, self.beside) if label]
         if not labels:
             return None, ""
+        from ipha_toolkit.explorer.slices import session_viewer
+
         try:
-            parts = [self._shelf.parts(self.results[label]) for label in labels]
+            parts = [self._parts(label) for label in labels]
             return session_viewer(parts, *self._key, everything=self.images == "all", before=before, here=here)
         except (IphaError, KeyError, OSError) as error:
             return None, f"No slices: {error.args[0] if isinstance(error, KeyError) else error}"
@@ -260,6 +271,9 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
     def _made_tiles(self) -> dict[str, Any]:
         """Small pictures of the sessions that have none yet; those that cannot be read are left out, with a warning."""
         from tqdm.auto import tqdm
+
+        from ipha_toolkit.explorer.tiles import tile_of
+        from ipha_toolkit.explorer.voxels import Parts
 
         found: dict[str, Any] = {}
         missing = [label for label in self._known.sessions["label"] if label not in self._tiles]
@@ -274,9 +288,11 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
 
     def _embed_full(self) -> None:
         """Viewers of the sessions asked for, with all that exported pages need of them."""
+        from ipha_toolkit.explorer.slices import full_viewer
+
         for label in self._wanted_full:
             if label not in self._full:
-                viewer, codes = full_viewer(self._shelf.parts(self.results[label]))
+                viewer, codes = full_viewer(self._parts(label))
                 self._full, self._codes = self._full | {label: viewer}, self._codes | {label: codes}
 
     def _same_subject(self, label: str) -> bool:
@@ -323,11 +339,12 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
         found["state"].pop("_viewer", None)
         return found
 
-    def _refresh_still(self) -> None:
-        shown, self.description = self.still()
+    def _refresh_still(self) -> tuple[Any, str]:
+        shown, self.description = still = self.still()
         buffer = BytesIO()
         shown.save(buffer, format="PNG")
         self._picture = f"data:image/png;base64,{b64encode(buffer.getvalue()).decode()}"
+        return still
 
     def _complete(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """The state given, with a number to plot, and one across, that the results hold."""
@@ -337,3 +354,16 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
             chosen = self._known.nearest(**wanted)
             found |= {f"{prefix}{name}": value for name, value in zip(KEY, chosen, strict=True)}
         return found
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The live explorer, and its picture with words for every place that cannot run it."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        data = dict(bundle[0] if isinstance(bundle, tuple) else bundle or {})
+        still = self._refresh_still()
+        shown = self._picture.partition(",")[2]
+        if attended():
+            show_saved([still])
+        data["text/plain"] = f"CohortExplorer: {self.description}"
+        data["text/html"] = f'<img src="data:image/png;base64,{shown}" alt="{escape(self.description)}">'
+        data["image/png"] = shown
+        return data, {"image/png": {"alt": self.description}}

@@ -49,7 +49,6 @@ export class Slices {
     this.close();
     this.parts = parts;
     this.stage.replaceChildren(...parts.map(({node}) => node));
-    this.stage.classList.toggle("ipha-two", parts.length > 1);
   }
   close() {
     clearTimeout(this.waiting);
@@ -67,6 +66,7 @@ export class Slices {
     if (explorer.closed || this.shown !== what || this.numbered !== number) return;
     if (!known.length || parts.some((part, n) => part !== known[n])) this.put(parts);
     for (const part of parts) part.begin?.();
+    this.stage.classList.toggle("ipha-two", parts.length > 1 && parts.every((part) => part.voxels));
     this.tell();
   }
   tell() { this.said.textContent = (this.parts ?? []).map(({words}) => words).filter(Boolean).join(" "); }
