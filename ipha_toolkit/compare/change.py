@@ -249,7 +249,7 @@ def _detectable(scatter: pd.DataFrame, level: pd.Series, confidence: float) -> n
     Not below that of all levels together, for a scatter near zero rests on few pairs.
     """
     pooled, at_zero, share = _limits(scatter, confidence)
-    return np.fmax(pooled, np.hypot(at_zero, share * np.asarray(level, float)))
+    return np.asarray(np.fmax(pooled, np.hypot(at_zero, share * np.asarray(level, float))))
 
 
 def _limits(scatter: pd.DataFrame, confidence: float) -> tuple[npt.NDArray[np.float64], ...]:

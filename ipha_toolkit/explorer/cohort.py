@@ -1,6 +1,7 @@
 """What the explorer knows of a cohort: who, when, every number by measure and region, and what may be said of each.
 
-The browser gets it as one JSON text (:meth:`ExplorerCohort.to_json`); Python's side of the widget reads the same tables.
+The browser gets it as one JSON text (:meth:`ExplorerCohort.to_json`); Python's side of the widget reads the same
+tables.
 """
 
 from __future__ import annotations
@@ -77,7 +78,10 @@ class ExplorerCohort:
         for name in ("days", "age"):
             found[name] = pd.to_numeric(found[name], errors="coerce") if name in found else np.nan
         found["control"] = found["group"].str.strip().str.lower().isin(CONTROL_GROUPS)
-        by_session = rows.groupby(["subject", "session"], sort=False)["modality"].agg(lambda own: set(own))
+        pairs = rows[["subject", "session", "modality"]].drop_duplicates()
+        by_session: dict[tuple[str, str], set[str]] = {}
+        for subject, session, modality in pairs.itertuples(index=False):
+            by_session.setdefault((subject, session), set()).add(modality)
         keys = zip(found["subject"], found["session"], strict=True)
         found["modalities"] = [[str(role) for role in Modality if role in by_session[key]] for key in keys]
         return found.sort_values(["subject", "days", "session"], ignore_index=True)
@@ -86,7 +90,7 @@ class ExplorerCohort:
     def clinic(self) -> list[str]:
         """Columns of ``participants.tsv`` and ``sub-*_sessions.tsv`` beyond those every cohort has."""
         own = {"label", "reading", "control", "modalities"} | _OWN_COLUMNS
-        return [name for name in self.sessions if name not in own]
+        return [str(name) for name in self.sessions if name not in own]
 
     @cached_property
     def columns(self) -> pd.DataFrame:
@@ -137,13 +141,23 @@ class ExplorerCohort:
             known = known if given is None else known[known[name] == given]
         return f"region is one of {', '.join(dict.fromkeys(known['region']))}"
 
+    def values(self, key: tuple[str, str, str]) -> pd.Series[float]:
+        """One number of every session, by label."""
+        found: pd.Series[float] = self.columns.iloc[self.columns.index.get_loc(key)]  # type: ignore[assignment]
+        return found
+
+    def flags_of(self, key: tuple[str, str, str]) -> pd.Series[str]:
+        """The flags of one number of every session, by label."""
+        found: pd.Series[str] = self.flags.iloc[self.flags.index.get_loc(key)]  # type: ignore[assignment]
+        return found
+
     @cached_property
     def flags(self) -> pd.DataFrame:
         """The flags of every number, as :attr:`columns`: codes joined by ``;``, empty where none."""
         rows = self.results.rows
         labels = [names.label_of(*key) for key in zip(rows["subject"], rows["session"], strict=True)]
         flagged = rows.assign(label=labels).drop_duplicates([*KEY, "label"])
-        wide = flagged.set_index([*KEY, "label"])["flag"].unstack("label")
+        wide = flagged.pivot_table(index=KEY, columns="label", values="flag", aggfunc="first", sort=False)
         return wide.reindex(index=self.columns.index, columns=self.sessions["label"]).fillna("")
 
     def to_json(self) -> str:
@@ -199,7 +213,7 @@ class ExplorerCohort:
         return found
 
     def _column_list(self) -> list[dict[str, Any]]:
-        limits = change_limits()
+        limits = change_limits().to_dict("index")
         order = {cell: n for n, cell in enumerate(self._combinations)}
         values, flags = _rounded(self.columns.to_numpy(float)), self.flags.to_numpy(str)
         coded = np.vectorize(order.__getitem__, otypes=[int])(flags) if flags.size else flags
@@ -211,8 +225,8 @@ class ExplorerCohort:
             codes = np.where(known, codes, 0)
             if codes.any():
                 column["f"] = codes.tolist()
-            if (modality, region, measure) in limits.index:
-                column["limit"] = [float(f"{part:.4g}") for part in limits.loc[(modality, region, measure)]]
+            if limit := limits.get((modality, region, measure)):
+                column["limit"] = [float(f"{part:.4g}") for part in limit.values()]
             columns.append(column)
         return columns
 
@@ -303,7 +317,7 @@ def _measure(name: str) -> dict[str, str]:
 
 
 def _clinic(name: str, cells: pd.Series[Any]) -> dict[str, str]:
-    """A column of the clinic's with its name and unit as a reader sees them, and whether it holds numbers or yes and no."""
+    """A column of the clinic's: name and unit as a reader sees them, whether it holds numbers or yes and no."""
     stem, unit = str(name), ""
     for ending in _UNITS:
         if stem.endswith(f"_{ending}"):

@@ -1,8 +1,8 @@
 """Small pictures of a session for exported pages: some slices side by side, and a second picture that says of every
 pixel which part of the lung it is and which measures count it.
 
-The first is a WebP within a byte budget; of the second, a lossless PNG, the browser makes outlines and coloured voxels for
-whatever number is chosen (``js/tiles.js``).
+The first is a WebP within a byte budget; of the second, a lossless PNG, the browser makes outlines and coloured voxels
+for whatever number is chosen (``js/tiles.js``).
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ def tile_of(parts: Parts, *, budget_kb: float = 4.0) -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        ``picture`` and ``codes`` as data addresses, ``panels`` (``modality, plane, x, width``: pixels; ``cuts``: names of
-        the bits of the codes' green; ``nodules``: x, y, radius in pixels), ``height`` and ``words``; None where no image
-        of the session can be read.
+        ``picture`` and ``codes`` as data addresses, ``panels`` (``modality, plane, x, width``: pixels; ``cuts``: names
+        of the bits of the codes' green; ``nodules``: x, y, radius in pixels), ``height`` and ``words``; None where no
+        image of the session can be read.
     """
     panels = [panel for modality, plane in _PANELS if (panel := _panel(parts, modality, plane))]
     if not panels:
@@ -181,7 +181,7 @@ def _zones(lungs: Mask) -> Volume:
         for name, region in lung_regions(Mask(inside, affine)).items():
             found[region.array] += ZONE_CODES.get(name, 0)
         found = _nearest_inside(found, inside)
-    return Volume(found, affine)
+    return Volume(found.astype(np.float32), affine)
 
 
 def _nearest_inside(values: npt.NDArray[np.uint8], inside: BoolArray) -> npt.NDArray[np.uint8]:

@@ -1,7 +1,8 @@
 """From a number to the voxels it was made of: the mask cut to the region, and to what the measure counts in it.
 
 A fraction counts voxels above or below a cut; those are found again here from the saved masks and maps, the protocol of
-the results and the controls' thresholds. Every other measure is made of all voxels of its region, or of the nodules in it.
+the results and the controls' thresholds. Every other measure is made of all voxels of its region, or of the nodules in
+it.
 """
 
 from __future__ import annotations
@@ -202,7 +203,7 @@ def cuts_of(modality: str) -> list[str]:
 
 
 def countable(parts: Parts, modality: str) -> list[tuple[str, str]]:
-    """Measures that count voxels of an image by a cut, each with its modality, for which the session has all it takes."""
+    """Measures that count voxels of an image by a cut, each with its modality, where the session has what it takes."""
     owners = [modality, names.PAIR] if modality == Modality.T1W else [modality]
     found = []
     for owner in owners:

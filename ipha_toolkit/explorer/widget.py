@@ -1,8 +1,8 @@
 """The cohort explorer: one widget on a results folder, live in Jupyter and alive in exported pages.
 
 The browser gets the cohort once, as text (:mod:`ipha_toolkit.explorer.cohort`), and draws plot, table and timeline by
-itself; of what is chosen, the traits are the one state. The slices are a :class:`ipha_toolkit.viewer.widget.SliceViewer`
-made when a session is opened.
+itself; of what is chosen, the traits are the one state. The slices are a
+:class:`ipha_toolkit.viewer.widget.SliceViewer` made when a session is opened.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from io import BytesIO
 from pathlib import Path
@@ -184,10 +184,10 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
         known = self._known.sessions
         wanted = set(self.selection) or set(self._let_through["label"])
         found = known[known["label"].isin(wanted)].drop(columns=["control"])
-        found = found.assign(value=found["label"].map(self._known.columns.loc[self._key]))
+        found = found.assign(value=found["label"].map(self._known.values(self._key)))
         if self.against == "measure":
-            found["x"] = found["label"].map(self._known.columns.loc[self._x_key])
-        found["flags"] = found["label"].map(self._known.flags.loc[self._key])
+            found["x"] = found["label"].map(self._known.values(self._x_key))
+        found["flags"] = found["label"].map(self._known.flags_of(self._key))
         return found.reset_index(drop=True)
 
     @property
@@ -207,7 +207,7 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
         from ipha_toolkit.explorer.still import picture, plot_groups
         from ipha_toolkit.figures.core import alt_text
 
-        ax = plot_groups(self._known.sessions, self._known.columns.loc[self._key], self._key)
+        ax = plot_groups(self._known.sessions, self._known.values(self._key), self._key)
         return picture(ax), alt_text(ax)
 
     def to_html(self) -> str:
@@ -317,7 +317,7 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
                 shown = shown[shown[name].isin(kept[name])]
         if kept.get("modality"):
             shown = shown[[bool(set(kept["modality"]) & set(own)) for own in shown["modalities"]]]
-        flags = self._known.flags.loc[self._key]
+        flags = self._known.flags_of(self._key)
         hidden = set(kept.get("without_flags") or ())
         shown = shown[[not hidden & set(flags[label].split(";")) for label in shown["label"]]]
         youngest, oldest = kept.get("age") or (None, None)
