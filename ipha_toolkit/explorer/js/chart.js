@@ -8,6 +8,7 @@ import {Plot} from "./plot.js";
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"], GREY = "#8a8a8a";
 const SYMBOLS = ["circle", "triangle", "square", "diamond", "star", "wye"];
 const OF_PHASE = {none: [GREY, "circle"], acute: ["#d55e00", "triangle"], subacute: ["#e69f00", "square"], chronic: ["#0072b2", "diamond"], indeterminate: ["#009e73", "cross"]};
+const RADIUS = [4.2, 3.6, 3, 2.5, 2, 1.6];
 const NEAR_PX = 14, DRAG_PX = 4, MOST_NAMES = 8;
 export const CATEGORIES = {group: "group", phase: "phase (clinic)", reading: "phase (as read)"};
 const NUMBERS = {days: "days since the first visit", age: "age (years)"};
@@ -63,7 +64,8 @@ export class Chart {
       const joined = points.filter((p) => cohort.visits(p.session.subject).length > 1).sort((a, b) => (a.session.days ?? 0) - (b.session.days ?? 0));
       marks.push(Plot.line(joined, {x: "x", y: "y", z: (p) => p.session.subject, stroke: (p) => p.session[explorer.get("colour")], strokeOpacity: 0.55, strokeWidth: 1.3, ariaDescription: "visits of a subject"}));
     }
-    const dots = {y: "y", fill: "kind", symbol: "kind", r: 4.2, fillOpacity: 0.85, stroke: "var(--ipha-back)", strokeWidth: 0.7, ariaDescription: "sessions"};
+    const width = Math.max(280, this.drawing.clientWidth || 520), height = Math.round(Math.min(430, Math.max(300, width * 0.66)));
+    const dots = {y: "y", fill: "kind", symbol: "kind", r: category ? this.radius(width, height) : RADIUS[0], fillOpacity: 0.85, stroke: "var(--ipha-back)", strokeWidth: 0.7, ariaDescription: "sessions"};
     if (category) {
       marks.push(Plot.tickY(this.middles(), {fx: "x", y: "y", stroke: "currentColor", strokeWidth: 1.6, insetLeft: 12, insetRight: 12, ariaDescription: "median"}));
       marks.push(Plot.dot(points, Plot.dodgeX("middle", {...dots, fx: "x", padding: 0.5})));
@@ -71,9 +73,8 @@ export class Chart {
     const label = (column) => withUnit(this.title(column), cohort.unit(column.measure));
     const words = category ? ordered(points.map((p) => p.x)) : [], counts = new Map(words.map((word) => [word, points.filter((p) => p.x === word)]));
     const tick = (word) => { const own = counts.get(word); return `${word}\nn = ${own.length}` + (unique(own.map((p) => p.session.subject)).length < own.length ? ` of ${unique(own.map((p) => p.session.subject)).length}` : ""); };
-    const width = Math.max(280, this.drawing.clientWidth || 520);
     return Plot.plot({
-      width, height: Math.round(Math.min(430, Math.max(300, width * 0.66))), marginLeft: 62, marginBottom: category ? 50 : 42, marginTop: 26, style: {background: "none", overflow: "visible"},
+      width, height, marginLeft: 62, marginBottom: category ? 50 : 42, marginTop: 26, style: {background: "none", overflow: "visible"},
       y: {...scale(explorer.get("log_y") && this.logs.y, label(y)), grid: true},
       ...(category ? {x: {axis: null}, fx: {domain: words, label: null, axis: "bottom", tickFormat: tick, padding: 0.06}}
         : {x: {...scale(explorer.get("log_x") && this.logs.x && !days, x ? label(x) : NUMBERS[against]), grid: true, ...(days ? {type: "symlog", ticks: DAYS.filter((day) => day <= Math.max(...points.map((p) => p.x)))} : {})}}),
@@ -90,6 +91,17 @@ export class Chart {
     const level = cohort.value(y, first), lowest = Math.min(...this.points.map((p) => p.y)), low = explorer.get("log_y") && this.logs.y ? Math.max(level - limit, lowest) : level - limit;
     return {from: first.days, to: own.at(-1).days, low, high: level + limit, limit, subject: chosen.subject};
   }
+  // As large as lets the crowd of every category stand side by side within its band.
+  radius(width, height) {
+    const log = this.explorer.get("log_y") && this.logs.y, of = (p) => (log ? Math.log(p.y) : p.y), values = this.points.map(of), [low, high] = [Math.min(...values), Math.max(...values)];
+    const words = unique(this.points.map((p) => p.x)), band = (width - 90) / Math.max(words.length, 1), scale = (height - 90) / (high - low || 1);
+    const fits = (r) => words.every((word) => {
+      const counts = new Map();
+      for (const p of this.points) if (p.x === word) { const bin = Math.floor(((of(p) - low) * scale) / (2 * r)); counts.set(bin, (counts.get(bin) ?? 0) + 1); }
+      return Math.max(0, ...counts.values()) * (2 * r + 0.5) <= band * 0.8;
+    });
+    return RADIUS.find(fits) ?? RADIUS.at(-1);
+  }
   middles() {
     const found = [];
     for (const word of unique(this.points.map((p) => p.x))) found.push({x: word, y: median(this.points.filter((p) => p.x === word).map((p) => p.y))});
@@ -100,10 +112,9 @@ export class Chart {
   // Give every point its session, its words and its place on the drawing.
   name(looks) {
     const {cohort} = this.explorer, y = this.explorer.y(), x = this.explorer.get("against") === "measure" ? this.explorer.x() : null;
-    const nodes = [...this.svg.querySelectorAll('g[aria-description="sessions"] path, g[aria-description="sessions"] circle')], frame = this.svg.getBoundingClientRect(), zoom = frame.width / this.svg.clientWidth || 1;
-    for (const node of nodes) {
-      const point = this.points[node.__data__], {session} = point, box = node.getBoundingClientRect();
-      Object.assign(point, {node, px: (box.x + box.width / 2 - frame.x) / zoom, py: (box.y + box.height / 2 - frame.y) / zoom});
+    for (const node of this.svg.querySelectorAll('g[aria-description="sessions"] path')) {
+      const point = this.points[node.__data__], {session} = point, [px, py] = placed(node, this.svg);
+      Object.assign(point, {node, px, py});
       const flags = cohort.flagsOf(y, session).map(spoken);
       point.lines = [cohort.who(session), ...[y, x].filter(Boolean).map((column) => `${this.title(column)}: ${cohort.reading(column, session)}`), ...(flags.length ? [`flags: ${flags.join(", ")}`] : [])];
       node.dataset.session = session.label;
@@ -260,5 +271,15 @@ export class Chart {
 }
 
 export const namesOf = (labels) => labels.slice(0, MOST_NAMES).join(", ") + (labels.length > MOST_NAMES ? ` and ${labels.length - MOST_NAMES} more` : "");
+
+// Where a mark lies on its drawing: the sum of all shifts above it.
+function placed(node, svg) {
+  let x = 0, y = 0;
+  for (let at = node; at !== svg; at = at.parentNode) {
+    const shift = at.transform.baseVal.consolidate()?.matrix;
+    if (shift) { x += shift.e; y += shift.f; }
+  }
+  return [x, y];
+}
 
 function drawingFocus(node) { node.focus({preventScroll: true}); }

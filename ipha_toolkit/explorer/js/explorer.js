@@ -51,6 +51,7 @@ class Explorer {
   close() {
     this.closed = true;
     this.slices.close();
+    this.rows.rest?.cancel();
     this.disposer.close();
   }
 

@@ -1,10 +1,10 @@
 // The table: sessions selected, or all shown, sorted, searched, with the columns chosen, and saved as TSV.
-import {make} from "../../viewer/js/dom.js";
+import {later, make} from "../../viewer/js/dom.js";
 import {SUPPRESS} from "../../viewer/js/guard.js";
 import {number} from "../../viewer/js/marks.js";
 import {spoken, unique, withUnit} from "./cohort.js";
 
-const MOST_ROWS = 2000;
+const MOST_ROWS = 2000, FIRST_ROWS = 40, REST_MS = 120;
 
 export class Rows {
   constructor(explorer) {
@@ -66,10 +66,20 @@ export class Rows {
     if (document.activeElement !== this.search) this.search.value = explorer.get("search");
     const [by, down] = explorer.get("sort") ?? [];
     this.head.replaceChildren(make("tr", {}, ...columns.map((column) => this.header(column, by, down))));
-    this.body.replaceChildren(...sessions.slice(0, MOST_ROWS).map((session) => this.row(session, columns)));
+    this.build(sessions.slice(0, MOST_ROWS), columns);
     this.meaningsOf(sessions);
     this.choices(columns);
     this.mark();
+  }
+  // The rows that are seen now, and the rest once the browser has drawn them.
+  build(sessions, columns) {
+    this.rest?.cancel();
+    this.body.replaceChildren(...sessions.slice(0, FIRST_ROWS).map((session) => this.row(session, columns)));
+    this.rest = later(() => {
+      this.body.append(...sessions.slice(FIRST_ROWS).map((session) => this.row(session, columns)));
+      this.mark();
+    }, REST_MS);
+    if (sessions.length > FIRST_ROWS) this.rest.ask();
   }
   header({name, head}, by, down) {
     const sorted = by === name, turn = () => explorer.set({sort: [name, sorted ? !down : false]}), {explorer} = this;
@@ -136,6 +146,7 @@ export class Rows {
 
   // -- keys --
   keyed(event) {
+    this.rest?.flush();
     const row = event.composedPath().find((node) => node.tagName === "TR"), rows = [...this.body.rows], at = rows.indexOf(row);
     if (event.ctrlKey || event.metaKey || event.altKey || !rows.length || (at < 0 && event.composedPath()[0] !== this.scroll)) return false;
     const to = {ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: rows.length - 1, PageDown: at + 10, PageUp: at - 10}[event.key];
