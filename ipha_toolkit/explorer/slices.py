@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.regions.zones import lung_regions
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.viewer import payload
-from ipha_toolkit.viewer.layers import bounds_mm, image_layer, middle_mm, nearest_slice
+from ipha_toolkit.viewer.layers import bounds_mm, image_layer, nearest_slice
 from ipha_toolkit.viewer.widget import SliceViewer
 from ipha_toolkit.volume import Mask, Volume
 
@@ -82,41 +83,59 @@ def session_viewer(
     KeyError, LayoutError
         Where an image, a mask or the cohort folder is missing; the message says which.
     """
-    images: list[Volume] = []
-    overlays: list[dict[str, Mask | Volume]] = []
-    words: list[str] = []
-    options: dict[str, Any] = {}
-    focus: Voxels | None = None
-    for parts in shown:
-        for name in _images(parts, modality, everything)[: _MOST_IMAGES // len(shown)]:
-            image, own = parts.image(name), dict[str, Mask | Volume]()
-            if parts.session.has(name, "lung"):
-                own["lung"] = parts.mask(name)
-            if name in images_of(modality):
-                voxels = voxels_of(parts, modality, measure, region)
-                if voxels.mask is not None and voxels.mask.array.any() and (voxels.cut or region != "lung"):
-                    own[_label(measure, region, voxels)] = voxels.mask
-                if name == images_of(modality)[0]:
-                    focus = focus or voxels
-                    words.append(voxels.words)
-                kind = _SHOWN_MAPS.get(modality if name == "T1w" else name, "")
-                if kind and parts.session.has(name, kind):
-                    own[f"{kind} map"] = parts.map(name, kind)
-            elif not set(images_of(modality)) & set(parts.session.modalities):
-                words.append(f"{parts.session.label} has no {modality} image; shown is {name}.")
-            images.append(image.replace(name=_name(parts, name, len(shown) > 1)))
-            overlays.append(own)
+    key, count = (modality, measure, region), _MOST_IMAGES // len(shown)
+    panels = [
+        _panel(parts, name, key, with_session=len(shown) > 1)
+        for parts in shown
+        for name in _images(parts, modality, everything)[:count]
+    ]
+    first = next((panel.voxels for panel in panels if panel.voxels), None)
+    options = _options(panels, first, _taken_over(before, panels[0].image), here)
     if "nodule" in measure and modality in (Modality.CT, Modality.T1W):
         options["nodules"] = _inside(shown[0], modality, region)
-    cut = focus is not None and focus.cut  # filled, so that the lung, which would be filled as well, is left out
-    visible = [not name.endswith(" map") and not (cut and name == "lung") for own in overlays for name in own]
-    options |= {"visible": visible, "height_px": 380, "mask_style": "fill" if cut else "outline"}
-    options |= {"opacity": 0.4 if cut else 0.5} | _taken_over(before, images)
-    if focus is not None and focus.mask is not None and focus.mask.array.any():
-        moved = "position_mm" not in options or (here and not _in_slice(focus.mask, options["position_mm"]))
-        options |= {"position_mm": _fullest(focus.mask)} if moved else {}
+    images, overlays = [panel.image for panel in panels], [panel.overlays for panel in panels]
     viewer = SessionViewer(*images, overlays=overlays, embed_live=False, **options)
-    return viewer, " ".join(dict.fromkeys(words))
+    return viewer, " ".join(dict.fromkeys(panel.words for panel in panels if panel.words))
+
+
+@dataclass(frozen=True, eq=False)
+class _Panel:
+    """An image with what is laid on it, the voxels of the number where it was measured on it, and words."""
+
+    image: Volume
+    overlays: dict[str, Mask | Volume]
+    voxels: Voxels | None
+    words: str
+
+
+def _panel(parts: Parts, name: str, key: tuple[str, str, str], *, with_session: bool) -> _Panel:
+    modality, measure, region = key
+    image = parts.image(name).replace(name=_name(parts, name, with_session))
+    overlays: dict[str, Mask | Volume] = {"lung": parts.mask(name)} if parts.session.has(name, "lung") else {}
+    if name not in images_of(modality):
+        missing = not set(images_of(modality)) & set(parts.modalities)
+        words = f"{parts.session.label} has no {modality} image; shown is {name}." if missing else ""
+        return _Panel(image, overlays, None, words)
+    voxels = voxels_of(parts, modality, measure, region)
+    if voxels.mask is not None and voxels.mask.array.any() and voxels.mask is not overlays.get("lung"):
+        overlays[_label(measure, region, voxels)] = voxels.mask
+    kind = _SHOWN_MAPS.get(modality if name == Modality.T1W else name, "")
+    if kind and parts.session.has(name, kind):
+        overlays[f"{kind} map"] = parts.map(name, kind)
+    return _Panel(image, overlays, voxels, voxels.words)
+
+
+def _options(panels: list[_Panel], first: Voxels | None, kept: dict[str, Any], here: bool) -> dict[str, Any]:
+    """How the images are shown: voxels that a cut counts filled, without the lung, which would be filled as well."""
+    cut = first is not None and first.cut
+    visible = [not name.endswith(" map") and not (cut and name == "lung") for p in panels for name in p.overlays]
+    options: dict[str, Any] = {"visible": visible, "height_px": 380, "mask_style": "fill" if cut else "outline"}
+    options |= {"opacity": 0.4 if cut else 0.5} | kept
+    place = None if first is None else first.place
+    if place is not None and place.array.any():
+        moved = "position_mm" not in options or (here and not _in_slice(place, options["position_mm"]))
+        options |= {"position_mm": _fullest(place)} if moved else {}
+    return options
 
 
 def full_viewer(parts: Parts) -> tuple[SessionViewer, list[dict[str, Any]]]:
@@ -131,32 +150,33 @@ def full_viewer(parts: Parts) -> tuple[SessionViewer, list[dict[str, Any]]]:
         that count voxels), ``packed`` (an image of codes: part of the lung as in :mod:`ipha_toolkit.explorer.tiles`,
         and from 64 on a bit a measure).
     """
-    images, overlays, codes = list[Volume](), list[dict[str, Mask | Volume]](), list[dict[str, Any]]()
     chosen = [name for name in parts.modalities if name != Modality.DX][:_MOST_IMAGES] or parts.modalities
-    for name in chosen:
-        image, own = parts.image(name), dict[str, Mask | Volume]()
-        if parts.session.has(name, "lung"):
-            lungs = parts.mask(name)
-            own = {"lung": lungs, VOXELS: lungs}
-            coded, cuts = _coded(parts, name)
-            codes.append({"modality": str(name), "cuts": cuts, "packed": _packed(coded)})
-        kind = _SHOWN_MAPS.get(name, "")
-        if kind and parts.session.has(name, kind):
-            own[f"{kind} map"] = parts.map(name, kind)
-        images.append(image.replace(name=_name(parts, name, False)))
-        overlays.append(own)
+    images = [parts.image(name).replace(name=_name(parts, name, False)) for name in chosen]
+    overlays = [_full_overlays(parts, name) for name in chosen]
     with_nodules = [name for name in chosen if _has_nodules(parts, name)]
     nodules = parts.nodules(with_nodules[-1]) if with_nodules else None
     visible = [not name.endswith(" map") for own in overlays for name in own]
+    start: dict[str, Any] = {"position_mm": _fullest(parts.mask(chosen[0]))} if overlays[0] else {}
     viewer = SessionViewer(
-        *images, overlays=overlays, nodules=nodules, visible=visible, height_px=380, embed_live=False,
-        position_mm=_fullest(parts.mask(chosen[0])) if overlays[0] else None or middle_mm(image_layer(images[0], 0)),
-    )  # fmt: skip
+        *images, overlays=overlays, nodules=nodules, visible=visible, height_px=380, embed_live=False, **start
+    )
     viewer.embed()
     places = [n for n, layer in enumerate(viewer._layers) if layer["name"] == VOXELS]
-    for one, place in zip(codes, places, strict=True):
-        one["layer"] = place
-    return viewer, codes
+    masked = [name for name, own in zip(chosen, overlays, strict=True) if VOXELS in own]
+    return viewer, [_codes(parts, name, place) for name, place in zip(masked, places, strict=True)]
+
+
+def _full_overlays(parts: Parts, modality: str) -> dict[str, Mask | Volume]:
+    """The lung twice, once to be overwritten with the voxels of a number, and the map."""
+    lungs = parts.mask(modality) if parts.session.has(modality, "lung") else None
+    found: dict[str, Mask | Volume] = {} if lungs is None else {"lung": lungs, VOXELS: lungs}
+    kind = _SHOWN_MAPS.get(modality, "")
+    return found | ({f"{kind} map": parts.map(modality, kind)} if kind and parts.session.has(modality, kind) else {})
+
+
+def _codes(parts: Parts, modality: str, layer: int) -> dict[str, Any]:
+    coded, cuts = _coded(parts, modality)
+    return {"modality": str(modality), "layer": layer, "cuts": cuts, "packed": _packed(coded)}
 
 
 def _coded(parts: Parts, modality: str) -> tuple[Volume, list[str]]:
@@ -196,15 +216,16 @@ def _name(parts: Parts, modality: str, with_session: bool) -> str:
 
 def _label(measure: str, region: str, voxels: Voxels) -> str:
     what = measure.removesuffix("_vs_controls").replace("_", " ") if voxels.cut else "lung"
+    what = "reference muscle" if measure.startswith("reference_") else what
     return what if region == "lung" else f"{what}, {region.replace('_', ' ')}"
 
 
-def _taken_over(before: SliceViewer | None, images: list[Volume]) -> dict[str, Any]:
+def _taken_over(before: SliceViewer | None, image: Volume) -> dict[str, Any]:
     """Plane, zoom and place of the viewer before, where the place lies within the images now shown."""
     if before is None:
         return {}
     kept = {name: getattr(before, name) for name in KEPT}
-    low, high = bounds_mm([image_layer(images[0], 0)])
+    low, high = bounds_mm([image_layer(image, 0)])
     inside = bool((np.asarray(before.position_mm) >= low).all() and (np.asarray(before.position_mm) <= high).all())
     kept |= {"position_mm": before.position_mm} if inside else {"pan_mm": (0.0, 0.0, 0.0)}
     return kept

@@ -34,11 +34,17 @@ from ipha_toolkit.wording import number
 @dataclass(frozen=True, eq=False)
 class Voxels:
     """What a number was made of: ``mask`` on the image's grid, None where it is no part of the image; the ``words``
-    that say so; ``cut`` whether a cut leaves out part of the region."""
+    that say so; ``cut`` whether a cut leaves out part of the ``region``."""
 
     mask: Mask | None
     words: str
     cut: bool = False
+    region: Mask | None = None
+
+    @property
+    def place(self) -> Mask | None:
+        """Where to look: the voxels counted, or the region that holds none of them."""
+        return self.mask if self.mask is not None and self.mask.array.any() else self.region
 
 
 class Parts:
@@ -177,6 +183,7 @@ def voxels_of(parts: Parts, modality: str, measure: str, region: str) -> Voxels:
         inside.replace(array=chosen, name="voxels counted"),
         f"Coloured: {words} in {where}: {share} of {known} voxels.{differs}",
         cut=True,
+        region=inside,
     )
 
 
