@@ -316,10 +316,10 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
             if kept.get(name):
                 shown = shown[shown[name].isin(kept[name])]
         if kept.get("modality"):
-            shown = shown[[bool(set(kept["modality"]) & set(own)) for own in shown["modalities"]]]
+            shown = shown[shown["modalities"].map(lambda own: bool(set(kept["modality"]) & set(own))).astype(bool)]
         flags = self._known.flags_of(self._key)
         hidden = set(kept.get("without_flags") or ())
-        shown = shown[[not hidden & set(flags[label].split(";")) for label in shown["label"]]]
+        shown = shown[shown["label"].map(lambda label: not hidden & set(flags[label].split(";"))).astype(bool)]
         youngest, oldest = kept.get("age") or (None, None)
         shown = shown if youngest is None else shown[shown["age"] >= youngest]
         return shown if oldest is None else shown[shown["age"] <= oldest]

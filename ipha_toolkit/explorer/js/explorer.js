@@ -42,8 +42,10 @@ class Explorer {
     this.own = false;
     this.changes = new Set();
     this.disposer.on(model, "change", () => this.own || this.follow());
+    this.disposer.on(model, "change:selection", () => { if (!this.own) this.rows.narrow = model.get("selection").length > 0; });
     this.saving = later(() => model.save_changes(), 0);
     this.disposer.add(() => this.saving.flush());
+    this.rows.narrow = this.get("selection").length > 0;
     this.before = this.snapshot();
     this.draw(Object.keys(this.before));
     this.root.dataset.ready = performance.now().toFixed(0);
@@ -105,14 +107,16 @@ class Explorer {
 
   // -- acts --
   say(words) { this.live.textContent = words; }
-  select(labels, {more = false} = {}) {
+  // The table narrows to what is selected elsewhere, and stays as it is while rows of its own are.
+  select(labels, {more = false, narrow = true} = {}) {
     const selection = more ? unique([...this.get("selection"), ...labels]) : labels;
+    if (narrow || !selection.length) this.rows.narrow = selection.length > 0;
     this.set({selection});
     this.say(selection.length ? `${selection.length} selected: ${namesOf(selection)}` : "nothing selected");
   }
-  toggle(label) {
+  toggle(label, how) {
     const now = this.get("selection");
-    this.select(now.includes(label) ? now.filter((one) => one !== label) : [...now, label]);
+    this.select(now.includes(label) ? now.filter((one) => one !== label) : [...now, label], how);
   }
   open(label) {
     const session = this.cohort.session(label);

@@ -1,4 +1,4 @@
-// The table: sessions selected, or all shown, sorted, searched, with the columns chosen, and saved as TSV.
+// The table: all sessions shown, or only those selected, sorted, searched, with the columns chosen, and saved as TSV.
 import {later, make} from "../../viewer/js/dom.js";
 import {SUPPRESS} from "../../viewer/js/guard.js";
 import {number} from "../../viewer/js/marks.js";
@@ -16,13 +16,15 @@ export class Rows {
     this.search = make("input", {type: "search", placeholder: "search", "aria-label": "Search the table", oninput: () => explorer.set({search: this.search.value}), ...SUPPRESS});
     const button = (textContent, onclick, title) => make("button", {type: "button", textContent, title, onclick, ...SUPPRESS});
     this.clear = button("Clear selection", () => explorer.select([]), "Show all sessions again");
+    this.only = make("input", {type: "checkbox", onchange: () => { this.narrow = this.only.checked; this.draw(); }, ...SUPPRESS});
+    this.onlyLabel = make("label", {}, this.only, make("span", {textContent: "selected only"}));
     this.save = button("Save as TSV", () => this.download(), "The table as it stands here, tab-separated");
     this.choice = make("div", {className: "ipha-choice", role: "group", "aria-label": "Columns"});
     const columns = make("details", {className: "ipha-columns"}, make("summary", {textContent: "Columns", ...SUPPRESS}), this.choice);
     this.meanings = make("dl", {className: "ipha-meanings"});
     this.flagBox = make("details", {}, make("summary", {textContent: "What the flags mean", ...SUPPRESS}), this.meanings);
     this.scroll = make("div", {className: "ipha-scroll", tabIndex: 0, role: "group", "aria-label": "Table of sessions: arrow keys go from row to row, Enter opens, Space selects", ...SUPPRESS}, this.table);
-    this.node = make("div", {className: "ipha-rows"}, make("div", {className: "ipha-bar"}, this.count, this.search, this.clear, this.save, columns), this.scroll, this.flagBox);
+    this.node = make("div", {className: "ipha-rows"}, make("div", {className: "ipha-bar"}, this.count, this.onlyLabel, this.clear, this.search, this.save, columns), this.scroll, this.flagBox);
   }
 
   // Every column there may be: its name, head, how it reads and what it is sorted by.
@@ -46,7 +48,7 @@ export class Rows {
   sessions(columns = this.chosen()) {
     const {explorer} = this, selected = new Set(explorer.get("selection")), wanted = explorer.get("search").trim().toLowerCase();
     let found = explorer.shown();
-    if (selected.size) found = explorer.cohort.sessions.filter((s) => selected.has(s.label));
+    if (selected.size && this.narrow) found = explorer.cohort.sessions.filter((s) => selected.has(s.label));
     if (wanted) found = found.filter((s) => [s.label, ...columns.map((c) => String(c.shown(s)))].some((text) => text.toLowerCase().includes(wanted)));
     const [name, down] = explorer.get("sort") ?? [], by = this.columns().find((column) => column.name === name);
     if (!by) return found;
@@ -60,9 +62,9 @@ export class Rows {
   draw() {
     const {explorer} = this, columns = this.chosen(), sessions = this.sessions(columns), selected = explorer.get("selection").length;
     this.shown = sessions;
-    this.count.textContent = selected ? `${sessions.length} of ${selected} selected` : `${sessions.length} sessions`;
-    if (selected && sessions.length === selected) this.count.textContent = `${selected} selected`;
-    this.clear.hidden = !selected;
+    this.count.textContent = `${sessions.length} sessions${selected ? `, ${selected} selected` : ""}`;
+    this.clear.hidden = this.onlyLabel.hidden = !selected;
+    this.only.checked = this.narrow;
     if (document.activeElement !== this.search) this.search.value = explorer.get("search");
     const [by, down] = explorer.get("sort") ?? [];
     this.head.replaceChildren(make("tr", {}, ...columns.map((column) => this.header(column, by, down))));
@@ -74,12 +76,16 @@ export class Rows {
   // The rows that are seen now, and the rest once the browser has drawn them.
   build(sessions, columns) {
     this.rest?.cancel();
+    const focused = document.activeElement?.closest?.("tr")?.dataset.session;
     this.body.replaceChildren(...sessions.slice(0, FIRST_ROWS).map((session) => this.row(session, columns)));
     this.rest = later(() => {
       this.body.append(...sessions.slice(FIRST_ROWS).map((session) => this.row(session, columns)));
       this.mark();
     }, REST_MS);
     if (sessions.length > FIRST_ROWS) this.rest.ask();
+    if (!focused) return;
+    if (sessions.findIndex(({label}) => label === focused) >= FIRST_ROWS) this.rest.flush();
+    ([...this.body.rows].find((row) => row.dataset.session === focused) ?? this.scroll).focus({preventScroll: true});
   }
   header({name, head}, by, down) {
     const sorted = by === name, turn = () => explorer.set({sort: [name, sorted ? !down : false]}), {explorer} = this;
@@ -98,7 +104,7 @@ export class Rows {
     return row;
   }
   pick(session, event) {
-    if (event.shiftKey || event.ctrlKey || event.metaKey) this.explorer.toggle(session.label);
+    if (event.shiftKey || event.ctrlKey || event.metaKey) this.explorer.toggle(session.label, {narrow: false});
     else this.explorer.open(session.label);
   }
   mark() {
@@ -154,9 +160,9 @@ export class Rows {
       const next = rows[Math.min(Math.max(to, 0), rows.length - 1)];
       next.focus({preventScroll: true});
       this.reveal(next);
-      if (event.shiftKey) this.explorer.select([next.dataset.session], {more: true});
+      if (event.shiftKey) this.explorer.select([next.dataset.session], {more: true, narrow: false});
     } else if (at >= 0 && event.key === "Enter") this.explorer.open(row.dataset.session);
-    else if (at >= 0 && event.key === " ") this.explorer.toggle(row.dataset.session);
+    else if (at >= 0 && event.key === " ") this.explorer.toggle(row.dataset.session, {narrow: false});
     else if (event.key === "Escape") this.explorer.select([]);
     else return false;
     return true;

@@ -59,7 +59,7 @@ export class Slices {
   // -- in a page: viewers of the sessions whose images travel with it, small pictures of all others --
   async page(labels) {
     const {explorer} = this, column = explorer.y(), what = labels.join(), number = JSON.stringify([column.modality, column.measure, column.region]);
-    if (what === this.shown && number === this.numbered) return;
+    if (what === this.shown && number === this.numbered) return this.tell();
     const known = what === this.shown ? this.parts ?? [] : [];
     [this.shown, this.numbered] = [what, number];
     const parts = await Promise.all(labels.map((label, n) => (known[n]?.voxels ? known[n] : this.picture(label))));
