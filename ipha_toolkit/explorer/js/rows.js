@@ -11,7 +11,7 @@ export class Rows {
     this.explorer = explorer;
     this.head = make("thead");
     this.body = make("tbody");
-    this.table = make("table", {className: "ipha-table"}, this.head, this.body);
+    this.table = make("table", {className: "ipha-table", role: "grid", "aria-multiselectable": "true"}, this.head, this.body);
     this.count = make("span", {className: "ipha-count"});
     this.search = make("input", {type: "search", placeholder: "search", "aria-label": "Search the table", oninput: () => explorer.set({search: this.search.value}), ...SUPPRESS});
     const button = (textContent, onclick, title) => make("button", {type: "button", textContent, title, onclick, ...SUPPRESS});

@@ -3,7 +3,7 @@ import {make} from "../../viewer/js/dom.js";
 import {SUPPRESS} from "../../viewer/js/guard.js";
 import {FullVoxels, drawTile} from "./tiles.js";
 
-const PATIENCE_MS = 3000;
+const PATIENCE_MS = 3000, TOGETHER = ["position_mm", "plane", "zoom", "pan_mm"];
 
 export class Slices {
   constructor(explorer) {
@@ -69,6 +69,14 @@ export class Slices {
     this.stage.classList.toggle("ipha-two", parts.length > 1 && parts.every((part) => part.voxels));
     this.tell();
   }
+  // Two viewers go to the same place of the patient.
+  join() {
+    const models = (this.parts ?? []).map(({node}) => node.iphaViewer?.model);
+    if (models.length < 2 || !models.every(Boolean) || this.joined === this.parts) return;
+    this.joined = this.parts;
+    for (const [one, other] of [models, [...models].reverse()])
+      for (const key of TOGETHER) one.on(`change:${key}`, () => other.set(key, one.get(key)));
+  }
   tell() { this.said.textContent = (this.parts ?? []).map(({words}) => words).filter(Boolean).join(" "); }
   async picture(label) {
     const {explorer} = this, ref = explorer.get("_full")?.[label], tile = explorer.get("_tiles")?.[label];
@@ -90,6 +98,7 @@ export class Slices {
         part.voxels.onWords = (words) => { part.words = words; this.tell(); };
       }
       part.voxels.show(this.explorer.y());
+      this.join();
     };
     return part;
   }

@@ -3,9 +3,11 @@
 // lie in the red and green of a second one (explorer/tiles.py), those of whole images in a packed image, from 64 on
 // (explorer/slices.py).
 import {make} from "../../viewer/js/dom.js";
+import {number} from "../../viewer/js/marks.js";
 import {ExportSource} from "../../viewer/js/sources.js";
 import {CONTROL_SCORE, spoken} from "./cohort.js";
 
+const WITHOUT_VESSELS = ["ground_glass_fraction", "consolidation_fraction"];
 const SCALE = 2, FAINT = [86, 180, 233, 90], EDGE = [86, 180, 233, 255], INSIDE = [230, 159, 0, 150], FOUND = "#f0e442";
 const ONE_SIDE = {central: (r) => r & 16, lower: (r) => (r & 12) === 12, dorsal: (r) => r & 32, right: (r) => !(r & 2)};
 const PARTS = {
@@ -67,7 +69,7 @@ export class FullVoxels {
     if (!own) return "";
     this.reveal(shown.grid, bySlice);
     const where = `${this.column.region === "lung" ? "the lung" : `the lung's ${spoken(this.column.region)} part`} in ${modality}`;
-    return bit < 0 ? `Outlined: ${where}, of which all voxels count` : `Coloured: ${counted} of ${all} voxels of ${where} count for ${spoken(bare)}`;
+    return bit < 0 ? `Outlined: ${where}, of which all voxels count` : `Coloured: ${counted} of ${all} voxels of ${where} (${all ? number((100 * counted) / all) : 0} %) count for ${spoken(bare)}${WITHOUT_VESSELS.includes(bare) ? ", whose share is of the lung without its vessels" : ""}`;
   }
   // Where the slice shown holds none of the voxels, go to the one with most of them.
   reveal(grid, bySlice) {
