@@ -219,10 +219,12 @@ def test_tile_within_its_budget_with_parts_and_cuts(results: Any) -> None:
     assert (parts[:, columns][:, middle:][inside[:, middle:]] & 2 > 0).all()  # the patient's left is on the right
     assert not (parts[:, columns][:, :middle][inside[:, :middle]] & 2).any()
     assert (parts[:20, columns][inside[:20]] & 12 == 4).all()  # and the upper third on top
-    bit = ct["cuts"].index("ground_glass_fraction")
-    counted = (cuts[:, columns] >> bit) & 1 > 0
-    share = 100 * (counted & inside).sum() / inside.sum()
-    assert share == pytest.approx(Parts(results[FIRST]).value("ct", "ground_glass_fraction"), abs=5)
+    t1w = tile["panels"][0]
+    shown = slice(0, t1w["width"] // 2)
+    bright = (cuts[:, shown] >> t1w["cuts"].index("hyperintense_fraction")) & 1 > 0
+    lung = parts[:, shown] & 1 > 0
+    value = Parts(results[FIRST]).value("T1w", "hyperintense_fraction")
+    assert 100 * (bright & lung).sum() / lung.sum() == pytest.approx(value, abs=5) and value > 50
 
 
 def decoded(address: str) -> tuple[Any, Any]:

@@ -195,10 +195,11 @@ def test_the_table_sorts_searches_and_saves_nothing_that_runs(page: Any) -> None
 
 
 def test_a_small_picture_with_the_voxels_of_the_number(page: Any) -> None:
+    page.evaluate(f"{HELD}.set({{modality: 'T1w', measure: 'hyperintense_fraction'}})")
     page.evaluate(f"{HELD}.open('{SECOND}')")
     page.wait_for_function(f"() => {COUNTED}")
     words = page.locator(".ipha-slices .ipha-caption").inner_text()
-    assert "ct coronal at y" in words and "% of the lung in this slice counted" in words
+    assert "ct coronal at y" in words and ": 100 % of the lung in this slice counted" in words
     assert page.locator(".ipha-tile").get_attribute("aria-label").startswith(f"{SECOND}: T1w coronal at ")
     counted = page.evaluate(ORANGE)
     page.evaluate(f"{HELD}.set({{measure: 'attenuation_mean'}})")
