@@ -21,6 +21,8 @@ _HOME = {
     "Mask": "volume",
     "view": "viewer.widget",
     "SliceViewer": "viewer.widget",
+    "explore": "explorer.widget",
+    "CohortExplorer": "explorer.widget",
     "Protocol": "protocol",
     "load": "io.images",
     "save": "io.images",
