@@ -105,7 +105,7 @@ class Parts:
             if one.subject != self.session.subject
             and (one.folder / names.histogram_file(one.label, names.PAIR)).exists()
         ]
-        return signature_reference(histograms, protocol=self.protocol)
+        return signature_reference(histograms)
 
     def threshold(self, modality: str) -> float:
         """The ratio that the controls gave as threshold, or else the protocol's."""
@@ -268,13 +268,8 @@ def _floor(parts: Parts, modality: str) -> Cut:
 
 
 def _signature(parts: Parts, _: str) -> Cut:
-    """The saved map is of the protocol's line; here it is set against that of the controls."""
-    saved, line, fallback = (
-        parts.map("T1w", "signature").array,
-        parts.line,
-        signature_reference([], protocol=parts.protocol),
-    )
-    below = (saved * fallback.spread + np.log(line.slope / fallback.slope)) / line.spread
+    """The saved map is the log of the T1w over the T2w ratio; here it is set against the line of the controls."""
+    below = (parts.map("T1w", "signature").array + np.log(parts.line.slope)) / parts.line.spread
     cut = parts.protocol.signature.threshold_sd
     return below > cut, np.isfinite(parts.map("T1w", "ratio").array), f"T2w over {number(cut)} SD below the line"
 
