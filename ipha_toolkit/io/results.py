@@ -290,7 +290,7 @@ class SessionResults:
             Where there is none; the message lists those there are.
         """
         path = self._made(names.map_file(self.label, modality, kind), f"{kind} map of {modality}")
-        unit = {"r2star": "1/s", "opacity": "HU", "signature": "SD", "ratio": "1"}.get(kind, "")
+        unit = {"r2star": "1/s", "opacity": "HU", "signature": "1", "ratio": "1"}.get(kind, "")
         modality = Modality.T1W if modality == names.PAIR else modality
         return load(path, modality=modality).replace(unit=unit, name=f"{kind} of {modality}")
 
