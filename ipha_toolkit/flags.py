@@ -56,6 +56,7 @@ FLAGS: dict[str, str] = {
 
 FINDINGS: dict[str, str] = {
     "ground_glass_opacity": "hazy opacity through which vessels are still seen: air space partly filled",
+    "air_space_opacity": "ground glass or consolidation",
     "consolidation": "opacity that hides the vessels: air space filled",
     "patchy_opacity": "opacity in patches with clear lung between them",
     "lower_zone_predominance": "more opacity in the lower than in the upper third, the normal gradient taken off",

@@ -16,14 +16,15 @@ _HA = "Ha & Palacio 2020, SWJPCC"
 
 FINDING_LINES = (
     "ground_glass_opacity: ct ground_glass_extent > 8, 35, 65 -- cuts chosen on both generators",
+    "air_space_opacity: ct opacity_fraction > 8, 35, 65 -- cuts chosen on both generators",
     "consolidation: ct consolidation_extent > 1, 10, 30 -- cuts chosen on the phantom",
-    "patchy_opacity: ct patchiness > 0.1, 0.3, 0.5 -- cuts chosen on both generators",
+    "patchy_opacity: ct patchiness > 0.13, 0.3, 0.5 -- cuts chosen on both generators",
     "lower_zone_predominance: ct opacity_lower_excess > 40, 90, 130 -- cuts chosen on the phantom",
     "micronodules: ct nodules_per_litre > 35, 60, 90 -- cuts chosen on the phantom",
     "micronodules: T1w nodules_per_litre > 50, 75, 100 -- cuts chosen on the phantom",
-    "reticulation: ct reticulation > 0.3, 1.5, 3 -- cuts chosen on both generators",
+    "reticulation: ct reticulation > 0.15, 1.5, 3 -- cuts chosen on both generators",
     "interstitial_pattern: ct nodules_per_litre > 35, 60, 90 -- cuts as of micronodules",
-    "interstitial_pattern: ct reticulation > 0.3, 1.5, 3 -- cuts as of reticulation",
+    "interstitial_pattern: ct reticulation > 0.15, 1.5, 3 -- cuts as of reticulation",
     "t1w_signal_gain: T1w signal_ratio_median_vs_controls > 2, 3, 4 -- 2.3, 0.1, 0.003 % of healthy people lie beyond",
     "t2w_signal_gain: T2w signal_ratio_median_vs_controls > 2, 3, 4 -- 2.3, 0.1, 0.003 % of healthy people lie beyond",
     "hemosiderin_signature: T1w+T2w signature_strength_vs_controls > 2, 3, 4 -- as of t1w_signal_gain",
@@ -51,7 +52,7 @@ PHASE_LINES = (
     "-2 none: hemosiderin_signature >= 1 -- definition",
     "-2 none: free_water >= 1 -- definition",
     "-2 none: film_opacity >= 1 -- definition",
-    f"+2 acute: ground_glass_opacity >= 1 -- {_HA}: diffuse, homogeneous ground glass",
+    f"+2 acute: air_space_opacity >= 1 -- {_HA}: diffuse, homogeneous ground glass, or consolidation",
     f"+2 acute: patchy_opacity < 1 -- {_HA}: homogeneous",
     f"+2 acute: consolidation >= 1 -- {_HA}: consolidation on radiographs, clears within 3 days",
     "+1 acute: lower_zone_predominance >= 2 -- chosen on the phantom: perihilar or lower zones on radiographs",
@@ -82,7 +83,7 @@ PHASE_LINES = (
     f"-3 chronic: consolidation >= 1 -- {_HA}: clears within days",
     f"-2 chronic: t2w_signal_gain >= 1 -- {_HA}: T2w is low",
     f"-2 chronic: free_water >= 1 -- {_HA}: T2w is low",
-    "+3 air_space: ground_glass_opacity >= 1 -- Fleischner Society glossary, doi 10.1148/radiol.2462070712",
+    "+3 air_space: air_space_opacity >= 1 -- Fleischner Society glossary, doi 10.1148/radiol.2462070712",
     "+1 air_space: consolidation >= 1 -- Fleischner Society glossary, doi 10.1148/radiol.2462070712",
     "+2 air_space: t1w_signal_gain >= 1 -- chosen: filled air space holds more water",
     "+1 air_space: t2w_signal_gain >= 1 -- chosen: water and blood are bright",
@@ -91,12 +92,15 @@ PHASE_LINES = (
     "+3 fibrosis: reticulation >= 1 -- Fleischner Society glossary, doi 10.1148/radiol.2462070712",
     "+1 fibrosis: ground_glass_opacity < 1 -- chosen: else air space is filled as well",
     "-2 fibrosis: ground_glass_opacity >= 2 -- chosen: thick septa within filled air space",
-    "-2 fibrosis: consolidation >= 1 -- chosen: filled air space",
+    "-3 fibrosis: consolidation >= 1 -- chosen: borders of filled air space look like a net",
 )
 """Default rules of phases: ``+weight phase: finding >= grade -- source``."""
 
 _DEFICIT = "hemosiderin_signature, marked_t2w_deficit, free_water"
 _GAIN = "t1w_signal_gain, t2w_signal_gain"
+
+_DENSITY = "ground_glass_opacity, air_space_opacity, lower_zone_predominance, patchy_opacity"
+_PATTERNS = "ground_glass_opacity, air_space_opacity, consolidation, micronodules, reticulation"
 
 GATE_LINES = (
     f"withheld {_DEFICIT}: contrast_enhanced -- an agent brightens T1w and not T2w",
@@ -113,15 +117,14 @@ GATE_LINES = (
     f"limited {_GAIN}, {_DEFICIT}: controls_left_out -- scanned otherwise",
     f"limited {_GAIN}, {_DEFICIT}: cut_field_of_view -- not all of the lungs is seen",
     f"limited {_GAIN}, {_DEFICIT}: small_reference -- little muscle to divide by",
-    "withheld ground_glass_opacity, lower_zone_predominance, patchy_opacity: expiration -- empty lung is dense",
-    "withheld ground_glass_opacity, lower_zone_predominance, patchy_opacity: young_child -- healthy lung is as dense: "
-    "PMC5116406",
-    "limited ground_glass_opacity: child -- cuts are of adults at full inspiration",
+    f"withheld {_DENSITY}: expiration -- empty lung is dense",
+    f"withheld {_DENSITY}: young_child -- healthy lung is as dense, PMC5116406",
+    "limited ground_glass_opacity, air_space_opacity: child -- cuts are of adults at full inspiration",
     "withheld lower_zone_predominance: cut_field_of_view -- a zone may be missing",
     "withheld lower_zone_predominance: slices_missing -- a zone may be missing",
-    "absence ground_glass_opacity, consolidation, micronodules, reticulation: cut_field_of_view -- part is not seen",
-    "absence ground_glass_opacity, consolidation, micronodules, reticulation: slices_missing -- part is not seen",
-    "absence ground_glass_opacity, consolidation: implausible_lung_volume -- dense lung may lie outside the mask",
+    f"absence {_PATTERNS}: cut_field_of_view -- part is not seen",
+    f"absence {_PATTERNS}: slices_missing -- part is not seen",
+    "absence ground_glass_opacity, air_space_opacity, consolidation: implausible_lung_volume -- the mask may be wrong",
     "absence micronodules: coarse_for_micronodules -- smaller nodules than the voxels are not seen",
     "absence film_opacity: uncertain_lung_field -- the field may leave out what is opaque",
     "withheld film_opacity: perhaps_not_frontal -- cuts are of frontal films",

@@ -190,7 +190,8 @@ CLEAR = {
 
 def read(*, bleeds=True, flags=(), **values):
     """A reading by the default rules, of a CT without findings but for what is given."""
-    rows = session(**(CLEAR | values))
+    filled = values.get(HAZE, CLEAR[HAZE]) + values.get(DENSE, 0.0)
+    rows = session(**(CLEAR | {"ct__opacity_fraction": filled} | values))
     rows["flag"] = ";".join(flags)
     return classify_phase(rows, bleeds=bleeds)
 
@@ -274,7 +275,7 @@ def test_a_radiograph_alone_can_read_none_and_acute(dense, opaque, phase):
 
 
 def test_a_cohort_is_read_with_its_groups_and_the_gate_beside_every_answer():
-    rows = session(**(CLEAR | {HAZE: 60, EVEN: 0.0}))
+    rows = session(**(CLEAR | {HAZE: 60, "ct__opacity_fraction": 60, EVEN: 0.0}))
     rows["flag"] = "child"
     readings, findings = read_sessions(rows, groups={"a": "iph"}, left_out={"a 1 ct": "sub-9 (kernel lung, not soft)"})
     assert readings["phase"].tolist() == ["acute"]
