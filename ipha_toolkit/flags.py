@@ -65,6 +65,7 @@ FINDINGS: dict[str, str] = {
     "interstitial_pattern": "reticulation, or innumerable small nodules",
     "t1w_signal_gain": "T1w: lung brighter than that of controls: more water, protein, methemoglobin or contrast agent",
     "t2w_signal_gain": "T2w: lung brighter than that of controls: water, fresh blood",
+    "dark_t2w": "T2w: lung no brighter than that of controls, which says something only where T1w is brighter",
     "hemosiderin_signature": "T2w deficit relative to T1w: T2w darker than the T1w signal predicts",
     "marked_t2w_deficit": "T2w darker than the T1w signal predicts by much more than the controls' voxels scatter",
     "free_water": "T2w brighter than the T1w signal predicts: fresh blood, edema",

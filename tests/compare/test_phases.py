@@ -218,7 +218,7 @@ def test_ct_is_read_by_the_text_of_ha_and_palacio_where_bleeding_is_known_and_le
 
 
 def test_phases_that_cannot_be_told_apart_leave_the_cause_open():
-    reading = read(**{HAZE: 50})
+    reading = read(**{HAZE: 50, EVEN: 0.0, NET: 0.5})
     assert reading.phase == "air-space filling, cause open"
     assert "supported almost alike" in reading.reasons[0]
 
@@ -253,7 +253,7 @@ def scores(t1=0.0, t2=0.0, deficit=0.0, strength=0.0):
     [
         (scores(), "none"),
         (scores(t1=3.5, t2=3.5, deficit=-2.5, strength=-3), "acute"),
-        (scores(t1=3.5, deficit=2.5, strength=2.0), "subacute"),
+        (scores(t1=3.5, t2=1.2, deficit=2.5, strength=2.0), "subacute"),
         (scores(t1=2.5, deficit=3.5, strength=8.0), "chronic"),
     ],
 )
