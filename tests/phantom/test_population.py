@@ -5,6 +5,7 @@ import pytest
 
 from ipha_toolkit.phantom.disease import Bleed
 from ipha_toolkit.phantom.population import draw_population, participant, scan, scan_without_noise
+from ipha_toolkit.phantom.subject import simulate_subject
 
 PEOPLE = draw_population(40, seed=3)
 BLEEDS = (Bleed(-1.0, 0.9),)
