@@ -32,7 +32,7 @@ FINDING_LINES = (
     "marked_t2w_deficit: T1w+T2w signature_strength > 4.5 -- cut chosen on the phantom",
     "free_water: T1w+T2w signature_strength_vs_controls < -2, -3, -4 -- as of t1w_signal_gain",
     "film_opacity: dx film_consolidation_fraction > 28, 38, 50 -- cuts chosen: clear films of children up to 27",
-    "film_haze: dx film_opaque_fraction > 40, 60, 80 -- cuts chosen on the phantom",
+    "film_haze: dx film_opaque_fraction > 4, 20, 40 -- cuts chosen on the phantom: clear films up to 3",
 )
 """Default rules of findings: ``finding: modality measure > cuts -- source``."""
 
@@ -54,6 +54,7 @@ PHASE_LINES = (
     "-2 none: hemosiderin_signature >= 1 -- definition",
     "-2 none: free_water >= 1 -- definition",
     "-2 none: film_opacity >= 1 -- definition",
+    "-3 none: film_haze >= 1 -- chosen: a film that is not quite clear excludes nothing",
     f"+2 acute: air_space_opacity >= 1 -- {_HA}: diffuse, homogeneous ground glass, or consolidation",
     f"+2 acute: patchy_opacity < 1 -- {_HA}: homogeneous",
     f"+2 acute: consolidation >= 1 -- {_HA}: consolidation on radiographs, clears within 3 days",

@@ -268,10 +268,12 @@ def test_iron_speaks_for_a_bleed_where_none_is_known():
     assert classify_phase(session(**scores(t1=3.5, t2=3.5))).phase == "air-space filling, cause open"
 
 
-@pytest.mark.parametrize(("dense", "opaque", "phase"), [(10, 20, "none"), (45, 70, "acute")])
+@pytest.mark.parametrize(("dense", "opaque", "phase"), [(0, 3, "none"), (3, 12, "indeterminate"), (45, 70, "acute")])
 def test_a_radiograph_alone_can_read_none_and_acute(dense, opaque, phase):
     rows = session(dx__film_consolidation_fraction=dense, dx__film_opaque_fraction=opaque)
-    assert classify_phase(rows, bleeds=True).phase == phase
+    reading = classify_phase(rows, bleeds=True)
+    assert (reading.phase, reading.verdict) == (phase, "limited")
+    assert reading.limits == ("a radiograph alone: a clear one does not exclude ground glass, which CT shows",)
 
 
 def test_a_cohort_is_read_with_its_groups_and_the_gate_beside_every_answer():
