@@ -61,6 +61,7 @@ FLAGS: dict[str, str] = {
 
 FINDINGS: dict[str, str] = {
     "ground_glass_opacity": "hazy opacity through which vessels are still seen: air space partly filled",
+    "air_space_opacity": "ground glass or consolidation",
     "consolidation": "opacity that hides the vessels: air space filled",
     "patchy_opacity": "opacity in patches with clear lung between them",
     "lower_zone_predominance": "more opacity in the lower than in the upper third, the normal gradient taken off",
@@ -69,6 +70,7 @@ FINDINGS: dict[str, str] = {
     "interstitial_pattern": "reticulation, or innumerable small nodules",
     "t1w_signal_gain": "T1w: lung brighter than that of controls: more water, protein, methemoglobin or contrast agent",
     "t2w_signal_gain": "T2w: lung brighter than that of controls: water, fresh blood",
+    "dark_t2w": "T2w: lung no brighter than that of controls, which says something only where T1w is brighter",
     "hemosiderin_signature": "T2w deficit relative to T1w: T2w darker than the T1w signal predicts",
     "marked_t2w_deficit": "T2w darker than the T1w signal predicts by much more than the controls' voxels scatter",
     "free_water": "T2w brighter than the T1w signal predicts: fresh blood, edema",

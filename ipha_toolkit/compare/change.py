@@ -155,6 +155,7 @@ def compare_sessions(
     """
     known = _known(scatter)
     chosen = rows[rows["measure"].map(lambda name: MEASURES[name].compared)]
+    chosen = chosen if "flag" in chosen else chosen.assign(flag="")
     pairs = _consecutive(chosen, sessions)
     columns = ["subject", "session", *_KEY, "value", "flag"]
     before = chosen[columns].rename(columns={"session": "session_from", "value": "before", "flag": "flag_before"})

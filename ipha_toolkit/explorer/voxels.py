@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ipha_toolkit.compare.matching import Matching
 from ipha_toolkit.grid import BoolArray
 from ipha_toolkit.image.geometry import resample_to
 from ipha_toolkit.io import names
@@ -96,16 +97,18 @@ class Parts:
 
     @cached_property
     def line(self) -> SignatureReference:
-        """The line of T2w over T1w that the session was set against: of the controls, itself left out."""
-        reference = json.loads((self.session.results.path / names.REFERENCE).read_text("utf-8"))
-        others = [one for one in self.session.results if one.subject in reference["controls"]]
-        histograms = [
-            one.histogram(names.PAIR)
-            for one in others
-            if one.subject != self.session.subject
-            and (one.folder / names.histogram_file(one.label, names.PAIR)).exists()
-        ]
-        return signature_reference(histograms)
+        """The line of T2w over T1w that the session was set against: of the controls that match, itself left out."""
+        results = self.session.results
+        reference = json.loads((results.path / names.REFERENCE).read_text("utf-8"))
+        controls = [(one.subject, one.session) for one in results if one.subject in reference["controls"]]
+        matching = Matching(controls, results.acquisitions, protocol=self.protocol)
+        match = matching.of(self.session.subject, self.session.session, names.PAIR)
+        own: dict[str, list[pd.DataFrame]] = {}
+        for one in results:
+            known = (one.folder / names.histogram_file(one.label, names.PAIR)).exists()
+            if known and (one.subject, one.session) in match.sessions:
+                own.setdefault(one.subject, []).append(one.histogram(names.PAIR))
+        return signature_reference(pd.concat(frames) for frames in own.values())
 
     def threshold(self, modality: str) -> float:
         """The ratio that the controls gave as threshold, or else the protocol's."""
@@ -268,8 +271,9 @@ def _floor(parts: Parts, modality: str) -> Cut:
 
 
 def _signature(parts: Parts, _: str) -> Cut:
-    """The saved map is the log of the T1w over the T2w ratio; here it is set against the line of the controls."""
-    below = (parts.map("T1w", "signature").array + np.log(parts.line.slope)) / parts.line.spread
+    """The saved map is the log ratio of both images; here it is set against the controls' line."""
+    saved, line = parts.map("T1w", "signature").array, parts.line
+    below = (saved + np.log(line.slope)) / line.spread
     cut = parts.protocol.signature.threshold_sd
     return below > cut, np.isfinite(parts.map("T1w", "ratio").array), f"T2w over {number(cut)} SD below the line"
 
