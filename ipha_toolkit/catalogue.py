@@ -166,13 +166,24 @@ MEASURES: dict[str, Measure] = _catalogue(
     # R2*
     Measure(
         "r2star_median",
-        "median R2*, Rician maximum likelihood, voxels at the noise floor left out",
+        "median R2* of blocks of lung, those gone by the first echo counted as above; withheld where not supported",
         "1/s",
         Worse.NEITHER,
         "definition; iron raises it, filling of air space lowers it: read with lung density. No calibration to iron is "
         "known for lung",
     ),
-    Measure("r2star_iqr", "interquartile range of R2*", "1/s", Worse.NEITHER, "definition"),
+    *(
+        Measure(
+            f"r2star_median_{end}",
+            f"{end} limit of the 95 % interval of r2star_median",
+            "1/s",
+            Worse.NEITHER,
+            "Kaplan-Meier median over blocks, Brookmeyer & Crowley 1982",
+            compared=False,
+        )
+        for end in ("lower", "upper")
+    ),
+    Measure("r2star_iqr", "interquartile range of R2* between blocks of lung", "1/s", Worse.NEITHER, "definition"),
     Measure(
         "r2star_censored_share",
         "share of lung voxels that no echo lifts above the noise floor: they have no R2*",

@@ -111,7 +111,21 @@ class RelaxometrySettings:
     """R2* of multi-echo images, ``measure/relaxometry.py``."""
 
     censored_share: float = _setting(
-        0.5, "a region with a larger share of voxels that never rise above the noise floor is flagged", "chosen"
+        0.5, "no R2* of a region of which a larger share never rises above the noise floor", "its median is not seen"
+    )
+    block_mm: float = _setting(10.0, "side of the blocks in which signal is pooled, mm", "chosen on the phantom")
+    fewest_blocks: int = _setting(10, "no R2* of a region of fewer blocks", "chosen")
+    most_first_decay: float = _setting(
+        0.7, "no R2* where R2* times the first echo time is above this: too much is gone", "chosen on the phantom"
+    )
+    least_signal_sigmas: float = _setting(
+        3.0, "no R2* where the lung's decaying signal at the first echo is fewer sigmas", "chosen on the phantom"
+    )
+    widest_interval: float = _setting(
+        0.1, "no R2* where half its 95 % interval is a larger share of it", "chosen: what is asked of the recovery"
+    )
+    most_saturated: float = _setting(
+        0.01, "no R2* where a larger share of the lung has an echo at the top of the image's scale", "chosen"
     )
 
 
