@@ -209,7 +209,8 @@ def _floor_table() -> tuple[Array, Array]:
     from scipy.stats import rice
 
     signal = np.linspace(0, _LARGEST_TABLED, 161)
-    return np.array([np.sqrt(-2 * np.log(1 - _POOLED)), *rice.ppf(_POOLED, signal[1:])]), signal
+    of_noise = np.sqrt(-2 * np.log(1 - _POOLED))
+    return np.append(of_noise, rice.ppf(_POOLED, signal[1:])), signal
 
 
 def _without_floor(pooled: Array) -> Array:
