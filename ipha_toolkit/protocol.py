@@ -17,6 +17,7 @@ from ipha_toolkit.settings import (
     AlignmentSettings,
     AttenuationSettings,
     ChangeSettings,
+    CourseSettings,
     FilmSettings,
     FindingSettings,
     GroupSettings,
@@ -34,7 +35,7 @@ from ipha_toolkit.settings import (
 
 SECOND_PASS = frozenset(
     {
-        "findings", "phases", "groups", "change", "films.cleared_share", "films.least_rise",
+        "findings", "phases", "groups", "courses", "change", "films.cleared_share", "films.least_rise",
         "signal.hyperintense_quantile", "signal.hypointense_quantile", "signal.hyperintense_ratio",
         "signal.hypointense_ratio", "signal.few_controls", "signature.threshold_sd",
     }
@@ -59,6 +60,7 @@ class Protocol:
     findings: FindingSettings = FindingSettings()
     phases: PhaseSettings = PhaseSettings()
     groups: GroupSettings = GroupSettings()
+    courses: CourseSettings = CourseSettings()
     change: ChangeSettings = ChangeSettings()
     alignment: AlignmentSettings = AlignmentSettings()
     signature: SignatureSettings = SignatureSettings()

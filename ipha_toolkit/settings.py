@@ -164,6 +164,26 @@ class GroupSettings:
     """Groups and trends, ``compare/groups.py``."""
 
     few_subjects: int = _setting(10, "fewer subjects in a group than this are flagged small_sample", "chosen")
+    least_df: float = _setting(
+        2.0,
+        "a trend's term with fewer degrees of freedom has no interval and no p value",
+        "chosen on benchmarks/trends.py",
+    )
+
+
+@dataclass(frozen=True)
+class CourseSettings:
+    """Tapers and bleeds, ``compare/recurrence.py``."""
+
+    taper_share: float = _setting(
+        0.75, "a taper begins where the dose is this share, or less, of the highest before", "chosen"
+    )
+    taper_days: float = _setting(
+        28.0, "and no dose within so many days after is higher than that share, days", "chosen: shorter is a pause"
+    )
+    few_bleeds: int = _setting(
+        5, "fewer bleeds, or subjects that bled, give no hazard ratio of the dose", "chosen; errors do not hold below"
+    )
 
 
 @dataclass(frozen=True)

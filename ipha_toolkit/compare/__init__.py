@@ -24,8 +24,10 @@ _HOME = {
     "match_nodules": "nodules",
     "summarize_matches": "nodules",
     "fit_trend": "trends",
-    "recurrence_curve": "trends",
-    "time_to_recurrence": "trends",
+    "recurrence_curve": "recurrence",
+    "time_to_recurrence": "recurrence",
+    "bleeding_intervals": "recurrence",
+    "recurrence_rate": "recurrence",
 }
 
 __all__ = [*_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
