@@ -36,7 +36,10 @@ def cohort(n_subjects, most_visits, pace_sd, rng):
 
 def alarms(setting, n_cohorts):
     """Share of cohorts with p < 0.05 for years and for the dose, and share that gave no answer."""
-    from ipha_toolkit.compare import fit_trend
+    try:
+        from ipha_toolkit.compare.trends import fit_trend
+    except ImportError:  # where it was before
+        from ipha_toolkit.compare.groups import fit_trend
 
     found = []
     for seed in range(n_cohorts):

@@ -73,13 +73,23 @@ def test_hedges_g_is_cohens_d_times_the_small_sample_factor():
     assert np.isnan(hedges_g([2.0, 2.0], [2.0, 2.0])).all()
 
 
-def test_interval_of_g_covers_the_truth_about_as_often_as_it_says():
+@pytest.mark.parametrize(("n", "effect"), [(2, 2.0), (4, 1.0), (12, 1.0)])
+def test_interval_of_g_covers_the_truth_as_often_as_it_says(n, effect):
     rng = np.random.default_rng(0)
-    hits = 0
-    for _ in range(400):
-        _, low, high = hedges_g(rng.normal(1, 1, 12), rng.normal(0, 1, 12))
-        hits += low <= 1 <= high
-    assert 0.92 <= hits / 400 <= 0.98
+    limits = [hedges_g(rng.normal(effect, 1, n), rng.normal(0, 1, n))[1:] for _ in range(150)]
+    covered = [low <= effect <= high for low, high in limits]
+    assert 0.9 <= np.mean(covered) <= 0.99
+
+
+def test_limits_of_g_are_those_of_the_noncentral_t():
+    from scipy.stats import nct
+
+    a, b = np.array([1.0, 2, 3, 4, 5]), np.array([0.0, 1, 2, 3])
+    _, low, high = hedges_g(a, b)
+    root = np.sqrt(20 / 9)
+    t = (a.mean() - b.mean()) / np.sqrt((4 * a.var(ddof=1) + 3 * b.var(ddof=1)) / 7) * root
+    assert nct.sf(t, 7, low * root) == pytest.approx(0.025, abs=1e-4)
+    assert nct.cdf(t, 7, high * root) == pytest.approx(0.025, abs=1e-4)
 
 
 def test_many_tests_are_corrected(two_groups):
