@@ -64,6 +64,7 @@ _HOME = {
     "measure_texture": "measure.texture",
     "detect_nodules": "measure.nodules",
     "measure_nodules": "measure.nodules",
+    "detectable_places": "measure.nodule_null",
     "if_possible": "figures.core",
 }
 

@@ -71,7 +71,8 @@ MEASURES: dict[str, Measure] = _catalogue(
         "share of lung voxels between -600 and -250 HU (protocol attenuation.high_attenuation_hu)",
         "%",
         Worse.HIGHER,
-        "MESA Lung Study, PMID 26744025: healthy never-smokers median 4.3 % (2.7 to 17.8), adults at full inspiration",
+        "definition: MESA Lung Study, PMID 26744025 (cardiac CT); healthy never-smokers of 54 to 93 years, full "
+        "inspiration, median 4.3 %, full range 2.7 to 17.8: PMC8176866",
     ),
     Measure(
         "ground_glass_fraction",
@@ -281,11 +282,11 @@ MEASURES: dict[str, Measure] = _catalogue(
     ),
     Measure(
         "nodule_pleural_avoidance",
-        "how far the subpleural share lies below that of as many random points in the same lung: positive is "
-        "centrilobular, near 0 random",
+        "how far the subpleural share lies below that of nodules put into this image at random and found again: "
+        "positive is centrilobular, near 0 random",
         "SD",
         Worse.NEITHER,
-        "Monte Carlo against complete spatial randomness",
+        "definition; withheld unless protocol nodules.null_implants is set",
         compared=False,
     ),
     Measure("nodule_spacing", "median distance of a nodule to the nearest other", "mm", Worse.NEITHER, "definition"),
@@ -312,7 +313,7 @@ MEASURES: dict[str, Measure] = _catalogue(
         "mean of the opacity map: density of the lung around each voxel, vessels and the normal gradient taken out",
         "HU",
         Worse.HIGHER,
-        "definition; neighborhoods as in Zavaletta 2007, PMC2701291",
+        "definition; neighborhoods about as large as those of Zavaletta 2007 (by name; no identifier confirmed)",
     ),
     *(
         Measure(name, f"share of lung where the opacity map is {where}", "%", Worse.HIGHER, "definition")

@@ -72,7 +72,7 @@ class AttenuationSettings:
     """CT attenuation, ``measure/attenuation.py``."""
 
     high_attenuation_hu: tuple[float, float] = _setting(
-        (-600.0, -250.0), "high-attenuation area, low <= HU < high", "MESA Lung Study, PMID 26744025"
+        (-600.0, -250.0), "high-attenuation area, low <= HU < high", "MESA Lung Study, PMID 26744025 (cardiac CT)"
     )
     ground_glass_hu: tuple[float, float] = _setting(
         (-750.0, -300.0),
@@ -258,7 +258,7 @@ class TextureSettings:
     neighborhood_mm: float = _setting(
         4.0,
         "SD of the Gaussian neighborhood of the opacity map, mm",
-        "about the 15-voxel neighborhoods of Zavaletta 2007, PMC2701291",
+        "about the 15-voxel neighborhoods of Zavaletta 2007 (by name; no identifier confirmed)",
     )
     opacity_hu: float = _setting(
         -700.0,
@@ -318,6 +318,11 @@ class NoduleSettings:
         5.0,
         "nearer to the pleura than this is subpleural, mm",
         "centrilobular nodules keep 5 to 10 mm from it: textbook",
+    )
+    null_implants: int = _setting(
+        0,
+        "nodules put into the image and sought again, to judge pleural avoidance; 0 withholds it, 200 costs one search",
+        "chosen: off, for time",
     )
     random_patterns: int = _setting(199, "random patterns that nodules are set against", "chosen")
     least_voxels: float = _setting(
