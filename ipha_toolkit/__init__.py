@@ -40,6 +40,8 @@ _HOME = {
     "open_cohort": "io.layout",
     "open_results": "io.results",
     "report": "report.cohort",
+    "to_redcap": "io.redcap",
+    "from_redcap": "io.redcap",
     "simulate_subject": "phantom.subject",
     "simulate_course": "phantom.subject",
     "simulate_cohort": "run.simulate",
