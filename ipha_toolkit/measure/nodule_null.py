@@ -51,8 +51,8 @@ def detectable_places(
 
     Notes
     -----
-    Costs one more search of the image. Vessels taken for nodules keep off the pleura as vessels do: this null does not
-    hold them, so few nodules among many false positives still seem to avoid it a little.
+    Costs one more search of the image. Vessels taken for nodules keep off the pleura as vessels do and are not in this
+    null: :func:`ipha_toolkit.measure.nodules.pleural_avoidance` sets nodules against weak candidates as well.
     """
     rng = rng or np.random.default_rng(0)
     surely = nodules[nodules["score"] >= protocol.nodules.nodule_score]

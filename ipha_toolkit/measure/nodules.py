@@ -160,7 +160,9 @@ def measure_nodules(
             rows.append(row(measure, value, modality=modality, region=name, n_voxels=region.n_voxels, flags=flags))
     diameters = counted["diameter_mm"].dropna().to_numpy(float)
     values = _size_measures(diameters, coarse, settings) | _pattern_measures(points, lungs, rng, settings)
-    values["nodule_pleural_avoidance"] = pleural_avoidance(points, null, lungs, settings)
+    values["nodule_pleural_avoidance"] = pleural_avoidance(
+        points, null, lungs, settings, vessels=_weak(nodules, settings)
+    )
     few = {
         name: ["few_nodules"] if np.isnan(value) and not (coarse and "micro" in name) else []
         for name, value in values.items()
@@ -318,10 +320,23 @@ def _pattern_measures(
     return {"nodule_pleural_distance": float(np.median(of_points))} | {name: test[key] for key, name in names.items()}
 
 
+def _weak(nodules: pd.DataFrame, settings: NoduleSettings) -> Array:
+    """Candidates with half the score of a nodule that do not count as one."""
+    if "score" not in nodules:
+        return np.empty((0, 3))
+    half = (nodules["score"] < settings.nodule_score) & (nodules["score"] >= settings.nodule_score / 2)
+    return nodules.loc[half, ["x_mm", "y_mm", "z_mm"]].to_numpy(float)
+
+
 def pleural_avoidance(
-    points: npt.ArrayLike, null: npt.ArrayLike | None, lungs: Mask, settings: NoduleSettings = DEFAULT.nodules
+    points: npt.ArrayLike,
+    null: npt.ArrayLike | None,
+    lungs: Mask,
+    settings: NoduleSettings = DEFAULT.nodules,
+    *,
+    vessels: npt.ArrayLike = (),
 ) -> float:
-    """How far fewer nodules are subpleural than of those found that were put there at random.
+    """How far fewer nodules are subpleural than of those found that were put there at random, and than vessels.
 
     Parameters
     ----------
@@ -331,23 +346,31 @@ def pleural_avoidance(
         As of :func:`ipha_toolkit.measure.nodule_null.detectable_places`.
     lungs : Mask
     settings : NoduleSettings
+    vessels : array_like, shape (k, 3), optional
+        Candidates too weak to count, mostly pieces of vessels, mm. Vessels taken for nodules keep off the pleura as
+        these do, so the smaller of both differences is given. Fewer than ``few_nodules`` are passed over.
 
     Returns
     -------
     float
-        In standard errors of the difference of both shares (positive: centrilobular); NaN where either holds fewer
-        than ``few_nodules`` deeper than ``shallow_mm``, or none of the null is subpleural.
+        In standard errors of the difference of both shares (positive: centrilobular); NaN where nodules or null hold
+        fewer than ``few_nodules`` deeper than ``shallow_mm``, or none of the null, or of the vessels, is subpleural.
     """
-    both = [np.asarray(places if places is not None else [], float).reshape(-1, 3) for places in (points, null)]
-    if min(map(len, both)) < settings.few_nodules:
+    given = [np.asarray(places if places is not None else [], float).reshape(-1, 3) for places in (points, null)]
+    if min(map(len, given)) < settings.few_nodules:
         return np.nan
-    depths = [_depths(places, lungs, np.random.default_rng(0))[2] for places in both]
-    depths = [depth[depth >= settings.shallow_mm] for depth in depths]
-    n, m = map(len, depths)
-    if min(n, m) < settings.few_nodules:
+    given += [np.asarray(vessels, float).reshape(-1, 3)] if len(np.asarray(vessels)) else []
+    depths = [_depths(places, lungs, np.random.default_rng(0))[2] for places in given]
+    own, *others = [depth[depth >= settings.shallow_mm] for depth in depths]
+    if min(len(own), len(others[0])) < settings.few_nodules:
         return np.nan
-    share, expected = (float(np.mean(depth < settings.subpleural_mm)) for depth in depths)
-    se = np.sqrt(expected * (1 - expected) * (1 / n + 1 / m))
+    return float(np.min([_fewer(own, other, settings) for other in others if len(other) >= settings.few_nodules]))
+
+
+def _fewer(depth: Array, of_null: Array, settings: NoduleSettings) -> float:
+    """How many standard errors fewer of some are subpleural than of others."""
+    share, expected = (float(np.mean(one < settings.subpleural_mm)) for one in (depth, of_null))
+    se = np.sqrt(expected * (1 - expected) * (1 / len(depth) + 1 / len(of_null)))
     return float((expected - share) / se) if se > 0 else np.nan
 
 

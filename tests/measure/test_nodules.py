@@ -11,6 +11,7 @@ from ipha_toolkit.measure.nodules import (
     detect_nodules,
     measure_nodules,
     nodule_candidates,
+    pleural_avoidance,
     random_pattern_test,
 )
 from ipha_toolkit.protocol import DEFAULT
@@ -282,3 +283,11 @@ def test_what_no_ball_explains_has_no_diameter():
     fine = np.array([10.0, 10.0, 10.0])
     sizes = _diameter(fine, np.array([0.1, 5.0, 10.0]), [0.8, 1.6], 1.0)
     assert np.isnan(sizes[[0, 2]]).all() and 2 < sizes[1] < 8
+
+
+def test_vessels_taken_for_nodules_do_not_avoid_the_pleura_more_than_vessels_do():
+    deep = thrown(150, 1) * 0.6 + 20
+    null, vessels = thrown(200, 2), thrown(200, 3) * 0.6 + 20
+    assert pleural_avoidance(deep, null, LUNGS) > 2
+    assert not pleural_avoidance(deep, null, LUNGS, vessels=vessels) >= 2
+    assert np.isnan(pleural_avoidance(deep, None, LUNGS))
