@@ -45,8 +45,8 @@ ITEMS = (
     ("discussion", "limits, bias, generalizability; what it means for practice"),
     ("registration, protocol, funding", "where they can be seen"),
 )
-"""Topics of CLAIM (Mongan, Moy & Kahn 2020, doi 10.1148/ryai.2020200029, not confirmed), in our words; the published list
-holds the numbered items."""
+"""Topics of CLAIM (Mongan, Moy & Kahn 2020, doi 10.1148/ryai.2020200029, not confirmed), in our words; the published
+list holds the numbered items."""
 
 
 def checklist(results: Results, out: str | Path) -> Path:
