@@ -68,6 +68,12 @@ class SessionFiles:
         """``sub-001_ses-01``, or ``sub-001`` where the subject has no session folders."""
         return f"{self.subject}_{self.session}" if self.session else self.subject
 
+    def source(self, modality: str) -> Path:
+        """The file whose grid rows, masks and maps of a modality lie on: of echoes the first, of a pair T1w."""
+        if modality == Modality.MEGRE:
+            return self.echoes[0]
+        return self.images[Modality(str(modality).partition("+")[0])]
+
     def image(self, modality: str) -> Volume:
         """Read an image of the session; of several echoes the first, ``echo-2_MEGRE`` the second.
 

@@ -22,6 +22,7 @@ from ipha_toolkit.catalogue import MEASURES, ROW_COLUMNS
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.flags import FLAGS
 from ipha_toolkit.io import names
+from ipha_toolkit.io.axes import on_axes, stored_grid
 from ipha_toolkit.io.images import save
 from ipha_toolkit.io.layout import SessionFiles, is_own_result
 from ipha_toolkit.io.names import RESULTS_TOOL
@@ -153,8 +154,9 @@ def write_session(
     draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=_DRAFT))
     try:
         for part in result.parts:
+            grid = stored_grid(files.source(part.modality)) if part.masks or part.maps else None
             for name, image in part.images(label).items():
-                save(image, draft / name)
+                save(image if grid is None else on_axes(image, grid), draft / name)
             for name, table in part.tables(label).items():
                 write_tsv(draft / name, table)
         write_tsv(draft / names.rows_file(label), result.rows)
