@@ -113,7 +113,17 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     command.add_argument("--workers", type=int, default=1, metavar="N", help="local processes (default: 1)")
     command.add_argument("--protocol", type=Path, metavar="FILE", help="TOML file of settings (default: built in)")
+    command.add_argument(
+        "--ratings", type=Path, metavar="FILE", help="ratings.tsv of a review: leave out what is rated unusable"
+    )
     command.set_defaults(run=_analyze)
+
+    command = commands.add_parser("ratings", parents=[common], help="join ratings of several raters", epilog=EPILOG)
+    actions = command.add_subparsers(dest="action", required=True, metavar="ACTION")
+    merge = actions.add_parser("merge", parents=[common], help="one table of all raters, and how far they agree")
+    merge.add_argument("files", nargs="+", type=Path, metavar="FILE", help="ratings.tsv of each rater")
+    merge.add_argument("--out", type=Path, required=True, metavar="FILE", help="table of all ratings")
+    merge.set_defaults(run=_merge_ratings)
 
     command = commands.add_parser("report", parents=[common], help="write the page of a results folder", epilog=EPILOG)
     command.add_argument("results", type=Path, metavar="RESULTS", help="results folder of ipha analyze")
@@ -234,7 +244,10 @@ def _analyze(options: argparse.Namespace) -> int:
     from ipha_toolkit.run.cohort import run
 
     protocol = Protocol.read(options.protocol) if options.protocol else DEFAULT
-    analysis = run(options.cohort, options.out, workers=options.workers, protocol=protocol, progress=not options.quiet)
+    analysis = run(
+        options.cohort, options.out, workers=options.workers, protocol=protocol, ratings=options.ratings,
+        progress=not options.quiet,
+    )  # fmt: skip
     print(
         f"{analysis.measured} sessions measured, {analysis.skipped} done before, {len(analysis.failures)} failures; "
         f"{len(analysis.rows)} rows in {options.out / 'measures.tsv'}"
@@ -244,6 +257,24 @@ def _analyze(options: argparse.Namespace) -> int:
     for failure in analysis.failures:
         print(f"- {failure['error']}", file=sys.stderr)
     return 1 if analysis.failures else 0
+
+
+def _merge_ratings(options: argparse.Namespace) -> int:
+    from ipha_toolkit.run.ratings import merge_ratings
+    from ipha_toolkit.wording import number
+
+    for row in merge_ratings(options.files, options.out).to_dict("records"):
+        pair = f"{row['rater']} and {row['other']}: {row['n']} images rated by both"
+        if row["note"]:
+            print(f"{pair}; {row['note']}")
+            continue
+        interval = f"95 % interval {number(row['low'])} to {number(row['high'])}"
+        print(
+            f"{pair}, {100 * row['agree']:.0f} % alike; Cohen's kappa {number(row['kappa'])} ({interval}), "
+            f"linearly weighted {number(row['weighted_kappa'])}"
+        )
+    print(f"all ratings are in {options.out}")
+    return 0
 
 
 def _report(options: argparse.Namespace) -> int:

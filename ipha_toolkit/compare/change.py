@@ -18,6 +18,7 @@ import pandas as pd
 from ipha_toolkit.catalogue import MEASURES, Worse
 from ipha_toolkit.compare.groups import require
 from ipha_toolkit.io.packaged import read_packaged
+from ipha_toolkit.measure.rows import usable
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.terms import Region
 
@@ -124,6 +125,7 @@ def compare_sessions(
     Bland & Altman 1999, doi 10.1177/096228029900800204.
     """
     known = _known(scatter)
+    rows = usable(rows)
     chosen = rows[rows["measure"].map(lambda name: MEASURES[name].compared)]
     pairs = _consecutive(chosen, sessions)
     columns = ["subject", "session", *_KEY, "value"]

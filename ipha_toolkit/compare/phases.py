@@ -27,6 +27,7 @@ import pandas as pd
 from ipha_toolkit.catalogue import MEASURES
 from ipha_toolkit.flags import FINDINGS
 from ipha_toolkit.io.packaged import read_packaged
+from ipha_toolkit.measure.rows import usable
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.rules import PHASES, FindingRule, PhaseRule, finding_rules, phase_rules
 from ipha_toolkit.terms import Modality, Phase, Region
@@ -92,6 +93,7 @@ def read_findings(rows: pd.DataFrame, *, protocol: Protocol = DEFAULT) -> tuple[
     ValueError
         Where the rows are of several sessions.
     """
+    rows = usable(rows)
     values = _whole_lung(rows)
     best: dict[str, FindingReading] = {}
     for rule in finding_rules(protocol.findings.rules):

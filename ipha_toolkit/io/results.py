@@ -16,6 +16,7 @@ import pandas as pd
 
 import ipha_toolkit
 from ipha_toolkit.errors import LayoutError
+from ipha_toolkit.flags import RATED_UNUSABLE
 from ipha_toolkit.io import names
 from ipha_toolkit.io.images import load, load_mask
 from ipha_toolkit.io.layout import Cohort, SessionFiles, is_own_result, read_cohort, read_participants, read_visits
@@ -200,6 +201,10 @@ class SessionResults:
             str(modality): set.intersection(*(set(filter(None, cell.split(";"))) for cell in own["flag"]))
             for modality, own in rows.groupby("modality", sort=False)
         }
+
+    def is_usable(self, modality: str) -> bool:
+        """Whether no rater whose verdict the analysis was given called the image or its mask unusable."""
+        return RATED_UNUSABLE not in self.flags.get(modality, ())
 
     @property
     def reading(self) -> pd.Series[Any] | None:

@@ -23,6 +23,7 @@ from ipha_toolkit.figures.numbers import plot_histogram, plot_signature, plot_zo
 from ipha_toolkit.io.names import PAIR, PROTOCOL
 from ipha_toolkit.io.results import Results, SessionResults
 from ipha_toolkit.measure.hemosiderin import signature_reference
+from ipha_toolkit.measure.rows import usable
 from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.report.pieces import Panel, captioned, html_table, row_of_slices, write_sections
 from ipha_toolkit.volume import Mask, Volume
@@ -247,7 +248,7 @@ def _overlays(session: SessionResults, modality: str) -> dict[str, Mask | Volume
 def by_group(shown: Shown) -> str:
     """Mean by group, with the mean distance from the controls."""
     groups = {(one.subject, one.session): shown.group(one) for one in shown.results}
-    rows = shown.results.rows
+    rows = usable(shown.results.rows)
     rows = rows[rows["region"] == "lung"].copy()
     rows["group"] = [groups[key] for key in zip(rows["subject"], rows["session"], strict=True)]
     present = set(groups.values())
@@ -356,10 +357,14 @@ def distributions(shown: Shown) -> str:
     if not shown.followed:
         return ""
     last, figures = shown.followed[-1], []
-    rows = shown.results.rows
+    rows = usable(shown.results.rows)
     controls = rows[rows["subject"].isin({one.subject for one in shown.controls})]
     for modality in [name for name in ("T1w", "T2w") if name in last.modalities]:
-        others = [one.histogram(modality)["lung"] for one in shown.controls if modality in one.modalities]
+        others = [
+            one.histogram(modality)["lung"]
+            for one in shown.controls
+            if modality in one.modalities and one.is_usable(modality)
+        ]
         ax = plot_histogram(
             last.histogram(modality)["lung"], controls=others, name=f"{last.subject}, {shown.label(last)}",
             quantity=f"{modality} lung-to-muscle ratio (1)",

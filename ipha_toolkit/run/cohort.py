@@ -20,6 +20,8 @@ from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.rules import finding_rules, phase_rules
 from ipha_toolkit.run import provenance
 from ipha_toolkit.run.execute import Failures, Task, measure_all
+from ipha_toolkit.run.ratings import Standing
+from ipha_toolkit.run.ratings import standing as ratings_standing
 from ipha_toolkit.run.scan import Context, Segmenter
 from ipha_toolkit.terms import Modality
 
@@ -55,6 +57,7 @@ def analyze(
     workers: int | None = None,
     protocol: Protocol = DEFAULT,
     segment: Segmenter | None = None,
+    ratings: str | os.PathLike[str] | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Measure every session of a cohort and set it against the controls.
@@ -73,6 +76,10 @@ def analyze(
     protocol : Protocol
     segment : callable Volume -> Mask, optional
         Finds the lungs in place of :func:`ipha_toolkit.segment_lungs`; foreign masks in ``derivatives/`` still win.
+    ratings : path, optional
+        Table of ratings (:func:`ipha_toolkit.review`): images called unusable are left out of references, groups,
+        plots and readings; their rows stay, flagged ``rated_unusable``. A rating whose image or mask has changed counts
+        no more.
     progress : bool
         Show a progress bar.
 
@@ -92,7 +99,9 @@ def analyze(
     ProtocolError
         Where a rule of the protocol cannot be read.
     """
-    return run(cohort_dir, out_dir, workers=workers, protocol=protocol, segment=segment, progress=progress).rows
+    return run(
+        cohort_dir, out_dir, workers=workers, protocol=protocol, segment=segment, ratings=ratings, progress=progress
+    ).rows  # fmt: skip
 
 
 def run(
@@ -102,6 +111,7 @@ def run(
     workers: int | None = None,
     protocol: Protocol = DEFAULT,
     segment: Segmenter | None = None,
+    ratings: str | os.PathLike[str] | None = None,
     progress: bool = True,
 ) -> Analysis:
     """As :func:`analyze`, with failures and counts."""
@@ -117,9 +127,12 @@ def run(
     _LOG.info("%d sessions to measure, %d done before", len(tasks), len(done))
     failures += measure_all(tasks, workers or 1, progress)
     failures = [{key: text.replace(f"{cohort.root}{os.sep}", "") for key, text in each.items()} for each in failures]
-    rows, readings, findings = _second_pass(out, cohort, protocol)
+    standing = ratings_standing(ratings, out)
+    rows, readings, findings = _second_pass(out, cohort, protocol, standing)
     outputs.write_failures(out, failures)
-    return Analysis(rows, failures, len(tasks), len(done), out, readings, findings, tuple(cohort.remarks))
+    return Analysis(
+        rows, failures, len(tasks), len(done), out, readings, findings, (*cohort.remarks, *standing.remarks)
+    )
 
 
 def _sort_out(cohort: Cohort, out: Path, context: Context) -> tuple[list[Task], list[SessionFiles], Failures]:
@@ -151,7 +164,9 @@ def _subject_flags(cohort: Cohort, files: SessionFiles, protocol: Protocol) -> t
         return ()
 
 
-def _second_pass(out: Path, cohort: Cohort, protocol: Protocol) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def _second_pass(
+    out: Path, cohort: Cohort, protocol: Protocol, standing: Standing
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Rows of all sessions with what controls say of them, readings, findings; made anew only if they would differ."""
     folders = {
         files.label: outputs.session_folder(out, files)
@@ -159,11 +174,14 @@ def _second_pass(out: Path, cohort: Cohort, protocol: Protocol) -> tuple[pd.Data
         if (outputs.session_folder(out, files) / names.PROVENANCE).exists() and not cohort.stopped(files)
     }
     source = provenance.second_pass({label: _digest(folder) for label, folder in folders.items()}, cohort, protocol)
+    source |= {"unusable": {" ".join(key): why for key, why in standing.unusable.items()}}
     if outputs.is_compared(out, source):
         known = results.Results(out, cohort.root)
         return known.rows, known.readings, known.findings
-    rows, reference = _compared(out, cohort, [files for files in cohort.sessions if files.label in folders], protocol)
-    readings, findings = read_sessions(rows, protocol=protocol)
+    rows, reference = _compared(
+        out, cohort, [files for files in cohort.sessions if files.label in folders], protocol, standing
+    )
+    readings, findings = read_sessions(standing.kept(rows), protocol=protocol)
     outputs.write_cohort(
         out, rows, reference=asdict(reference), protocol=protocol, readings=readings, findings=findings, source=source
     )
@@ -176,7 +194,7 @@ def _digest(folder: Path) -> str:
 
 
 def _compared(
-    out: Path, cohort: Cohort, sessions: list[SessionFiles], protocol: Protocol
+    out: Path, cohort: Cohort, sessions: list[SessionFiles], protocol: Protocol, standing: Standing
 ) -> tuple[pd.DataFrame, Reference]:
     frames, histograms = [], []
     for files in sessions:
@@ -185,13 +203,14 @@ def _compared(
         frames.append(rows)
         for modality in _COUNTED:
             path = folder / names.histogram_file(files.label, modality)
-            if path.exists():
+            if path.exists() and not standing.leaves_out(files.label, modality):
                 counts, flags = pd.read_csv(path, sep="\t"), _common_flags(rows, modality)
                 histograms.append(SessionHistogram(files.subject, files.session, modality, counts, flags))
     rows = pd.concat(frames, ignore_index=True) if frames else table([])
     controls = [files.subject for files in cohort.sessions if cohort.is_control(files.subject)]
-    compared, reference = against_controls(rows, histograms, controls, protocol=protocol)
-    whole = pd.concat([rows, compared], ignore_index=True) if len(compared) else rows
+    compared, reference = against_controls(standing.kept(rows), histograms, controls, protocol=protocol)
+    flagged = standing.flagged(rows)
+    whole = pd.concat([flagged, compared], ignore_index=True) if len(compared) else flagged
     order = {files.label: n for n, files in enumerate(cohort.sessions)}
     labels = whole["subject"].str.cat(whole["session"], sep="_").str.rstrip("_")
     return whole.iloc[labels.map(order).argsort(kind="stable")].reset_index(drop=True), reference
