@@ -36,6 +36,8 @@ _HOME = {
     "analyze": "run.cohort",
     "plan_import": "run.plan",
     "edit_plan": "viewer.plan",
+    "review": "viewer.review",
+    "ReviewQueue": "viewer.review",
     "import_dicom": "run.import_",
     "open_cohort": "io.layout",
     "open_results": "io.results",

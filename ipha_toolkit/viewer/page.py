@@ -53,7 +53,10 @@ def page_fragment(*widgets: Any) -> str:
     for viewer in viewers:
         viewer.embed()
     state = dependency_state(widgets, drop_defaults=False)
-    stills = "".join(_stand_in(viewer, state[viewer.model_id]["state"].pop("_picture")) for viewer in viewers)
+    pictures = {viewer: state[viewer.model_id]["state"].pop("_picture") for viewer in viewers}
+    seen = {widget.model_id: widget for widget in viewers if widget._announces}
+    seen |= {widget.model_id: widget.viewer for widget in found if hasattr(widget, "viewer")}  # what holds viewers
+    stills = "".join(_stand_in(key, viewer, pictures[viewer]) for key, viewer in seen.items())
     saved = embed_data(widgets, state=state)
     views = "".join(_json_script("view", view) for view in saved["view_specs"])
     return (
@@ -61,9 +64,9 @@ def page_fragment(*widgets: Any) -> str:
     )
 
 
-def _stand_in(viewer: SliceViewer, picture: str) -> str:
+def _stand_in(key: str, viewer: SliceViewer, picture: str) -> str:
     words = escape(viewer.description)
-    return f'<img data-ipha-model="{viewer.model_id}" src="{picture}" alt="{words}" style="max-width: 100%">'
+    return f'<img data-ipha-model="{key}" src="{picture}" alt="{words}" style="max-width: 100%">'
 
 
 def _json_script(kind: str, content: Any) -> str:

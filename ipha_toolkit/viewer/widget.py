@@ -148,6 +148,9 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
     (4.0, 4.0, 2.0)
     """
 
+    _announces = True
+    """Whether the viewer puts its script into the cell; one inside another widget leaves that to it."""
+
     _esm = bundle()
     _css = (HERE / "viewer.css").read_text(encoding="utf-8")
 
@@ -207,11 +210,12 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
         self.on_msg(self._answer)
         self.observe(self._describe, names=[*_TRAIT_OF.values(), "_nodules"])
         self._describe()
-        show_export_script()
-        if attended():
-            save_boxes_too()
-        if unattended():
-            self.embed()
+        if self._announces:
+            show_export_script()
+            if attended():
+                save_boxes_too()
+            if unattended():
+                self.embed()
 
     # -- what callers use --
 

@@ -22,12 +22,14 @@
     send() {}
     on(name, call) { this.listeners.push([name, call]); }
     off(name, call) { this.listeners = this.listeners.filter(([n, c]) => (name && n !== name) || (call && c !== call)); }
+    get widget_manager() { return {get_model: async (id) => models.get(id)}; } // as anywidget gives it, for widgets inside
     fire(name) { for (const [n, call] of [...this.listeners]) if (n === name) call({}); }
   }
 
   const models = new Map(), modules = new Map();
   const of = (ref) => models.get(String(ref).replace("IPY_MODEL_", ""));
   const isViewer = (model) => Array.isArray(model.get("_export")) && String(model.get("_anywidget_id")).endsWith("SliceViewer");
+  const isOwn = (model) => isViewer(model) || String(model?.get("_anywidget_id")).startsWith("ipha_toolkit."); // viewers, and what holds them
   const bind = (model, key, update) => { model.on(`change:${key}`, update); update(); };
 
   const linked = new Set();
@@ -128,7 +130,7 @@
     Object.assign(node.style, {display: "flex", flexDirection: column ? "column" : "row", flexWrap: column ? "nowrap" : "wrap", gap: "8px"});
     for (const child of model.get("children")) {
       const inner = draw(of(child));
-      if (!column && isViewer(of(child))) inner.style.flex = "1 1 320px";
+      if (!column && isOwn(of(child))) inner.style.flex = "1 1 320px";
       node.append(inner);
     }
     return node;
@@ -141,7 +143,7 @@
     }
     modules.get(source).then((module) => { model.standIn?.remove(); module.default.render({model, el: node}); }, (error) => {
       console.error(error);
-      if (!model.standIn) node.append(el("img", {src: model.get("_picture"), alt: model.get("description")}));
+      if (!model.standIn) node.append(el("img", {src: model.get("_picture") ?? "", alt: model.get("description") ?? ""}));
     });
     return node;
   }
@@ -153,8 +155,8 @@
     PlayModel: play, ButtonModel: press, IntProgressModel: bar, FloatProgressModel: bar, LabelModel: label, HTMLModel: html, HTMLMathModel: html,
     OutputModel: output, BoxModel: box, HBoxModel: box, VBoxModel: box, GridBoxModel: box, AccordionModel: folds, TabModel: folds, StackModel: folds,
   };
-  const draw = (model) => (isViewer(model) ? viewer : DRAW[model?.name] ?? (() => el("span", {className: "ipha-control", textContent: "(needs a running kernel)"})))(model);
-  const known = (model) => !!model && (isViewer(model) || (model.name in DRAW && (model.get("children") ?? []).every((child) => known(of(child)))));
+  const draw = (model) => (isOwn(model) ? viewer : DRAW[model?.name] ?? (() => el("span", {className: "ipha-control", textContent: "(needs a running kernel)"})))(model);
+  const known = (model) => !!model && (isOwn(model) || (model.name in DRAW && (model.get("children") ?? []).every((child) => known(of(child)))));
   const own = document.documentElement.hasAttribute("data-ipha-page");
 
   function link(model) {
@@ -171,7 +173,7 @@
     const tags = document.querySelectorAll(`script[type="${STATE}"]`);
     if (!tags.length) return;
     for (const tag of tags) for (const [id, entry] of Object.entries(JSON.parse(tag.textContent).state)) models.set(id, new Model(entry));
-    if (!own && ![...models.values()].some(isViewer)) return;
+    if (!own && ![...models.values()].some(isOwn)) return;
     for (const img of document.querySelectorAll("img[data-ipha-model]")) of(img.dataset.iphaModel).standIn = img;
     for (const model of models.values()) if (/^(Directional)?LinkModel$/.test(model.name)) link(model);
     for (const tag of document.querySelectorAll(`script[type="${VIEW}"]`)) {

@@ -7,7 +7,8 @@ export const SUPPRESS = {"data-lm-suppress-shortcuts": "true"};
 
 const AFTERWARDS_MS = 500; // Windows opens the menu when the button is let go, wherever the pointer is by then
 
-export function guard(root, disposer, {onKey, aloneOnPage}) {
+// `leaves` says of an event that somebody inside looks after it: a viewer in another widget.
+export function guard(root, disposer, {onKey, aloneOnPage, leaves = () => false}) {
   const stop = (event) => event.stopImmediatePropagation();
   const inside = (event) => event.composedPath().includes(root);
   for (const name of ["keydown", "keypress", "keyup"])
@@ -16,7 +17,7 @@ export function guard(root, disposer, {onKey, aloneOnPage}) {
       const used = name === "keydown" && onKey(event);
       if (used) event.preventDefault();
       // In a page without a notebook (slides) what the viewer does not use goes on to the page.
-      if (used || !aloneOnPage) stop(event);
+      if (used || !(aloneOnPage || leaves(event))) stop(event);
     }, {capture: true});
   let dragged = -Infinity;
   const overImage = (event) => event.composedPath().find((node) => node.classList?.contains("ipha-slice") && root.contains(node));

@@ -1,5 +1,5 @@
 // Slice viewer: draws what the model says, asks the kernel for slices (live) or reads them from the export. This file
-// puts the parts together; ipha_toolkit/viewer/bundle.py joins them to the one text that anywidget loads.
+// puts the parts together; ipha_toolkit/viewer/bundle.py joins them to the one text that anywidget loads (main.js).
 import {Controls} from "./controls.js";
 import {Disposer, make} from "./dom.js";
 import {Painter} from "./drawing.js";
@@ -11,7 +11,7 @@ import {Speaker} from "./words.js";
 
 const SHORTCUTS = "ArrowUp ArrowDown Home End Shift+Arrows A C S M [ ] - = 1 2 3 Z F 0 N O X R , . Delete ?";
 
-class Viewer {
+export class Viewer {
   constructor(model, el) {
     this.model = model;
     this.disposer = new Disposer();
@@ -98,10 +98,8 @@ class Viewer {
   }
 }
 
-function render({model, el}) {
+export function render({model, el}) {
   const viewer = new Viewer(model, el);
   el.iphaViewer = viewer;
   return () => viewer.close();
 }
-
-export default {render};
