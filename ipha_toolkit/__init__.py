@@ -36,6 +36,7 @@ _HOME = {
     "analyze": "run.cohort",
     "plan_import": "run.plan",
     "edit_plan": "viewer.plan",
+    "paint": "viewer.painter",
     "review": "viewer.review",
     "ReviewQueue": "viewer.review",
     "import_dicom": "run.import_",

@@ -19,6 +19,7 @@ from ipha_toolkit.io.claims import settle
 from ipha_toolkit.io.files import why_not_a_file
 from ipha_toolkit.io.masks import MaskFile, is_own_result, lung_labels, mask_files, placed
 from ipha_toolkit.io.names import (
+    MANUAL,
     echo_number,
     entities_of,
     files_beside,
@@ -376,8 +377,13 @@ def _taken(role: Modality, paths: list[Path], protocol: Protocol, reading: _Read
 
 
 def _one_mask_each(found: dict[Modality, list[MaskFile]], reading: _Reading) -> dict[Modality, MaskFile]:
-    """One mask an image; several are refused."""
+    """One mask an image: the painted one where there is one; several others are refused."""
     for role, masks in found.items():
+        painted = [mask for mask in masks if MANUAL in mask.path.parts[:-1]]
+        if len(painted) == 1 and len(masks) > 1:
+            others = ", ".join(mask.path.name for mask in masks if mask is not painted[0])
+            reading.remark(painted[0].path, f"painted by hand, it is taken in place of {others} of another tool")
+            masks[:] = painted
         if len(masks) > 1:
             names = ", ".join(str(mask.path) for mask in masks)
             reading.complain(masks[0].path, f"{len(masks)} masks claim the {role} image: {names}; keep one")

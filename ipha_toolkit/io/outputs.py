@@ -210,6 +210,16 @@ def write_failures(out: Path, failures: Sequence[Mapping[str, str]]) -> None:
     write_tsv(out / names.FAILURES, pd.DataFrame(failures, columns=list(_FAILURES)))
 
 
+def failures_of_others(out: Path, label: str) -> list[dict[str, str]]:
+    """Rows of ``failures.tsv`` as it stands, those of one session left out."""
+    path = out / names.FAILURES
+    if not path.exists():
+        return []
+    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False).replace("n/a", "")
+    rows = [{name: str(row[name]) for name in _FAILURES} for row in table.to_dict("records")]
+    return [row for row in rows if names.label_of(row["subject"], row["session"]) != label]
+
+
 def _written(out: Path) -> dict[str, str]:
     """Digest of every table of the second pass."""
     tables = (names.MEASURES, names.DICTIONARY, names.READINGS, names.FINDINGS, names.REFERENCE, names.PROTOCOL)

@@ -295,6 +295,10 @@ class SessionResults:
             options["nodules"] = found[found["score"] >= self.nodule_score]
         return ipha_toolkit.view(*volumes, overlays=overlays, **options)
 
+    def paint(self, modality: str, **options: Any) -> Any:
+        """Correct the lung mask of an image by hand; see :func:`ipha_toolkit.paint`."""
+        return ipha_toolkit.paint(self, modality, **options)
+
     @property
     def nodule_score(self) -> float:
         """Candidates from this score on count as nodules, by the protocol of the results."""

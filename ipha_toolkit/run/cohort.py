@@ -112,9 +112,10 @@ def run(
     protocol: Protocol = DEFAULT,
     segment: Segmenter | None = None,
     ratings: str | os.PathLike[str] | None = None,
+    only: str | None = None,
     progress: bool = True,
 ) -> Analysis:
-    """As :func:`analyze`, with failures and counts."""
+    """As :func:`analyze`, with failures and counts; ``only`` is the label of the one session to be measured."""
     if workers is not None and workers < 1:
         raise ValueError(f"workers needs to be 1 or more, got {workers}")
     finding_rules(protocol.findings.rules)  # a rule that cannot be read stops the run before it begins
@@ -123,10 +124,11 @@ def run(
     if Path(out_dir).resolve() == cohort.root.resolve():
         raise LayoutError(f"{out_dir}: is the cohort folder itself; give another folder for the results")
     out = outputs.results_folder(out_dir, cohort.root)
-    tasks, done, failures = _sort_out(cohort, out, Context(protocol, segment))
+    tasks, done, failures = _sort_out(cohort, out, Context(protocol, segment), only)
     _LOG.info("%d sessions to measure, %d done before", len(tasks), len(done))
     failures += measure_all(tasks, workers or 1, progress)
     failures = [{key: text.replace(f"{cohort.root}{os.sep}", "") for key, text in each.items()} for each in failures]
+    failures += [] if only is None else outputs.failures_of_others(out, only)
     standing = ratings_standing(ratings, out)
     rows, readings, findings = _second_pass(out, cohort, protocol, standing)
     outputs.write_failures(out, failures)
@@ -135,10 +137,12 @@ def run(
     )
 
 
-def _sort_out(cohort: Cohort, out: Path, context: Context) -> tuple[list[Task], list[SessionFiles], Failures]:
+def _sort_out(
+    cohort: Cohort, out: Path, context: Context, only: str | None = None
+) -> tuple[list[Task], list[SessionFiles], Failures]:
     """Sessions to be measured, sessions done before, and why others cannot be measured."""
     tasks, done, failures = [], [], []
-    for files in cohort.sessions:
+    for files in cohort.sessions if only is None else [each for each in cohort.sessions if each.label == only]:
         stopped = cohort.stopped(files)
         failures += [outputs.failure(files, "", problem.path, problem) for problem in stopped]
         if stopped:

@@ -63,6 +63,9 @@ if TYPE_CHECKING:
 
 _CT_BYTES, _MRI_BYTES, _SHARED_BYTES = 16e6, 8e6, 11e6
 
+TOOLS = ("crosshair", "window", "pan", "roi")
+"""What dragging with the left button can do."""
+
 _MAP_SHARE = 0.25
 _COORDINATES = ("x_mm", "y_mm", "z_mm")
 _TRAIT_OF = {field.name: field.name for field in fields(Display)} | {"regions": "_rois"}
@@ -173,7 +176,7 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
     pan_mm = t.Tuple(t.Float(), t.Float(), t.Float(), default_value=(0.0, 0.0, 0.0)).tag(sync=True)
     crosshair = t.Bool(True).tag(sync=True)
     interpolate = t.Bool(True).tag(sync=True)
-    tool = t.Enum(["crosshair", "window", "pan", "roi"], "crosshair").tag(sync=True)
+    tool = t.Enum(TOOLS, "crosshair").tag(sync=True)
     height_px = t.Int(480, min=120).tag(sync=True)
     embed_live = t.Bool(True).tag(sync=True)
     description = t.Unicode().tag(sync=True)

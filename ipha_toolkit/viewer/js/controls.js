@@ -1,6 +1,7 @@
 // Menus, fields and sliders around the image: each shows what the state says and says what the hand chose.
 import {make} from "./dom.js";
 import {SUPPRESS} from "./guard.js";
+import {PAINT_KEYS} from "./paint.js";
 import {thresholdText} from "./words.js";
 
 const PLANE_NAMES = [["axial", "axial"], ["coronal", "coronal"], ["sagittal", "sagittal"], ["all", "all three"]];
@@ -94,7 +95,7 @@ export class Controls {
     return [labelled(`Threshold of ${map.name}`, slider), out];
   }
   help() {
-    const list = make("dl", {}, ...KEYS.flatMap(([key, what]) => [make("dt", {textContent: key}), make("dd", {textContent: what})]));
+    const list = make("dl", {}, ...[...(this.scene.paint ? PAINT_KEYS : []), ...KEYS].flatMap(([key, what]) => [make("dt", {textContent: key}), make("dd", {textContent: what})]));
     this.helpBox = make("details", {className: "ipha-help"}, control("summary", {textContent: "Keys and mouse"}), list);
     return this.helpBox;
   }

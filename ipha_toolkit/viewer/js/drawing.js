@@ -75,6 +75,7 @@ export class Painter {
     const drawn = drawing?.panel === panel ? [...state.get("_rois"), drawing.roi] : state.get("_rois");
     this.marks(ctx, panel, view, position);
     for (const roi of drawn) this.region(ctx, panel, view, position, roi);
+    scene.paint?.draw(ctx, panel);
     this.texts(ctx, panel, view, shown, position, data, pointer);
     const maps = overlays.filter((layer) => layer.kind === "map");
     if (plane === scene.planes().at(-1)) maps.forEach((layer, n) => this.colourBar(ctx, layer, view, n));

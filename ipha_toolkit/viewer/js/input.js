@@ -24,16 +24,25 @@ export class Input {
     this.drag = null;
     this.drawing = null; // {panel, roi} on its way
     this.nodule = null;
+    this.paint = null; // of a mask to paint on
   }
 
   // -- places --
-  worldAt(panel, event) {
-    const box = panel.canvas.getBoundingClientRect(), {grid} = this.scene.shown(panel.image), [c, r, n] = PLANES[panel.plane];
+  indexAt(panel, event) {
+    const box = panel.canvas.getBoundingClientRect(), {grid} = this.scene.shown(panel.image), [c, r] = PLANES[panel.plane];
     const index = grid.index(this.state.get("position_mm"));
     // The box is scaled where the page is (slides), the canvas's own pixels are not.
     index[c] = panel.place.column((event.clientX - box.left) * panel.canvas.clientWidth / box.width);
     index[r] = panel.place.row((event.clientY - box.top) * panel.canvas.clientHeight / box.height);
-    const world = grid.world(index);
+    return index;
+  }
+  // In voxels of the slice shown.
+  placeAt(panel, event) {
+    const n = PLANES[panel.plane][2];
+    return this.indexAt(panel, event).map((v, a) => (a === n ? nearestSlice(v) : v));
+  }
+  worldAt(panel, event) {
+    const {grid} = this.scene.shown(panel.image), n = PLANES[panel.plane][2], index = this.indexAt(panel, event), world = grid.world(index);
     world[n] = grid.world(index.map((v, a) => (a === n ? nearestSlice(v) : v)))[n];
     return world;
   }
@@ -59,13 +68,13 @@ export class Input {
   listen(panel, disposer) {
     const {canvas} = panel, on = (name, call, options) => disposer.listen(canvas, name, call, options);
     on("wheel", (event) => this.wheel(panel, event), {passive: false});
-    on("dblclick", () => this.whole());
+    on("dblclick", () => (this.paint?.tool ? this.paint.close() : this.whole()));
     on("focus", () => this.activate(panel));
     on("pointerdown", (event) => this.down(panel, event));
     on("pointermove", (event) => this.move(panel, event));
     on("pointerup", () => this.up());
     on("pointercancel", () => this.up());
-    on("pointerleave", () => { this.pointer = null; this.scene.redraw(); });
+    on("pointerleave", () => { this.pointer = null; this.paint?.leave(); this.scene.redraw(); });
   }
   wheel(panel, event) {
     event.preventDefault();
@@ -80,6 +89,7 @@ export class Input {
     if (!panel.place) return;
     try { panel.canvas.setPointerCapture(event.pointerId); } catch { /* a synthetic pointer */ }
     const how = event.button === 2 || event.shiftKey ? "window" : event.button === 1 ? "pan" : this.state.get("tool");
+    if (this.paint?.tool === how) return this.paint.down(panel, event);
     const from = this.worldAt(panel, event), {state} = this;
     this.drag = {panel, how, x: event.clientX, y: event.clientY, window: state.get("window")[panel.image.order], pan: state.get("pan_mm"), from};
     if (how === "crosshair") this.go(from);
@@ -87,10 +97,12 @@ export class Input {
   move(panel, event) {
     if (!panel.place) return;
     this.pointer = {panel, world: this.worldAt(panel, event)};
+    this.paint?.move(panel, event);
     if (this.drag?.panel === panel) this.dragged(panel, event);
     this.scene.redraw();
   }
   up() {
+    this.paint?.up();
     const drawn = this.drawing?.roi;
     this.drag = this.drawing = null;
     if (drawn) {
@@ -117,8 +129,9 @@ export class Input {
   // -- keys --
   // Does what the key stands for; returns whether it stands for anything.
   key(panel, event) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return false;
-    const act = this.moving(panel, event) ?? this.looking(panel, event.key) ?? this.marking(panel, event.key);
+    const painted = this.paint?.key(panel, event);
+    if (!painted && (event.ctrlKey || event.metaKey || event.altKey)) return false;
+    const act = painted ?? this.moving(panel, event) ?? this.looking(panel, event.key) ?? this.marking(panel, event.key);
     if (!act) return false;
     act();
     this.speak();

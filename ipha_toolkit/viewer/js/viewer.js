@@ -5,6 +5,7 @@ import {Disposer, make} from "./dom.js";
 import {Painter} from "./drawing.js";
 import {SUPPRESS, guard} from "./guard.js";
 import {Input} from "./input.js";
+import {Paint} from "./paint.js";
 import {Scene} from "./scene.js";
 import {State} from "./state.js";
 import {Speaker} from "./words.js";
@@ -28,12 +29,14 @@ export class Viewer {
     this.live = make("div", {className: "ipha-hidden", role: "status", "aria-live": "polite"});
     this.speaker = new Speaker(this.scene, this.live, this.disposer, () => this.panels);
     this.input = new Input(this.scene, {speak: () => this.speaker.soon(), help: () => { this.controls.helpBox.open = !this.controls.helpBox.open; }});
+    if (this.get("_painting") && !model.exported) this.scene.paint = this.input.paint = new Paint(this.scene, this.input, () => this.speaker.soon());
+    const [tools, repairs, ...below] = this.scene.paint?.bars(() => this.panels) ?? [];
     this.controls = new Controls(this.scene, this.input);
     this.stage = make("div", {className: "ipha-stage"});
     this.observer = new ResizeObserver(this.redraw);
     this.observer.observe(this.stage);
     this.disposer.add(() => this.observer.disconnect());
-    this.root.append(this.controls.toolbar(), this.stage, ...this.controls.overlayBar(), this.live, this.controls.help());
+    this.root.append(this.controls.toolbar(), ...[tools, repairs].filter(Boolean), this.stage, ...this.controls.overlayBar(), ...below, this.live, this.controls.help());
     guard(this.root, this.disposer, {onKey: (event) => this.key(event), aloneOnPage: !!model.exported});
     this.layout();
     this.speaker.say();
@@ -56,8 +59,12 @@ export class Viewer {
   changed() {
     if (this.closed) return;
     if (this.shape() !== this.laidOut) this.layout();
-    this.controls.sync();
+    this.syncControls();
     this.redraw();
+  }
+  syncControls() {
+    this.controls.sync();
+    this.scene.paint?.sync();
   }
   shape() { return `${this.get("plane")}/${this.get("height_px")}`; }
   layout() {
@@ -69,7 +76,7 @@ export class Viewer {
     this.stage.style.setProperty("--columns", planes.length > 1 ? planes.length : images.length === 4 ? 2 : images.length);
     this.panels = images.flatMap((image) => planes.map((plane) => this.panel(image, plane)));
     if (focused >= 0) this.panels[Math.min(focused, this.panels.length - 1)].canvas.focus();
-    this.controls.sync();
+    this.syncControls();
     this.redraw();
   }
   panel(image, plane) {
