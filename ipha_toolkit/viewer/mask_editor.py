@@ -181,10 +181,14 @@ class MaskEditor:
         columns, rows, across = PLANES[plane]
         corners = np.array(places, np.float64)
         index = nearest_slice(float(corners[0, across]), self.grid.shape[across])
-        first, second = sorted((columns, rows))
-        flat = polygon2mask((self.grid.shape[first], self.grid.shape[second]), corners[:, [first, second]])
-        box = _whole(self.grid.shape)
-        box = _with(box, across, (index, index + 1))
+        box = _with(_whole(self.grid.shape), across, (index, index + 1))
+        flat_axes = sorted((columns, rows))
+        for axis in flat_axes:
+            low, high = np.floor(corners[:, axis].min()), np.ceil(corners[:, axis].max()) + 1
+            last = self.grid.shape[axis]
+            box = _with(box, axis, (int(np.clip(low, 0, last - 1)), int(np.clip(high, 1, last))))
+        sizes, start = zip(*((box[a][1] - box[a][0], box[a][0]) for a in flat_axes), strict=True)
+        flat = polygon2mask(sizes, corners[:, flat_axes] - start)
         self.drawn[plane].add(index)
         return self._set(box, np.expand_dims(flat, across), add, limits, side)
 
@@ -230,17 +234,22 @@ class MaskEditor:
 
     def fill_holes(self, plane: str | None = None) -> Box | None:
         """Fill what is enclosed: in 3-D, or in every slice of a plane."""
-        from scipy.ndimage import binary_fill_holes
+        from scipy.ndimage import generate_binary_structure, label
 
         box = _box_of(self.array)
         if box is None:
             return None
         part = self.array[_slices(box)]
-        if plane is None:
-            return self._replace(box, binary_fill_holes(part))
-        axis = PLANES[plane][2]
-        filled = [binary_fill_holes(np.asarray(np.take(part, n, axis=axis))) for n in range(part.shape[axis])]
-        return self._replace(box, np.stack(filled, axis=axis))
+        neighbours = generate_binary_structure(3, 1)
+        axes = [0, 1, 2] if plane is None else list(PLANES[plane][:2])
+        for axis in {0, 1, 2} - set(axes):  # parts of the outside hang together within a slice alone
+            neighbours[tuple(1 if a != axis else slice(None, None, 2) for a in range(3))] = False
+        labels, n = label(~part, neighbours)
+        enclosed = np.ones(n + 1, bool)
+        for axis in axes:
+            for border in (0, -1):
+                enclosed[np.take(labels, border, axis=axis)] = False
+        return self._replace(box, part | enclosed[labels])
 
     def clear_side(self, side: str) -> Box | None:
         """Take away all that lies on the patient's left or right of the midline."""
@@ -294,13 +303,17 @@ class MaskEditor:
     def _near(self, start: _Place, stop: _Place, radius: float, box: Box) -> BoolArray:
         """Voxels of a box within a radius of the line between two places, and those that the ends lie in."""
         x = [
-            ((np.arange(*box[a]) - start[a]) * self.grid.spacing_mm[a]).reshape([-1 if b == a else 1 for b in range(3)])
+            ((np.arange(*box[a]) - start[a]) * self.grid.spacing_mm[a])
+            .reshape([-1 if b == a else 1 for b in range(3)])
+            .astype(np.float32)
             for a in range(3)
         ]
-        d = (stop - start) * self.grid.spacing_mm
+        d = ((stop - start) * self.grid.spacing_mm).astype(np.float32)
         length = float(d @ d)
         t = np.clip(sum(part * step for part, step in zip(x, d, strict=True)) / length, 0, 1) if length > 0 else 0.0
-        inside: BoolArray = sum((part - t * step) ** 2 for part, step in zip(x, d, strict=True)) <= radius**2
+        inside: BoolArray = sum((part - t * step) ** 2 for part, step in zip(x, d, strict=True)) <= np.float32(
+            radius**2
+        )
         for place in (start, stop):
             own = [int(np.floor(v + 0.5)) - first for v, (first, _) in zip(place, box, strict=True)]
             if all(0 <= n < size for n, size in zip(own, inside.shape, strict=True)):

@@ -105,7 +105,7 @@ export class Viewer {
   }
 }
 
-export function render({model, el}) {
+export function renderViewer({model, el}) {
   const viewer = new Viewer(model, el);
   el.iphaViewer = viewer;
   return () => viewer.close();
