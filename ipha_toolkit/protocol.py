@@ -120,12 +120,26 @@ class Protocol:
             for name, values in sections.items()
         }
 
+    def differences(self) -> list[str]:
+        """Settings other than the defaults, each as ``section.name = value``."""
+        return [
+            f"{section.name}.{setting.name} = {_written(getattr(own, setting.name))}"
+            for section in fields(self)
+            for own, default in [(getattr(self, section.name), getattr(DEFAULT, section.name))]
+            for setting in fields(own)
+            if getattr(own, setting.name) != getattr(default, setting.name)
+        ]
+
     def digest(self) -> str:
         """Hash of all settings, for provenance."""
         return sha256(self.to_toml().encode()).hexdigest()
 
 
 DEFAULT = Protocol()
+
+
+def _written(value: Any) -> str:
+    return "changed" if isinstance(value, tuple) and value and isinstance(value[0], str) else str(value)
 
 
 def _listed(values: tuple[Any, ...]) -> Any:

@@ -201,6 +201,7 @@ SECTIONS: tuple[tuple[str, bool, Callable[[Any], str]], ...] = (
     ("What the images show", False, cohort.looks),
     ("Radiographs from day to day", True, _films),
     ("Look for yourself", False, cohort.viewer),
+    ("Measures by phase", False, cohort.group_plots),
     ("Measures by phase against controls", False, cohort.by_group),
     ("Maps", False, cohort.maps),
     ("T1w and T2w together", False, cohort.signature),

@@ -107,6 +107,11 @@ class Results:
         """What the clinic knows of every session, from ``sub-*_sessions.tsv``, with the participants' columns."""
         return read_visits(self.cohort.root)
 
+    @property
+    def has_cohort(self) -> bool:
+        """Whether the cohort folder is where it was, so that images can be read."""
+        return self._cohort.is_dir()
+
     @cached_property
     def cohort(self) -> Cohort:
         """The cohort folder that the results were made of.

@@ -18,13 +18,15 @@ import pandas as pd
 
 from ipha_toolkit.catalogue import MEASURES, versus_controls
 from ipha_toolkit.errors import LayoutError
-from ipha_toolkit.figures.core import new_figure
+from ipha_toolkit.figures.cohort import plot_groups
+from ipha_toolkit.figures.core import new_figure, to_html
 from ipha_toolkit.figures.numbers import plot_histogram, plot_signature, plot_zones
 from ipha_toolkit.io.names import PAIR, PROTOCOL
 from ipha_toolkit.io.results import Results, SessionResults
 from ipha_toolkit.measure.hemosiderin import signature_reference
 from ipha_toolkit.measure.rows import usable
 from ipha_toolkit.protocol import Protocol
+from ipha_toolkit.report import words
 from ipha_toolkit.report.pieces import Panel, captioned, html_table, row_of_slices, write_sections
 from ipha_toolkit.volume import Mask, Volume
 from ipha_toolkit.wording import number, signed
@@ -40,9 +42,17 @@ MEASURES_SHOWN = (
 )  # fmt: skip
 """Measures of the table by group: modality and name; those without a row are left out."""
 
+MEASURES_PLOTTED = (
+    ("T1w", "signal_ratio_median"), ("T2w", "signal_ratio_median"), (PAIR, "signature_strength"),
+    ("MEGRE", "r2star_median"), ("ct", "ground_glass_fraction"), ("ct", "high_attenuation_area"),
+    ("dx", "film_opacity_mean"),
+)  # fmt: skip
+"""Measures of the plots by group."""
+
 CONTROL = "control"
 PHASES = ("none", "acute", "subacute", "chronic")
 _SEQUENCE = {"T1w": "T1w MRI", "T2w": "T2w MRI", "ct": "CT"}
+_GROUPED = ["subject", "session", "group"]
 _MOST_SESSIONS = 4
 _MOST_ROWS = 60
 
@@ -94,10 +104,15 @@ class Shown:
         return f"{known}, {self.group(session)}"
 
     @cached_property
+    def pictured(self) -> bool:
+        """Whether the images are at hand: without the cohort folder a page has numbers alone."""
+        return self.results.has_cohort
+
+    @cached_property
     def followed(self) -> list[SessionResults]:
         """Sessions with slices of the patient who has most of them, some four over the whole time."""
         own: dict[str, list[SessionResults]] = {}
-        for session in self.results:
+        for session in self.results if self.pictured else ():
             if set(session.modalities) & set(_SEQUENCE):
                 own.setdefault(session.subject, []).append(session)
         patients = {who: found for who, found in own.items() if not self.is_control(who)} or own
@@ -150,7 +165,7 @@ def report(results: str | Path | Results, out: str | Path) -> Path:
     Raises
     ------
     LayoutError
-        Where the folder holds no results, or the cohort folder they were made of has moved.
+        Where the folder holds no results. Where the cohort folder has moved, the page has no pictures and says so.
     """
     from ipha_toolkit.io.results import open_results
 
@@ -165,8 +180,12 @@ def _introduction(title: str, shown: Shown) -> str:
     subjects, images = {one.subject for one in results}, sum(len(one.modalities) for one in results)
     failed = len(results.failures)
     whole = "All of them were measured" if not failed else f"{failed} could not be measured and are listed at the end"
+    moved = "" if shown.pictured else (
+        " The cohort folder is not where it was, so there are no pictures here and no groups: name it with --cohort."
+    )  # fmt: skip
     return (
-        f"<h1>{escape(title)}</h1><p>{len(subjects)} participants, {len(results)} sessions, {images} images. {whole}. "
+        f"<h1>{escape(title)}</h1><p>{len(subjects)} participants, {len(results)} sessions, {images} images. {whole}."
+        f"{moved} "
         "For research, not for diagnosis.</p>"
     )
 
@@ -243,6 +262,25 @@ def viewer(shown: Shown) -> str:
 def _overlays(session: SessionResults, modality: str) -> dict[str, Mask | Volume]:
     lung = {"lung": session.mask(modality)} if session.has(modality, "lung") else {}
     return lung | ({"ratio to muscle": session.map(modality)} if session.has(modality, "ratio") else {})
+
+
+def group_plots(shown: Shown) -> str:
+    """A plot by group of the first measures of the table that are there."""
+    rows = shown.results.rows
+    sessions = pd.DataFrame([[one.subject, one.session, shown.group(one)] for one in shown.results], columns=_GROUPED)
+    order = {name: n for n, name in enumerate((CONTROL, *PHASES))}
+    sessions = sessions.sort_values("group", key=lambda names: names.map(lambda name: (order.get(name, 9), name)))
+    there = set(zip(rows["modality"], rows["measure"], strict=True))
+    figures = [
+        to_html(plot_groups(rows, sessions, measure=measure, modality=modality), dpi=100)
+        for modality, measure in MEASURES_PLOTTED if (modality, measure) in there
+    ]  # fmt: skip
+    if not figures:
+        return ""
+    return (
+        "<p>A dot is a session, a line the median of its group; grey: the range of the controls. Sessions of one "
+        f'patient are not independent.</p><div class="pairs">{"".join(figures)}</div>'
+    )
 
 
 def by_group(shown: Shown) -> str:
@@ -405,11 +443,14 @@ SECTIONS: tuple[tuple[str, Callable[[Shown], str]], ...] = (
     ("Who was measured", people),
     ("What the images show", looks),
     ("Look for yourself", viewer),
+    ("Measures by group", group_plots),
     ("Measures by group against controls", by_group),
     ("Maps", maps),
     ("T1w and T2w together", signature),
     ("Where in the lung", distributions),
     ("Readings", readings),
     ("What could not be measured", failures),
+    ("What the flags mean", words.flags),
+    ("Methods", words.methods),
 )
 """Title and maker of every section, in order; one that returns nothing is left out."""

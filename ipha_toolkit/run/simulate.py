@@ -23,7 +23,7 @@ from ipha_toolkit.io.images import save
 from ipha_toolkit.io.names import FOLDERS
 from ipha_toolkit.io.outputs import swap, write_json, write_tsv
 from ipha_toolkit.phantom.population import Participant, Visit, draw_population, scan, scan_without_noise
-from ipha_toolkit.phantom.subject import MODALITIES, SimulatedSubject, Spacing, Truth
+from ipha_toolkit.phantom.subject import MODALITIES, Scenes, SimulatedSubject, Spacing, Truth
 from ipha_toolkit.volume import Volume
 
 SIMULATOR = "ipha_toolkit phantom"
@@ -197,13 +197,16 @@ def _write_visit(
     modalities = tuple(name for name in modalities if not visit.images or name in visit.images)
     if not modalities:
         return
-    subject = scan(person, visit, spacing_mm=spacing_mm, modalities=modalities)
+    scenes: Scenes = {}
+    subject = scan(person, visit, spacing_mm=spacing_mm, modalities=modalities, scenes=scenes)
     for name, volume in subject.volumes.items():
         folder = root / person.name / visit.session / FOLDERS.get(name, "anat")
         folder.mkdir(parents=True, exist_ok=True)
         save(_as_stored(volume), folder / f"{person.name}_{visit.session}_{name}.nii.gz")
     clean = [name for name in modalities if name in ("T1w", "T2w", "ct")]
-    free = scan_without_noise(person, visit, spacing_mm=spacing_mm, modalities=clean).volumes if clean else {}
+    free: Mapping[str, Volume] = {}
+    if clean:
+        free = scan_without_noise(person, visit, spacing_mm=spacing_mm, modalities=clean, scenes=scenes).volumes
     _write_truth(root / TRUTH_FOLDER / person.name / visit.session, f"{person.name}_{visit.session}", subject, free)
 
 
