@@ -3,6 +3,7 @@
 import {Controls} from "./controls.js";
 import {Disposer, make} from "./dom.js";
 import {Painter} from "./drawing.js";
+import {Extras} from "./extras.js";
 import {SUPPRESS, guard} from "./guard.js";
 import {Input} from "./input.js";
 import {Paint} from "./paint.js";
@@ -10,7 +11,7 @@ import {Scene} from "./scene.js";
 import {State} from "./state.js";
 import {Speaker} from "./words.js";
 
-const SHORTCUTS = "ArrowUp ArrowDown Home End Shift+Arrows A C S M [ ] - = 1 2 3 Z F 0 N O X R , . Delete ?";
+const SHORTCUTS = "ArrowUp ArrowDown Home End Shift+Arrows A C S M [ ] - = 1 2 3 Z F 0 N O X R , . Delete Q W J D G V K U Shift+P Shift+J Shift+M Shift+R Shift+S Shift+D Space Enter Escape ?";
 
 export class Viewer {
   constructor(model, el) {
@@ -31,12 +32,15 @@ export class Viewer {
     this.input = new Input(this.scene, {speak: () => this.speaker.soon(), help: () => { this.controls.helpBox.open = !this.controls.helpBox.open; }});
     if (this.get("_painting") && !model.exported) this.scene.paint = this.input.paint = new Paint(this.scene, this.input, () => this.speaker.soon());
     const [tools, repairs, ...below] = this.scene.paint?.bars(() => this.panels) ?? [];
+    this.input.extras = new Extras(this.scene, this.input, this.root, () => this.panels);
+    this.disposer.add(() => this.input.extras.close());
     this.controls = new Controls(this.scene, this.input);
     this.stage = make("div", {className: "ipha-stage"});
     this.observer = new ResizeObserver(this.redraw);
     this.observer.observe(this.stage);
     this.disposer.add(() => this.observer.disconnect());
-    this.root.append(this.controls.toolbar(), ...[tools, repairs].filter(Boolean), this.stage, ...this.controls.overlayBar(), ...below, this.live, this.controls.help());
+    const {extras} = this.input;
+    this.root.append(this.controls.toolbar(), extras.bar(), ...[tools, repairs].filter(Boolean), this.stage, ...this.controls.overlayBar(), ...extras.nodules(), ...below, this.live, this.controls.help());
     guard(this.root, this.disposer, {onKey: (event) => this.key(event), aloneOnPage: !!model.exported});
     this.layout();
     this.speaker.say();
@@ -64,6 +68,7 @@ export class Viewer {
   }
   syncControls() {
     this.controls.sync();
+    this.input.extras.sync();
     this.scene.paint?.sync();
   }
   shape() { return `${this.get("plane")}/${this.get("height_px")}`; }
