@@ -12,6 +12,7 @@ FLAGS: dict[str, str] = {
     "lungs_partly_missing": "MRI mask far smaller than another scan's: lung as bright as muscle is lost; pass a mask",
     "single_slice": "measured on one slice: no volume, no zones along the missing axis",
     "child": "under 16 years by participants.tsv: norms of adults at full inspiration do not hold",
+    "young_child": "so young by participants.tsv that healthy lung is as dense as the cuts of ground glass (gate)",
     "foreign_mask": "measured in a lung mask made elsewhere",
     "expiration": "CT in expiration, by its name: lungs are denser than in inspiration, for which norms are given",
     "slices_missing": "slices missing between others were filled in from their neighbours: nothing was seen there",
@@ -29,9 +30,15 @@ FLAGS: dict[str, str] = {
     "small_zone": "the zone holds under 300 pixels",
     # noise
     "noise_not_estimable": "no air outside the body with five distinct values: noise cannot be estimated",
+    "ghosts": "structured signal in the air outside the body: ghosts lie over the lungs as well",
     # controls
     "no_controls": "no control in participants.tsv: the protocol's fallback threshold was used",
+    "no_matching_controls": "there are controls, but none was scanned as this image was: they are left out",
     "few_controls": "fewer controls than the protocol asks for",
+    "controls_left_out": "some controls were scanned otherwise and are left out; readings.tsv names them",
+    "sequence_unknown": "sidecars do not say how the image or its controls were made: whether they match is not known",
+    "other_age": "no control of the patient's age, and too few controls to take age out",
+    "adjusted": "age, height and lung volume, as far as known, were taken out by regression over the controls",
     "contrast_enhanced": "T1w after contrast agent: enhancement mimics signal gain",
     # signature
     "no_evidence": "T1w predicts no T2w above the noise floor in most voxels: the signature cannot be judged there",
@@ -53,13 +60,17 @@ FLAGS: dict[str, str] = {
 FINDINGS: dict[str, str] = {
     "ground_glass_opacity": "hazy opacity through which vessels are still seen: air space partly filled",
     "consolidation": "opacity that hides the vessels: air space filled",
+    "patchy_opacity": "opacity in patches with clear lung between them",
     "lower_zone_predominance": "more opacity in the lower than in the upper third, the normal gradient taken off",
     "micronodules": "innumerable small nodules",
     "reticulation": "a net of thin dense sheets: thickened septa, fibrosis",
+    "interstitial_pattern": "reticulation, or innumerable small nodules",
     "t1w_signal_gain": "T1w: lung brighter than that of controls: more water, protein, methemoglobin or contrast agent",
     "t2w_signal_gain": "T2w: lung brighter than that of controls: water, fresh blood",
-    "hemosiderin_signature": "T2w darker than the T1w signal predicts",
+    "hemosiderin_signature": "T2w deficit relative to T1w: T2w darker than the T1w signal predicts",
+    "marked_t2w_deficit": "T2w darker than the T1w signal predicts by much more than the controls' voxels scatter",
     "free_water": "T2w brighter than the T1w signal predicts: fresh blood, edema",
     "film_opacity": "radiograph: air-space opacity of a lung field",
+    "film_haze": "radiograph: ground glass or more over much of the lung fields",
 }
 """What a reader would call seen, in the order of a report."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from ipha_toolkit.compiled import compiled
 from ipha_toolkit.errors import ImageError
 from ipha_toolkit.grid import Affine, FloatArray, Grid
 from ipha_toolkit.volume import Mask, Volume
@@ -256,7 +256,7 @@ def _slab_mean(slab: npt.NDArray[Any], factors: tuple[int, int, int], missing: f
     return slab.astype(np.float32, copy=False)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _enlarge_into(result, blocks, i0, ti, j0, tj, k0, tk):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """Linear interpolation along i, then j, then k, one row of blocks after another."""
     last_i, last_j, last_k = blocks.shape[0] - 1, blocks.shape[1] - 1, blocks.shape[2] - 1
@@ -274,7 +274,7 @@ def _enlarge_into(result, blocks, i0, ti, j0, tj, k0, tk):  # type: ignore[no-un
                 result[i, j, k] = _between(column[k0[k]], column[min(k0[k] + 1, last_k)], tk[k])
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@compiled(nogil=True, inline="always")
 def _between(low, high, share):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     return low + (high - low) * share if share > 0 else low
 

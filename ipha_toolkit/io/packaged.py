@@ -1,10 +1,16 @@
-"""Tables that come with the package."""
+"""Tables, texts and pages that come with the package."""
 
 from __future__ import annotations
 
 from importlib.resources import as_file, files
+from pathlib import Path
 
 import pandas as pd
+
+from ipha_toolkit.errors import DataError
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_CHECKOUT = _PACKAGE.parent
 
 
 def read_packaged(name: str) -> pd.DataFrame:
@@ -18,3 +24,35 @@ def read_packaged(name: str) -> pd.DataFrame:
     with as_file(files("ipha_toolkit") / "tables" / name) as path:
         frame = pd.read_csv(path, sep="\t", comment="#", keep_default_na=False, na_values={"value": ["n/a"]})
     return frame
+
+
+def layout_text() -> str:
+    """How a cohort folder is laid out and named: ``data/README.md``, of the package or of the checkout it is used from.
+
+    Raises
+    ------
+    DataError
+        Where neither is there.
+    """
+    return _first([_PACKAGE / "tables" / "cohort_folder.md", _CHECKOUT / "data" / "README.md"]).read_text("utf-8")
+
+
+def site_index() -> Path:
+    """First page of the documentation: the copy the package ships, or the one built in the checkout it is used from.
+
+    Raises
+    ------
+    DataError
+        Where neither is there.
+    """
+    return _first([_PACKAGE / "site" / "index.html", _CHECKOUT / "docs" / "_build" / "html" / "index.html"])
+
+
+def _first(places: list[Path]) -> Path:
+    for path in places:
+        if path.is_file():
+            return path
+    raise DataError(
+        f"{places[0].name}: not shipped with this installation; in a checkout `python tools/docs.py` builds the pages, "
+        "`pip install .` installs them"
+    )

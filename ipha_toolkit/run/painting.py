@@ -137,7 +137,8 @@ def measure_again(session: SessionResults, *, ratings: str | os.PathLike[str] | 
     before, reading = session.rows, session.reading
     protocol = Protocol.read(results.path / names.PROTOCOL)
     run(
-        results.cohort.root, results.path, protocol=protocol, ratings=ratings, only=session.label, progress=False
+        results.cohort.root, results.path, protocol=protocol, ratings=ratings, participant_label=[session.subject],
+        session_label=[session.session] if session.session else (), progress=False,
     )  # fmt: skip
     after = open_results(results.path, cohort=results.cohort.root)[session.subject, session.session]
     rows = before[[*_KEY, "value", "unit"]].merge(

@@ -107,6 +107,9 @@ class Standing:
         return pd.Series(out, index=rows.index, dtype=bool)
 
 
+NONE_RATED = Standing()
+
+
 def standing(place: str | os.PathLike[str] | None, out: Path) -> Standing:
     """Ratings that count for the results of a folder.
 
@@ -119,7 +122,7 @@ def standing(place: str | os.PathLike[str] | None, out: Path) -> Standing:
         Where the table of ratings cannot be read.
     """
     if place is None:
-        return Standing()
+        return NONE_RATED
     ratings, path = read_ratings(place), ratings_path(place)
     remarks, count = [], []
     for row in ratings.to_dict("records"):
