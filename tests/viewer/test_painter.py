@@ -132,4 +132,4 @@ def test_mri_shows_the_ratio_to_muscle_as_it_follows(session):
         "value"
     ]
     assert painter.editor.numbers.median == pytest.approx(float(np.median(ratio)), rel=0.01)
-    assert painter.editor.numbers.median == pytest.approx(measured["value"].iloc[0], rel=0.01)
+    assert painter.editor.numbers.median == pytest.approx(measured.iloc[0], rel=0.01)
