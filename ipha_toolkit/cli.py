@@ -147,6 +147,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--memory-limit", metavar="SIZE", help="of each worker of --scheduler local, as 4GB")
     command.add_argument(
+        "--segmenter",
+        choices=("lungmask", "totalsegmentator"),
+        default="",
+        help="find lungs with this command, installed with its weights by you (default: built in)",
+    )
+    command.add_argument(
         "--ratings", type=Path, metavar="FILE", help="ratings.tsv of a review: leave out what is rated unusable"
     )
     command.set_defaults(run=_analyze)
@@ -340,7 +346,8 @@ def _analyze(options: argparse.Namespace) -> int:
         analysis = run(
             options.cohort, options.out, workers=None if client else workers, client=client,
             participant_label=options.participant_label, session_label=options.session_label, level=options.level,
-            protocol=protocol, ratings=options.ratings, progress=not options.quiet, remove_stale=options.remove_stale,
+            protocol=protocol, segmenter=options.segmenter, ratings=options.ratings, progress=not options.quiet,
+            remove_stale=options.remove_stale,
         )  # fmt: skip
     counts = f"{analysis.measured} sessions measured, {analysis.skipped} done before, {len(analysis.failures)} failures"
     whole = f"; {len(analysis.rows)} rows in {options.out / 'measures.tsv'}" if options.level != "participant" else ""

@@ -59,6 +59,11 @@ class LungSettings:
     mr_to_mr_least: float = _setting(
         0.7, "MRI lung volume over the largest of the session's MRI below which lung is said to be missing", "chosen"
     )
+    t2w_to_t1w_least: float = _setting(
+        0.8,
+        "lungs found in T2w over those of T1w on another grid below which the latter are taken",
+        "chosen: on the phantom 0.95 in health, 0.2 or none in a bleed; breathing may take a fifth",
+    )
     mr_to_ct_least: float = _setting(
         0.45, "MRI lung volume over that in CT below which lung is said to be missing", "chosen: breathing may halve it"
     )
@@ -318,6 +323,11 @@ class NoduleSettings:
         3.0,
         "a nodule under this diameter is a micronodule, mm",
         "Fleischner Society glossary, Hansell 2008, Radiology 246:697",
+    )
+    coarsest_mm: float = _setting(
+        3.5,
+        "side of a cube of a voxel's volume above which no nodules are counted, mm",
+        "chosen: voxels of 3.9 mm showed 14 to 27 nodules per litre, all of 12 mm, in healthy volunteers",
     )
     few_nodules: int = _setting(10, "sizes and patterns of fewer nodules than this are not given", "chosen")
     subpleural_mm: float = _setting(

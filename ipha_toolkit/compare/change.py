@@ -88,6 +88,29 @@ def phantom_repeatability() -> pd.DataFrame:
     return read_packaged("repeatability.tsv")
 
 
+def change_limits(scatter: pd.DataFrame | None = None, *, protocol: Protocol = DEFAULT) -> pd.DataFrame:
+    """What the smallest detectable change of every measure is made of, for those who draw it.
+
+    Parameters
+    ----------
+    scatter : DataFrame, optional
+        As of :func:`repeatability`; None takes :func:`phantom_repeatability`.
+    protocol : Protocol
+        ``change.confidence``.
+
+    Returns
+    -------
+    DataFrame
+        ``pooled, at_zero`` (in the measure's unit) and ``share`` by modality, region and measure: at a level x the
+        smallest detectable change is the larger of ``pooled`` and ``hypot(at_zero, share * x)``, as in
+        :func:`compare_sessions`.
+    """
+    known = _known(scatter)
+    pooled, at_zero, share = _limits(known, protocol.change.confidence)
+    found = known[_KEY].assign(pooled=pooled, at_zero=np.nan_to_num(at_zero), share=np.nan_to_num(share))
+    return found.set_index(_KEY)
+
+
 def compare_sessions(
     rows: pd.DataFrame,
     sessions: pd.DataFrame | None = None,
@@ -266,14 +289,23 @@ def _coefficient(scatter: pd.DataFrame, confidence: float) -> npt.NDArray[np.flo
 def _detectable(scatter: pd.DataFrame, level: pd.Series, confidence: float) -> npt.NDArray[np.float64]:
     """Smallest detectable change of measures at their levels; of a scatter without parts, at any level.
 
-    Not below that of all levels together, for a scatter near zero rests on few pairs. Two parts share the pairs, so
-    each is taken to rest on half of them.
+    Not below that of all levels together, for a scatter near zero rests on few pairs.
+    """
+    pooled, at_zero, share = _limits(scatter, confidence)
+    return np.asarray(np.fmax(pooled, np.hypot(at_zero, share * np.asarray(level, float))))
+
+
+def _limits(scatter: pd.DataFrame, confidence: float) -> tuple[npt.NDArray[np.float64], ...]:
+    """Smallest detectable change of all levels together, and where it grows with the level its constant part and share.
+
+    Two parts share the pairs, so each is taken to rest on half of them. NaN where the scatter has no parts.
     """
     pooled = _coefficient(scatter, confidence)
     if not {"sd_at_zero", "sd_share"} <= set(scatter):
-        return pooled
-    sd = np.hypot(scatter["sd_at_zero"], scatter["sd_share"] * level)
-    return np.fmax(pooled, _coefficient(scatter.assign(sd_within=sd, n_pairs=scatter["n_pairs"] / 2), confidence))
+        return pooled, np.full_like(pooled, np.nan), np.full_like(pooled, np.nan)
+    half = scatter.assign(n_pairs=scatter["n_pairs"] / 2)
+    parts = [_coefficient(half.assign(sd_within=half[name]), confidence) for name in ("sd_at_zero", "sd_share")]
+    return pooled, parts[0], parts[1]
 
 
 def _by_level(half_squares: npt.NDArray[np.float64], level: npt.NDArray[np.float64]) -> tuple[float, float]:

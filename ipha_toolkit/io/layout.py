@@ -209,6 +209,30 @@ def read_cohort(root: str | os.PathLike[str], *, protocol: Protocol = DEFAULT) -
 open_cohort = read_cohort
 
 
+def read_session(
+    root: str | os.PathLike[str], subject: str, session: str, *, protocol: Protocol = DEFAULT
+) -> SessionFiles:
+    """The images of one session, without looking at the rest of the cohort folder, and without masks from elsewhere.
+
+    Parameters
+    ----------
+    root : path
+    subject, session : str
+        ``sub-001``, and ``ses-01`` or nothing.
+    protocol : Protocol
+        ``layout.choice``.
+
+    Raises
+    ------
+    KeyError
+        Where the folder has no such session.
+    """
+    place = Path(root) / subject / session
+    if not place.is_dir():
+        raise KeyError(f"{root} has no session {label_of(subject, session)}")
+    return _read_session(subject, session, place, [], protocol)[0]
+
+
 def _subject_folders(root: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
     """The ``sub-*`` folders of a cohort, and what beside them looks as if it should be read."""
     if not root.is_dir():

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from importlib.resources import as_file, files
 from pathlib import Path
+from zipfile import ZipFile
 
 import pandas as pd
 
-from ipha_toolkit.errors import DataError
+from ipha_toolkit.errors import DataError, LayoutError
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _CHECKOUT = _PACKAGE.parent
+
+TEACHING = _PACKAGE / "tables" / "teaching.zip"
+"""Tables of a simulated cohort, made by ``tools/teaching_cohort.py``."""
 
 
 def read_packaged(name: str) -> pd.DataFrame:
@@ -46,6 +51,33 @@ def site_index() -> Path:
         Where neither is there.
     """
     return _first([_PACKAGE / "site" / "index.html", _CHECKOUT / "docs" / "_build" / "html" / "index.html"])
+
+
+def teaching_cohort(out: str | os.PathLike[str]) -> Path:
+    """Unpack the tables of 40 simulated patients, followed over years, and 20 controls: rows to learn on, no images.
+
+    Parameters
+    ----------
+    out : path
+        Folder that gets ``cohort`` (who they are and their visits) and ``results`` (what was measured on CT).
+
+    Returns
+    -------
+    Path
+        The results folder, for :func:`ipha_toolkit.open_results`.
+
+    Raises
+    ------
+    LayoutError
+        Where one of the two is there already.
+    """
+    target = Path(out)
+    for name in ("cohort", "results"):
+        if (target / name).exists():
+            raise LayoutError(f"{target / name}: is there already; give a new or empty folder")
+    with ZipFile(TEACHING) as packed:
+        packed.extractall(target)
+    return target / "results"
 
 
 def _first(places: list[Path]) -> Path:

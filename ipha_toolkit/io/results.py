@@ -20,7 +20,15 @@ from ipha_toolkit.flags import RATED_UNUSABLE
 from ipha_toolkit.io import names
 from ipha_toolkit.io.files import read_json, why_not_a_file
 from ipha_toolkit.io.images import load, load_mask
-from ipha_toolkit.io.layout import Cohort, SessionFiles, is_own_result, read_cohort, read_participants, read_visits
+from ipha_toolkit.io.layout import (
+    Cohort,
+    SessionFiles,
+    is_own_result,
+    read_cohort,
+    read_participants,
+    read_session,
+    read_visits,
+)
 from ipha_toolkit.io.proof import digest_of, written
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Mask, Volume
@@ -115,12 +123,12 @@ class Results:
     @cached_property
     def participants(self) -> pd.DataFrame:
         """``participants.tsv`` of the cohort, numbers as numbers."""
-        return read_participants(self.cohort.root)
+        return read_participants(self._source)
 
     @cached_property
     def visits(self) -> pd.DataFrame:
         """What the clinic knows of every session, from ``sub-*_sessions.tsv``, with the participants' columns."""
-        return read_visits(self.cohort.root)
+        return read_visits(self._source)
 
     @property
     def has_cohort(self) -> bool:
@@ -136,12 +144,17 @@ class Results:
         LayoutError
             Where it is no longer where it was.
         """
+        return read_cohort(self._source)
+
+    @property
+    def _source(self) -> Path:
+        """Where the cohort folder is, or else LayoutError."""
         if not self._cohort.is_dir():
             raise LayoutError(
                 f"{self.path}: was made of the cohort folder {self._cohort}, which is not there; "
                 f"open_results({str(self.path)!r}, cohort=...) says where it is now"
             )
-        return read_cohort(self._cohort)
+        return self._cohort
 
     @cached_property
     def sessions(self) -> list[SessionResults]:
@@ -347,7 +360,7 @@ class SessionResults:
 
     @cached_property
     def _files(self) -> SessionFiles:
-        return self.results.cohort[self.subject, self.session]
+        return read_session(self.results._source, self.subject, self.session)
 
     def _own(self, table: pd.DataFrame) -> pd.DataFrame:
         mine = (table["subject"] == self.subject) & (table["session"] == self.session)

@@ -29,6 +29,7 @@ from ipha_toolkit.run.execute import Failures, Task, measure_all, within
 from ipha_toolkit.run.ratings import NONE_RATED, Standing
 from ipha_toolkit.run.ratings import standing as ratings_standing
 from ipha_toolkit.run.scan import Context, Segmenter
+from ipha_toolkit.run.segmenters import find_segmenter
 from ipha_toolkit.terms import Modality
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def analyze(
     level: str = "both",
     protocol: Protocol = DEFAULT,
     segment: Segmenter | None = None,
+    segmenter: str = "",
     ratings: str | os.PathLike[str] | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -99,6 +101,9 @@ def analyze(
     protocol : Protocol
     segment : callable Volume -> Mask, optional
         Finds the lungs in place of :func:`ipha_toolkit.segment_lungs`; foreign masks in ``derivatives/`` still win.
+    segmenter : str
+        ``lungmask`` or ``totalsegmentator``: their command, installed with its weights, finds the lungs; rows are
+        flagged with its name. Empty: none.
     ratings : path, optional
         Table of ratings (:func:`ipha_toolkit.review`): images called unusable are left out of references, groups,
         plots and readings; their rows stay, flagged ``rated_unusable``. A rating whose image or mask has changed counts
@@ -119,14 +124,17 @@ def analyze(
     LayoutError
         Where the cohort folder or the results folder cannot be used.
     ValueError
-        Where workers is not 1 or more, given beside a client, a label is of no session, or the level is none of these.
+        Where workers is not 1 or more, given beside a client, a label is of no session, the level is none of these, or
+        segment and segmenter are both given.
+    DependencyError
+        Where the segmenter's command is not installed.
     ProtocolError
         Where a rule of the protocol cannot be read.
     """
     return run(
         cohort_dir, out_dir, workers=workers, client=client, participant_label=participant_label,
-        session_label=session_label, level=level, protocol=protocol, segment=segment, ratings=ratings,
-        progress=progress,
+        session_label=session_label, level=level, protocol=protocol, segment=segment, segmenter=segmenter,
+        ratings=ratings, progress=progress,
     ).rows  # fmt: skip
 
 
@@ -141,12 +149,17 @@ def run(
     level: str = "both",
     protocol: Protocol = DEFAULT,
     segment: Segmenter | None = None,
+    segmenter: str = "",
     ratings: str | os.PathLike[str] | None = None,
     progress: bool = True,
     remove_stale: bool = False,
 ) -> Analysis:
     """As :func:`analyze`, with failures and counts; ``remove_stale`` takes away results of sessions that are gone."""
     _require_options(workers, client, level, participant_label or session_label)
+    if segmenter:
+        if segment is not None:
+            raise ValueError("segment and segmenter are both given; give one")
+        segment = find_segmenter(segmenter)
     finding_rules(protocol.findings.rules)  # a rule that cannot be read stops the run before it begins
     phase_rules(protocol.phases.rules)
     gate_rules(protocol.gate.rules)

@@ -77,7 +77,7 @@ class InnerSliceViewer(SliceViewer):
 
     _esm = "export default {render() {}}"
     _css = ""
-    _announces = False
+    stands_alone = False
 
     def let_go(self) -> None:
         """Keep the packed copy for exported pages and forget the voxels."""
@@ -86,6 +86,10 @@ class InnerSliceViewer(SliceViewer):
             replace(layer, array=np.broadcast_to(layer.array.ravel()[:1], layer.array.shape)) for layer in self._shown
         ]
         self._packed_already = True
+
+    def _refresh_still(self) -> None:
+        """What holds the viewer has the picture."""
+        self._describe()
 
     def embed(self) -> None:
         """Put the copy for exported pages into the widget's state, once."""
@@ -112,6 +116,9 @@ class ReviewQueue(anywidget.AnyWidget):  # type: ignore[misc]
     >>> queue.table     # doctest: +SKIP
     """
 
+    stands_alone = True
+    """Whether it is shown by itself, see :class:`ipha_toolkit.viewer.widget.SliceViewer`."""
+
     _esm = bundle(JS / "review.js")
     _css = (HERE / "viewer.css").read_text("utf-8") + (HERE / "review.css").read_text("utf-8")
 
@@ -122,6 +129,8 @@ class ReviewQueue(anywidget.AnyWidget):  # type: ignore[misc]
     _queue = t.List().tag(sync=True)
     _viewers = t.Dict().tag(sync=True, **widget_serialization)
     _saved = t.Unicode().tag(sync=True)
+    description = t.Unicode().tag(sync=True)
+    _picture = t.Unicode().tag(sync=True)
 
     def __init__(
         self,
@@ -194,6 +203,8 @@ class ReviewQueue(anywidget.AnyWidget):  # type: ignore[misc]
 
     def embed(self) -> None:
         """Put copies of the first images into the widget's state, for exported pages."""
+        if not self._picture:
+            self._picture, self.description = _as_address(self.viewer)
         for number in range(min(self._export_first, len(self._queue))):
             viewer = self._viewers.get(str(number)) or self._made(number)
             viewer.let_go()
@@ -201,8 +212,12 @@ class ReviewQueue(anywidget.AnyWidget):  # type: ignore[misc]
 
     def to_html(self) -> str:
         """This queue as a fragment of a page, in which a colleague rates offline and saves the table."""
-        self.embed()
-        return page_fragment(self)
+        html = page_fragment(self)
+        hollow, self._viewers, self._picture = list(self._viewers.values()), {}, ""
+        self._bring(self.current)  # those on the page have forgotten their voxels
+        for viewer in hollow:
+            viewer.close()
+        return html
 
     def still(self) -> tuple[Any, str]:
         """The image shown as a picture, and in words."""
@@ -284,6 +299,11 @@ def _chosen(queue: pd.DataFrame, images: Sequence[str] | None) -> pd.DataFrame:
         there = ", ".join(sorted(set(queue["image"]))) or "none"
         raise ValueError(f"no image with a lung mask to rate (images={images!r}); the results hold masks of {there}")
     return chosen
+
+
+def _as_address(viewer: SliceViewer) -> tuple[str, str]:
+    """The picture of a viewer as an address that holds it, and its words."""
+    return f"data:image/png;base64,{viewer._png()}", viewer.description
 
 
 def _middle_of(masks: dict[str, Mask]) -> tuple[float, float, float]:

@@ -11,6 +11,7 @@
   class Model {
     constructor(entry) { this.state = {...entry.state}; this.name = this.state._model_name ?? entry.model_name; this.listeners = []; }
     get exported() { return true; } // no notebook around it that keys have to be kept from
+    get widget_manager() { return manager; }
     get(key) { return this.state[key]; }
     set(key, value) {
       if (JSON.stringify(this.state[key]) === JSON.stringify(value)) return;
@@ -22,14 +23,14 @@
     send() {}
     on(name, call) { this.listeners.push([name, call]); }
     off(name, call) { this.listeners = this.listeners.filter(([n, c]) => (name && n !== name) || (call && c !== call)); }
-    get widget_manager() { return {get_model: async (id) => models.get(id)}; } // as anywidget gives it, for widgets inside
     fire(name) { for (const [n, call] of [...this.listeners]) if (n === name) call({}); }
   }
 
   const models = new Map(), modules = new Map();
   const of = (ref) => models.get(String(ref).replace("IPY_MODEL_", ""));
-  const isViewer = (model) => Array.isArray(model.get("_export")) && String(model.get("_anywidget_id")).endsWith("SliceViewer");
-  const isOwn = (model) => isViewer(model) || String(model?.get("_anywidget_id")).startsWith("ipha_toolkit."); // viewers, and what holds them
+  // Widgets of the toolkit, drawn by the module they bring; one may draw others, as Jupyter's manager lets it.
+  const isViewer = (model) => !!model.get("_esm") && /^ipha_toolkit\.|SliceViewer$/.test(model.get("_anywidget_id"));
+  const manager = {get_model: async (id) => of(id), create_view: async (model) => viewer(model, true)};
   const bind = (model, key, update) => { model.on(`change:${key}`, update); update(); };
 
   const linked = new Set();
@@ -130,22 +131,23 @@
     Object.assign(node.style, {display: "flex", flexDirection: column ? "column" : "row", flexWrap: column ? "nowrap" : "wrap", gap: "8px"});
     for (const child of model.get("children")) {
       const inner = draw(of(child));
-      if (!column && isOwn(of(child))) inner.style.flex = "1 1 320px";
+      if (!column && isViewer(of(child))) inner.style.flex = "1 1 320px";
       node.append(inner);
     }
     return node;
   }
-  function viewer(model) {
+  function viewer(model, inside = false) {
     const node = el("div", {className: "ipha-exported"}), source = model.get("_esm");
     if (!modules.has(source)) {
       document.head.append(el("style", {textContent: model.get("_css")}));
       modules.set(source, import(URL.createObjectURL(new Blob([source], {type: "text/javascript"}))));
     }
-    modules.get(source).then((module) => { model.standIn?.remove(); module.default.render({model, el: node}); }, (error) => {
+    let close = null;
+    modules.get(source).then((module) => { model.standIn?.remove(); close = module.default.render({model, el: node}); }, (error) => {
       console.error(error);
       if (!model.standIn) node.append(el("img", {src: model.get("_picture") ?? "", alt: model.get("description") ?? ""}));
     });
-    return node;
+    return inside ? {el: node, remove: () => { close?.(); node.remove(); }} : node;
   }
   const number = entry("number", (input) => input.valueAsNumber), text = entry("text", (input) => input.value);
   const DRAW = {
@@ -155,8 +157,8 @@
     PlayModel: play, ButtonModel: press, IntProgressModel: bar, FloatProgressModel: bar, LabelModel: label, HTMLModel: html, HTMLMathModel: html,
     OutputModel: output, BoxModel: box, HBoxModel: box, VBoxModel: box, GridBoxModel: box, AccordionModel: folds, TabModel: folds, StackModel: folds,
   };
-  const draw = (model) => (isOwn(model) ? viewer : DRAW[model?.name] ?? (() => el("span", {className: "ipha-control", textContent: "(needs a running kernel)"})))(model);
-  const known = (model) => !!model && (isOwn(model) || (model.name in DRAW && (model.get("children") ?? []).every((child) => known(of(child)))));
+  const draw = (model) => (isViewer(model) ? viewer : DRAW[model?.name] ?? (() => el("span", {className: "ipha-control", textContent: "(needs a running kernel)"})))(model);
+  const known = (model) => !!model && (isViewer(model) || (model.name in DRAW && (model.get("children") ?? []).every((child) => known(of(child)))));
   const own = document.documentElement.hasAttribute("data-ipha-page");
 
   function link(model) {
@@ -173,7 +175,7 @@
     const tags = document.querySelectorAll(`script[type="${STATE}"]`);
     if (!tags.length) return;
     for (const tag of tags) for (const [id, entry] of Object.entries(JSON.parse(tag.textContent).state)) models.set(id, new Model(entry));
-    if (!own && ![...models.values()].some(isOwn)) return;
+    if (!own && ![...models.values()].some(isViewer)) return;
     for (const img of document.querySelectorAll("img[data-ipha-model]")) of(img.dataset.iphaModel).standIn = img;
     for (const model of models.values()) if (/^(Directional)?LinkModel$/.test(model.name)) link(model);
     for (const tag of document.querySelectorAll(`script[type="${VIEW}"]`)) {

@@ -7,17 +7,17 @@ export const SUPPRESS = {"data-lm-suppress-shortcuts": "true"};
 
 const AFTERWARDS_MS = 500; // Windows opens the menu when the button is let go, wherever the pointer is by then
 
-// `leaves` says of an event that somebody inside looks after it: a viewer in another widget.
-export function guard(root, disposer, {onKey, aloneOnPage, leaves = () => false}) {
+export function guard(root, disposer, {onKey, aloneOnPage}) {
   const stop = (event) => event.stopImmediatePropagation();
-  const inside = (event) => event.composedPath().includes(root);
+  root.dataset.iphaGuarded = ""; // of guarded widgets inside each other, the innermost answers
+  const inside = (event) => event.composedPath().find((node) => node.dataset && "iphaGuarded" in node.dataset) === root;
   for (const name of ["keydown", "keypress", "keyup"])
     disposer.listen(window, name, (event) => {
       if (!inside(event)) return;
       const used = name === "keydown" && onKey(event);
       if (used) event.preventDefault();
       // In a page without a notebook (slides) what the viewer does not use goes on to the page.
-      if (used || !(aloneOnPage || leaves(event))) stop(event);
+      if (used || !aloneOnPage) stop(event);
     }, {capture: true});
   let dragged = -Infinity;
   const overImage = (event) => event.composedPath().find((node) => node.classList?.contains("ipha-slice") && root.contains(node));

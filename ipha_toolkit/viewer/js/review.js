@@ -19,7 +19,13 @@ class ReviewPanel {
     this.chosen = new Set();
     this.root = make("div", {className: "ipha-review", role: "group", "aria-label": "Images to rate", ...SUPPRESS});
     el.append(this.root);
-    guard(this.root, this.disposer, {onKey: (event) => this.key(event), aloneOnPage: !!model.exported, leaves: (event) => event.composedPath().includes(this.slot)});
+    // Keys of the review come before those of the viewer in it, whose guard is asked later.
+    this.disposer.listen(window, "keydown", (event) => {
+      if (!event.composedPath().includes(this.root) || !this.key(event)) return;
+      event.preventDefault();
+      event.stopImmediatePropagation();
+    }, {capture: true});
+    guard(this.root, this.disposer, {onKey: () => false, aloneOnPage: !!model.exported});
     this.build();
     for (const name of ["current", "_viewers"]) this.disposer.on(model, `change:${name}`, () => this.show());
     for (const name of ["ratings", "rater", "_saved"]) this.disposer.on(model, `change:${name}`, () => this.sync());
