@@ -276,7 +276,7 @@ def viewer(shown: Shown) -> str:
     viewer.close()
     return (
         f"<p>The images of {escape(last.subject)}, {escape(shown.label(last))}, linked in patient millimetres. Wheel "
-        "or arrow keys turn the pages, dragging sets the window, overlays are switched below.</p>"
+        "or arrow keys turn the pages, dragging with the right button sets the window, overlays are switched below.</p>"
         f'<div class="wide">{html}</div>'
     )
 

@@ -107,10 +107,10 @@ export class Extras {
     const {state, scene} = this;
     if (scene.overlays.length < 2) return [];
     return [make("span", {className: "ipha-each"}, ...scene.overlays.map((layer, n) => {
-      const range = make("input", {type: "range", min: 0, max: 1, step: 0.05, "aria-label": `Opacity of ${layer.name}`, title: `Opacity of ${layer.name}`, oninput: () => state.set({opacities: state.get("opacities").map((v, m) => (m === n ? range.valueAsNumber : v))}, true), ...SUPPRESS});
+      const range = make("input", {type: "range", min: 0, max: 1, step: 0.05, title: `Opacity of ${layer.name}`, oninput: () => state.set({opacities: state.get("opacities").map((v, m) => (m === n ? range.valueAsNumber : v))}, true), ...SUPPRESS});
       range.style.accentColor = layer.colour ?? "";
       this.updates.push(() => { range.value = state.get("opacities")[n]; });
-      return range;
+      return make("label", {}, make("span", {className: "ipha-hidden", textContent: `Opacity of ${layer.name}`}), range);
     }))];
   }
   // Every nodule as a button that goes there.

@@ -54,8 +54,8 @@ export class Marking {
     this.open = null;
     if (tool === "free") {
       if (points.length < 3) return;
-      const rois = this.state.get("_rois"), [c, r] = PLANES[plane], centre = points[0].map((v, a) => (a === c || a === r ? points.reduce((sum, p) => sum + p[a], 0) / points.length : v));
-      const half = (a) => (Math.max(...points.map((p) => p[a])) - Math.min(...points.map((p) => p[a]))) / 2;
+      const rois = this.state.get("_rois"), [c, r] = PLANES[plane], ends = (a) => [Math.min(...points.map((p) => p[a])), Math.max(...points.map((p) => p[a]))];
+      const half = (a) => (ends(a)[1] - ends(a)[0]) / 2, centre = points[0].map((v, a) => (a === c || a === r ? (ends(a)[0] + ends(a)[1]) / 2 : v));
       this.input.setRegions([...rois, {image, plane, center_mm: centre, radii_mm: [half(c), half(r)], points_mm: points, name: `region ${rois.length + 1}`}]);
     } else this.state.set({_marks: [...this.state.get("_marks"), {kind: tool, image, plane, points_mm: points}]});
   }
