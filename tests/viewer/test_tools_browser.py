@@ -108,7 +108,7 @@ def test_every_tool_answers_to_button_and_key(offline_page: Any, page_of: Callab
     assert get("colour_map") == "viridis"
     page.get_by_label("Opacity of ratio").evaluate("(e) => { e.value = 0; e.dispatchEvent(new Event('input')); }")
     assert get("opacities") == [1, 0, 1]
-    page.get_by_label("Map", exact=True).select_option("other")
+    page.locator("label:has(> span:text-is('Map')) select").select_option("other")
     assert page.locator("label:has(.ipha-threshold)").inner_text().startswith("Threshold of other")
     page.keyboard.press("Tab")
 
