@@ -166,7 +166,17 @@ def _parser() -> argparse.ArgumentParser:
         default="",
         help="find lungs with this command, installed with its weights by you (default: built in)",
     )
+    command.add_argument(
+        "--ratings", type=Path, metavar="FILE", help="ratings.tsv of a review: leave out what is rated unusable"
+    )
     command.set_defaults(run=_analyze)
+
+    command = commands.add_parser("ratings", parents=[common], help="join ratings of several raters", epilog=EPILOG)
+    actions = command.add_subparsers(dest="action", required=True, metavar="ACTION")
+    merge = actions.add_parser("merge", parents=[common], help="one table of all raters, and how far they agree")
+    merge.add_argument("files", nargs="+", type=Path, metavar="FILE", help="ratings.tsv of each rater")
+    merge.add_argument("--out", type=Path, required=True, metavar="FILE", help="table of all ratings")
+    merge.set_defaults(run=_merge_ratings)
 
     command = commands.add_parser(
         "status", parents=[common], help="how far an analysis is, by session, from its results folder", epilog=EPILOG
@@ -350,7 +360,7 @@ def _analyze(options: argparse.Namespace) -> int:
         analysis = run(
             options.cohort, options.out, workers=None if client else workers, client=client,
             participant_label=options.participant_label, session_label=options.session_label, level=options.level,
-            protocol=protocol, segmenter=options.segmenter, progress=not options.quiet,
+            protocol=protocol, segmenter=options.segmenter, ratings=options.ratings, progress=not options.quiet,
             remove_stale=options.remove_stale,
         )  # fmt: skip
     counts = f"{analysis.measured} sessions measured, {analysis.skipped} done before, {len(analysis.failures)} failures"
@@ -408,6 +418,24 @@ def _pool(options: argparse.Namespace) -> int:
     print(f"{len(found)} sessions of {len(about['sites'])} sites in {found.path}; {about['said']}")
     for text in about["images made otherwise"]:
         print(f"- {text}")
+    return 0
+
+
+def _merge_ratings(options: argparse.Namespace) -> int:
+    from ipha_toolkit.run.ratings import merge_ratings
+    from ipha_toolkit.wording import number
+
+    for row in merge_ratings(options.files, options.out).to_dict("records"):
+        pair = f"{row['rater']} and {row['other']}: {row['n']} images rated by both"
+        if row["note"]:
+            print(f"{pair}; {row['note']}")
+            continue
+        interval = f"95 % interval {number(row['low'])} to {number(row['high'])}"
+        print(
+            f"{pair}, {100 * row['agree']:.0f} % alike; Cohen's kappa {number(row['kappa'])} ({interval}), "
+            f"linearly weighted {number(row['weighted_kappa'])}"
+        )
+    print(f"all ratings are in {options.out}")
     return 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+RATED_UNUSABLE = "rated_unusable"
+
 FLAGS: dict[str, str] = {
     # lungs
     "one_lung": "only one lung was found",
@@ -21,6 +23,7 @@ FLAGS: dict[str, str] = {
     "slices_missing": "slices missing between others were filled in from their neighbours: nothing was seen there",
     "hot_voxels": "MR voxels a thousand times above the others, of a damaged file or receiver, count as missing",
     "tilt_resampled": "slices of a tilted gantry, resampled to upright ones: values are interpolated",
+    RATED_UNUSABLE: "a rater called image or mask unusable: in no reference, group or plot, and in no reading",
     # radiographs
     "no_pixel_spacing": "the file gives no pixel spacing: one pixel is taken as 1 mm, lengths are in pixels",
     "detector_spacing": "pixel spacing is that of the detector: the patient is magnified on it",

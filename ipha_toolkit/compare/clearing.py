@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ipha_toolkit.errors import DataError
+from ipha_toolkit.measure.rows import usable
 from ipha_toolkit.protocol import DEFAULT, Protocol
 
 _OPACITY, _RETICULAR = "film_opacity_mean", "film_reticular_score"
@@ -122,6 +123,7 @@ def follow_radiographs(
     ValueError
         Where rows hold several subjects, or a session has no day.
     """
+    rows = usable(rows)
     films = rows[(rows["modality"] == "dx") & rows["measure"].isin([_OPACITY, _RETICULAR])]
     subjects = sorted(set(films["subject"]))
     if len(subjects) > 1:

@@ -42,7 +42,7 @@ from ipha_toolkit.compare.gate import (
 )
 from ipha_toolkit.flags import FINDINGS
 from ipha_toolkit.io.packaged import read_packaged
-from ipha_toolkit.measure.rows import flags_of
+from ipha_toolkit.measure.rows import flags_of, usable
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.rules import (
     CAUSE_OPEN,
@@ -137,6 +137,7 @@ def read_findings(rows: pd.DataFrame, *, protocol: Protocol = DEFAULT) -> tuple[
     ValueError
         Where the rows are of several sessions.
     """
+    rows = usable(rows)
     values = _whole_lung(rows)
     best: dict[str, FindingReading] = {}
     for rule in finding_rules(protocol.findings.rules):

@@ -13,6 +13,7 @@ from ipha_toolkit.catalogue import MEASURES
 from ipha_toolkit.compare.groups import require
 from ipha_toolkit.compare.robust import fit_clusters
 from ipha_toolkit.errors import DataError
+from ipha_toolkit.measure.rows import usable
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.terms import Region
 
@@ -97,6 +98,7 @@ def _trend_data(
     if measure not in MEASURES:
         raise ValueError(f"measure {measure!r} is not in the catalogue terms.MEASURES")
     require(sessions, ["subject", "session", "days", *covariates], "sessions", numbers=["days", *covariates])
+    rows = usable(rows)
     chosen = rows[(rows["measure"] == measure) & (rows["modality"] == modality) & (rows["region"] == region)]
     columns = ["subject", "session", "days", *covariates]
     data = chosen[["subject", "session", "value"]].merge(sessions[columns], on=["subject", "session"]).dropna()

@@ -16,6 +16,7 @@ import pandas as pd
 import ipha_toolkit
 from ipha_toolkit.catalogue import ROW_COLUMNS
 from ipha_toolkit.errors import LayoutError
+from ipha_toolkit.flags import RATED_UNUSABLE
 from ipha_toolkit.io import names
 from ipha_toolkit.io.files import read_json, why_not_a_file
 from ipha_toolkit.io.images import load, load_mask
@@ -237,6 +238,10 @@ class SessionResults:
             for modality, own in rows.groupby("modality", sort=False)
         }
 
+    def is_usable(self, modality: str) -> bool:
+        """Whether no rater whose verdict the analysis was given called the image or its mask unusable."""
+        return RATED_UNUSABLE not in self.flags.get(modality, ())
+
     @property
     def reading(self) -> pd.Series[Any] | None:
         """The session's row of ``readings.tsv``; None where it has none."""
@@ -326,6 +331,10 @@ class SessionResults:
             found = self.nodules(with_nodules[0])
             options["nodules"] = found[found["score"] >= self.nodule_score]
         return ipha_toolkit.view(*volumes, overlays=overlays, **options)
+
+    def paint(self, modality: str, **options: Any) -> Any:
+        """Correct the lung mask of an image by hand; see :func:`ipha_toolkit.paint`."""
+        return ipha_toolkit.paint(self, modality, **options)
 
     @property
     def nodule_score(self) -> float:

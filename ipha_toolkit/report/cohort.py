@@ -25,6 +25,7 @@ from ipha_toolkit.figures.numbers import plot_histogram, plot_signature, plot_zo
 from ipha_toolkit.io.names import PAIR, PROTOCOL
 from ipha_toolkit.io.results import Results, SessionResults
 from ipha_toolkit.measure.hemosiderin import SignatureReference, signature_reference
+from ipha_toolkit.measure.rows import usable
 from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.report import words
 from ipha_toolkit.report.pieces import Panel, captioned, html_table, row_of_slices, write_sections
@@ -275,7 +276,7 @@ def viewer(shown: Shown) -> str:
     viewer.close()
     return (
         f"<p>The images of {escape(last.subject)}, {escape(shown.label(last))}, linked in patient millimetres. Wheel "
-        "or arrow keys turn the pages, dragging sets the window, overlays are switched below.</p>"
+        "or arrow keys turn the pages, dragging with the right button sets the window, overlays are switched below.</p>"
         f'<div class="wide">{html}</div>'
     )
 
@@ -307,7 +308,7 @@ def group_plots(shown: Shown) -> str:
 def by_group(shown: Shown) -> str:
     """Mean by group, with the mean distance from the controls."""
     groups = {(one.subject, one.session): shown.group(one) for one in shown.results}
-    rows = shown.results.rows
+    rows = usable(shown.results.rows)
     rows = rows[rows["region"] == "lung"].copy()
     rows["group"] = [groups[key] for key in zip(rows["subject"], rows["session"], strict=True)]
     present = set(groups.values())
@@ -442,10 +443,14 @@ def distributions(shown: Shown) -> str:
     if not shown.followed:
         return ""
     last, figures = shown.followed[-1], []
-    rows = shown.results.rows
+    rows = usable(shown.results.rows)
     controls = rows[rows["subject"].isin({one.subject for one in shown.controls})]
     for modality in [name for name in ("T1w", "T2w") if name in last.modalities]:
-        others = [one.histogram(modality)["lung"] for one in shown.controls if modality in one.modalities]
+        others = [
+            one.histogram(modality)["lung"]
+            for one in shown.controls
+            if modality in one.modalities and one.is_usable(modality)
+        ]
         ax = plot_histogram(
             last.histogram(modality)["lung"], controls=others, name=f"{last.subject}, {shown.label(last)}",
             quantity=f"{modality} lung-to-muscle ratio (1)",
