@@ -182,7 +182,7 @@ def no_home(lab, rng, count):
             f"import server; server.as_anybody(); {MAIN}"
         )
         words = {name: lab.environment[name] for name in ("PATH", "LANG") if name in lab.environment}
-        environment = words | {"PYTHONPATH": str(code), "HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = words | {"PYTHONPATH": str(code), "HOME": "/dev/null/home", "PYTHONDONTWRITEBYTECODE": "1"}
         command = [
             sys.executable,
             "-c",
