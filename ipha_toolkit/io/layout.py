@@ -1,6 +1,7 @@
 """The cohort folder: who is in it, which images and masks each session has, and every problem found.
 
-The layout is described in ``data/README.md``. Nothing is read here but names and tables; images are opened by
+The layout is described in ``data/README.md``, which the package ships and ``ipha docs layout`` prints. Nothing is read
+here but names and tables; images are opened by
 :func:`ipha_toolkit.io.images.load`.
 """
 
@@ -201,6 +202,30 @@ def read_cohort(root: str | os.PathLike[str], *, protocol: Protocol = DEFAULT) -
 open_cohort = read_cohort
 
 
+def read_session(
+    root: str | os.PathLike[str], subject: str, session: str, *, protocol: Protocol = DEFAULT
+) -> SessionFiles:
+    """The images of one session, without looking at the rest of the cohort folder, and without masks from elsewhere.
+
+    Parameters
+    ----------
+    root : path
+    subject, session : str
+        ``sub-001``, and ``ses-01`` or nothing.
+    protocol : Protocol
+        ``layout.choice``.
+
+    Raises
+    ------
+    KeyError
+        Where the folder has no such session.
+    """
+    place = Path(root) / subject / session
+    if not place.is_dir():
+        raise KeyError(f"{root} has no session {label_of(subject, session)}")
+    return _read_session(subject, session, place, [], protocol)[0]
+
+
 def _subject_folders(root: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
     """The ``sub-*`` folders of a cohort, and what beside them looks as if it should be read."""
     if not root.is_dir():
@@ -220,7 +245,7 @@ def _subject_folders(root: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
             left.append((path, "images lie in the folder of their subject, sub-<label>/"))
     if not folders:
         hint = f"; {left[0][0].name}: {left[0][1]}" if left else ""
-        raise LayoutError(f"{root}: holds no sub-* folder; see data/README.md for the cohort folder's layout{hint}")
+        raise LayoutError(f"{root}: holds no sub-* folder; `ipha docs layout` prints how a cohort is laid out{hint}")
     return folders, left
 
 

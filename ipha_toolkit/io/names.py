@@ -174,6 +174,7 @@ FOLDERS = {"ct": "ct", "dx": "xray"}
 """Folder of a session in which a modality lies; others lie in ``anat``."""
 
 MEASURES, READINGS, FINDINGS, FAILURES = "measures.tsv", "readings.tsv", "findings.tsv", "failures.tsv"
+ACQUISITIONS = "acquisitions.tsv"
 """Tables of a results folder."""
 DICTIONARY, REFERENCE, PROTOCOL, DATASET = (
     "measures.json",
@@ -183,6 +184,10 @@ DICTIONARY, REFERENCE, PROTOCOL, DATASET = (
 )
 PROVENANCE, LOG = "provenance.json", "log.txt"
 """Of each session, and of the second pass in the results folder itself."""
+POOLING, SITES = "pooling.json", "sites.tsv"
+"""Of results pooled over several sites: what was pooled with what; groups compared over sites."""
+PLAN = "plan.tsv"
+"""Every session of the cohort that results are made of."""
 
 
 def label_of(subject: str, session: str) -> str:
@@ -221,6 +226,11 @@ def histogram_file(label: str, modality: str) -> str:
 def nodule_file(label: str, modality: str) -> str:
     """Name of the table of nodules."""
     return f"{label}_{modality}_nodules.tsv"
+
+
+def acquisition_file(label: str) -> str:
+    """Name of the table of how the session's images were made."""
+    return f"{label}_{ACQUISITIONS}"
 
 
 def rows_file(label: str) -> str:

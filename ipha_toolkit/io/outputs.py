@@ -10,9 +10,10 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,7 +24,8 @@ import pandas as pd
 from ipha_toolkit.catalogue import MEASURES, ROW_COLUMNS
 from ipha_toolkit.errors import LayoutError, ReadError
 from ipha_toolkit.flags import FLAGS
-from ipha_toolkit.io import names, proof
+from ipha_toolkit.io import marks, names, proof
+from ipha_toolkit.io.acquisition import ACQUISITION_COLUMNS
 from ipha_toolkit.io.drafts import PREFIX, clear_leftovers, draft_of, lock_of, put, text_draft
 from ipha_toolkit.io.files import read_json
 from ipha_toolkit.io.images import save
@@ -49,7 +51,10 @@ _COLUMNS = {
     "flag": "codes joined by ;, see flags below",
 }
 
-_TABLES = (names.MEASURES, names.DICTIONARY, names.READINGS, names.FINDINGS, names.REFERENCE, names.PROTOCOL)
+_TABLES = (
+    names.MEASURES, names.DICTIONARY, names.READINGS, names.FINDINGS, names.ACQUISITIONS, names.REFERENCE,
+    names.PROTOCOL,
+)  # fmt: skip
 _LOCK = ".lock"
 _PASSING = (_LOCK, ".draft")
 _FAILURES = ("subject", "session", "modality", "file", "error", "log")
@@ -82,12 +87,13 @@ class Part:
 
 @dataclass
 class SessionResult:
-    """What one session gave, part by part, and what failed."""
+    """What one session gave, part by part, what failed, and how each image was made."""
 
     subject: str
     session: str
     parts: list[Part] = field(default_factory=list)
     failures: list[dict[str, str]] = field(default_factory=list)
+    acquisitions: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def label(self) -> str:
@@ -138,10 +144,21 @@ def results_folder(out: str | os.PathLike[str], cohort: Path) -> Path:
     with room(out, _SMALL):
         out.mkdir(parents=True, exist_ok=True)
         clear_leftovers(out)
-        text = _json(described)
-        if proof.digest_of(out / names.DATASET) != sha256(text.encode()).hexdigest():
-            _write_text(out / names.DATASET, text)
+        marks.clear_tokens(out)
+        _write_changed(out / names.DATASET, _json(described))
     return out
+
+
+def write_plan(out: Path, sessions: Sequence[SessionFiles]) -> None:
+    """Which sessions the cohort has, so that the results folder alone can tell what is still to be done."""
+    table = pd.DataFrame([[files.subject, files.session] for files in sessions], columns=["subject", "session"])
+    _write_changed(out / names.PLAN, table.to_csv(sep="\t", index=False, lineterminator="\n"))
+
+
+def _write_changed(path: Path, text: str) -> None:
+    """Write a file that every run writes, only where it would change."""
+    if proof.digest_of(path) != sha256(text.encode()).hexdigest():
+        _write_text(path, text)
 
 
 def _is_ours(out: Path) -> bool:
@@ -160,7 +177,7 @@ def is_done(out: Path, files: SessionFiles, expected: Mapping[str, Any]) -> bool
     """Whether the session was measured from exactly these inputs, and nothing in it failed."""
     record = proof.read_sealed(session_folder(out, files) / names.PROVENANCE)
     record.pop(proof.FILES, None)
-    return bool(record == expected and not damage(out, files))
+    return bool(record == expected) and not damage(out, files)
 
 
 def damage(out: Path, files: SessionFiles) -> list[str]:
@@ -213,12 +230,31 @@ def write_session(
                 for name, table in part.tables(label).items():
                     write_tsv(draft / name, table)
             write_tsv(draft / names.rows_file(label), result.rows)
+            write_tsv(draft / names.acquisition_file(label), _acquisitions(files, result))
             _write_text(draft / names.LOG, proof.sealed_log(log))
             failed = {"failures": result.failures} if result.failures else {}
             write_json(draft / names.PROVENANCE, proof.sealed({**source, **failed, proof.FILES: proof.digests(draft)}))
             kept = put(draft, target)
+    marks.forget_failed(out, label)
     if kept:
         _LOG.warning("%s: kept what is not as this toolkit wrote it: %s", label, ", ".join(kept))
+
+
+def _acquisitions(files: SessionFiles, result: SessionResult) -> pd.DataFrame:
+    made = [{"subject": files.subject, "session": files.session} | facts for facts in result.acquisitions]
+    return pd.DataFrame(made, columns=list(ACQUISITION_COLUMNS))
+
+
+def write_failed(out: Path, files: SessionFiles, failures: Sequence[Mapping[str, str]]) -> None:
+    """Keep why a session gave nothing, in place of older results."""
+    remove_session(out, files)
+    marks.write_failed(out, files.label, failures)
+
+
+def read_failures(out: Path, files: SessionFiles) -> list[dict[str, str]] | None:
+    """What failed in a session, from its folder: nothing where all was measured, None where nothing is known."""
+    record = proof.read_sealed(session_folder(out, files) / names.PROVENANCE)
+    return list(record.get("failures", [])) if record else marks.read_failed(out, files.label)
 
 
 def remove_session(out: Path, files: SessionFiles) -> None:
@@ -226,29 +262,27 @@ def remove_session(out: Path, files: SessionFiles) -> None:
     proof.remove_ours(session_folder(out, files))
 
 
-def remove_gone(out: Path, sessions: Collection[SessionFiles]) -> list[str]:
-    """Take away results of sessions that the cohort no longer has.
+def gone(out: Path, sessions: Collection[SessionFiles]) -> list[str]:
+    """Folders of results, as ``sub-001/ses-01``, of sessions that the cohort no longer has.
 
     Parameters
     ----------
     out : Path
     sessions : collection of SessionFiles
         All sessions of the cohort.
-
-    Returns
-    -------
-    list of str
-        Their folders, as ``sub-001/ses-01``.
     """
-    known, gone = {session_folder(out, files) for files in sessions}, []
-    for record in sorted(out.glob(f"sub-*/**/{names.PROVENANCE}")):
-        folder = record.parent
-        if folder not in known and proof.read_sealed(record):
-            with locked(lock_of(folder), folder.name):
-                proof.remove_ours(folder)
-            proof.remove_empty(folder.parent)
-            gone.append(folder.relative_to(out).as_posix())
-    return gone
+    known = {session_folder(out, files) for files in sessions}
+    held = [path for path in sorted(out.glob(f"sub-*/**/{names.PROVENANCE}")) if path.parent not in known]
+    return [path.parent.relative_to(out).as_posix() for path in held if proof.read_sealed(path)]
+
+
+def remove_gone(out: Path, folders: Iterable[str]) -> None:
+    """Take away what is provably ours in results of sessions that are gone, as :func:`gone` names them."""
+    for name in folders:
+        folder = out / name
+        with locked(lock_of(folder), folder.name):
+            proof.remove_ours(folder)
+        proof.remove_empty(folder.parent)
 
 
 def write_cohort(
@@ -259,6 +293,7 @@ def write_cohort(
     protocol: Protocol,
     readings: pd.DataFrame,
     findings: pd.DataFrame,
+    acquisitions: pd.DataFrame,
     source: Mapping[str, Any],
 ) -> None:
     """The one table, its data dictionary, readings, findings, reference and protocol; each file whole, the provenance
@@ -268,6 +303,7 @@ def write_cohort(
         names.DICTIONARY: _json(_dictionary(rows)),
         names.READINGS: _tsv(readings),
         names.FINDINGS: _tsv(findings),
+        names.ACQUISITIONS: _tsv(acquisitions),
         names.REFERENCE: _json(reference),
         names.PROTOCOL: protocol.to_toml(),
     }
@@ -309,8 +345,9 @@ def _json(content: Mapping[str, Any]) -> str:
 
 
 def _dictionary(rows: pd.DataFrame) -> dict[str, Any]:
-    used = [name for name in MEASURES if name in set(rows["measure"])]
-    flags = {code for cell in rows["flag"] for code in cell.split(";")}
+    measured = set(rows["measure"])
+    used = [name for name in MEASURES if name in measured]
+    flags = {code for cell in rows["flag"].unique() for code in cell.split(";")}
     return {
         **{name: {"Description": text} for name, text in _COLUMNS.items()},
         "measures": {
@@ -360,6 +397,7 @@ def _relative(cohort: Path, out: Path) -> str:
     return Path(os.path.relpath(cohort.resolve(), out.resolve())).as_posix()
 
 
+@cache
 def package_version(name: str) -> str:
     """Version of an installed package, ``unknown`` where there is none."""
     try:

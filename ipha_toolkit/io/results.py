@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pandas as pd
 
@@ -19,7 +19,15 @@ from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io import names
 from ipha_toolkit.io.files import read_json, why_not_a_file
 from ipha_toolkit.io.images import load, load_mask
-from ipha_toolkit.io.layout import Cohort, SessionFiles, is_own_result, read_cohort, read_participants, read_visits
+from ipha_toolkit.io.layout import (
+    Cohort,
+    SessionFiles,
+    is_own_result,
+    read_cohort,
+    read_participants,
+    read_session,
+    read_visits,
+)
 from ipha_toolkit.io.proof import digest_of, written
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Mask, Volume
@@ -86,14 +94,23 @@ class Results:
     @cached_property
     def readings(self) -> pd.DataFrame:
         """The phase that each session speaks for, with margin and reasons."""
-        return _read(self._file(names.READINGS), text=("subject", "session", "phase", "reasons", "missing"))
+        return _read(
+            self._file(names.READINGS),
+            text=("subject", "session", "phase", "verdict", "reasons", "missing", "limits", "flags"),
+        )
 
     @cached_property
     def findings(self) -> pd.DataFrame:
         """The findings each reading rests on."""
         return _read(
-            self._file(names.FINDINGS), text=("subject", "session", "finding", "grade_name", "carrier", "source")
+            self._file(names.FINDINGS),
+            text=("subject", "session", "finding", "grade_name", "carrier", "source", "verdict", "limits", "flag"),
         )
+
+    @cached_property
+    def acquisitions(self) -> pd.DataFrame:
+        """How every image was made, as far as known: field, times, contrast agent, plane, kernel, breath."""
+        return read_acquisitions(self._file(names.ACQUISITIONS))
 
     @cached_property
     def failures(self) -> pd.DataFrame:
@@ -105,12 +122,12 @@ class Results:
     @cached_property
     def participants(self) -> pd.DataFrame:
         """``participants.tsv`` of the cohort, numbers as numbers."""
-        return read_participants(self.cohort.root)
+        return read_participants(self._source)
 
     @cached_property
     def visits(self) -> pd.DataFrame:
         """What the clinic knows of every session, from ``sub-*_sessions.tsv``, with the participants' columns."""
-        return read_visits(self.cohort.root)
+        return read_visits(self._source)
 
     @property
     def has_cohort(self) -> bool:
@@ -126,12 +143,17 @@ class Results:
         LayoutError
             Where it is no longer where it was.
         """
+        return read_cohort(self._source)
+
+    @property
+    def _source(self) -> Path:
+        """Where the cohort folder is, or else LayoutError."""
         if not self._cohort.is_dir():
             raise LayoutError(
                 f"{self.path}: was made of the cohort folder {self._cohort}, which is not there; "
                 f"open_results({str(self.path)!r}, cohort=...) says where it is now"
             )
-        return read_cohort(self._cohort)
+        return self._cohort
 
     @cached_property
     def sessions(self) -> list[SessionResults]:
@@ -329,7 +351,7 @@ class SessionResults:
 
     @cached_property
     def _files(self) -> SessionFiles:
-        return self.results.cohort[self.subject, self.session]
+        return read_session(self.results._source, self.subject, self.session)
 
     def _own(self, table: pd.DataFrame) -> pd.DataFrame:
         mine = (table["subject"] == self.subject) & (table["session"] == self.session)
@@ -343,7 +365,7 @@ class SessionResults:
         return path
 
 
-def read_rows(path: str | Path) -> pd.DataFrame:
+def read_rows(path: str | Path | TextIO) -> pd.DataFrame:
     """A table of measures as written by this toolkit, with its column types.
 
     Raises
@@ -370,6 +392,11 @@ def _rows(path: Path) -> pd.DataFrame:
     if missing := [name for name in ROW_COLUMNS if name not in frame.columns]:
         raise ValueError(f"it has no column {', '.join(missing)}")
     return frame.astype({"value": "float64", "n_voxels": "int64"})
+
+
+def read_acquisitions(path: str | Path) -> pd.DataFrame:
+    """A table of how images were made as written by this toolkit, with its column types."""
+    return _read(Path(path), text=("subject", "session", "modality"))
 
 
 def _read(path: Path, *, text: tuple[str, ...]) -> pd.DataFrame:

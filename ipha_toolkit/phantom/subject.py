@@ -120,6 +120,7 @@ def simulate_subject(
     shift_mm: tuple[float, float, float] = (0.0, 0.0, 0.0),
     scan_seed: int | None = None,
     age_years: float | None = None,
+    wetness: float = 1.0,
     film: FilmPose | None = None,
     scenes: Scenes | None = None,
 ) -> SimulatedSubject:
@@ -164,6 +165,8 @@ def simulate_subject(
         Noise and coil of this scan, for the same patient scanned again; None means ``seed``.
     age_years : float, optional
         1 or more: size and proportions of a child of that age, in place of ``size``.
+    wetness : float
+        Water and blood of the healthy lung over the usual, 0.3 to 3.
     film : FilmPose, optional
         How the radiograph is taken: turned, arms raised, cut close.
     scenes : dict, optional
@@ -191,7 +194,10 @@ def simulate_subject(
         field_strength_t, snr, shading, motion_mm, contrast, kernel, ct_noise_hu, breath, film or AS_USUAL
     )
     scale = _scale(size) if age_years is None else child_proportions(age_years)["scale"]
-    patient, noise = Patient(seed, scale, age_years=age_years), seed if scan_seed is None else scan_seed
+    if not 0.3 <= wetness <= 3:
+        raise ValueError(f"wetness runs from 0.3 to 3, got {wetness}")
+    patient = Patient(seed, scale, age_years=age_years, wetness=wetness)
+    noise = seed if scan_seed is None else scan_seed
     return _simulate(phase, state, patient, spacing_mm, tuple(modalities), scanner, noise, shift_mm, scenes)
 
 

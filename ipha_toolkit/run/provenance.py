@@ -42,12 +42,23 @@ def first_pass(files: SessionFiles, root: Path, context: Context) -> dict[str, A
     """
     return {
         "inputs": {_named(path, root): _hash(path) for path in _inputs(files, context)},
-        "settings": json.loads(json.dumps(context.protocol.first_pass())),
-        "code": code_digest(_modules(files)),
+        "settings": _settings(context.protocol),
+        "code": _code(tuple(_modules(files))),
         "versions": {name: package_version(name) for name in _VERSIONS},
         "segmenter": _segmenter(context),
         "flags": sorted(context.flags),
     }
+
+
+@cache
+def _settings(protocol: Protocol) -> Any:
+    """As JSON has them; shared by all sessions of a run, so not to be changed."""
+    return json.loads(json.dumps(protocol.first_pass()))
+
+
+@cache
+def _code(modules: tuple[str, ...]) -> str:
+    return code_digest(modules)
 
 
 def settings_digest(context: Context) -> str:

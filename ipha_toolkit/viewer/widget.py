@@ -148,6 +148,9 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
     (4.0, 4.0, 2.0)
     """
 
+    stands_alone = True
+    """Whether it is shown by itself, not inside another widget that takes it along into exported pages."""
+
     _esm = bundle()
     _css = (HERE / "viewer.css").read_text(encoding="utf-8")
 
@@ -207,11 +210,7 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
         self.on_msg(self._answer)
         self.observe(self._describe, names=[*_TRAIT_OF.values(), "_nodules"])
         self._describe()
-        show_export_script()
-        if attended():
-            save_boxes_too()
-        if unattended():
-            self.embed()
+        self._announce()
 
     # -- what callers use --
 
@@ -355,6 +354,16 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
                 entry["share"] = {"edges": list(found.edges), "above": list(found.above), "region": found.region}
             described.append(entry)
         return described
+
+    def _announce(self) -> None:
+        """Put beside the widget what exported pages and saved notebooks need."""
+        if not self.stands_alone:
+            return
+        show_export_script()
+        if attended():
+            save_boxes_too()
+        if unattended():
+            self.embed()
 
     # -- pixels --
 

@@ -264,14 +264,14 @@ def _session_gone(lab, folder):
         path.rename(path.with_name(path.name.replace("ses-1", "ses-2")))
     answer = lab.analyze(folder)
     stays = "ses-1" in "".join(line for line in _rows(folder).splitlines() if "sub-p1" in line)
-    return answer, "silent" if stays or (folder / "out/sub-p1/ses-1/provenance.json").exists() else ""
+    return answer, "silent" if stays else "" if "no longer in the cohort" in answer["err"] else "unheard"
 
 
 def _subject_gone(lab, folder):
     _remove(folder / "cohort/sub-p1")
     answer = lab.analyze(folder)
-    stays = "sub-p1" in _rows(folder) or (folder / "out/sub-p1/ses-1/provenance.json").exists()
-    return answer, "silent" if stays else ""
+    told = "no longer in the cohort" in answer["err"]
+    return answer, "silent" if "sub-p1" in _rows(folder) else "" if told else "unheard"
 
 
 def _data_changed(lab, folder):
