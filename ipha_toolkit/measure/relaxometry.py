@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ipha_toolkit.compiled import compiled
 from ipha_toolkit.errors import GridError, ImageError
 from ipha_toolkit.grid import FloatArray
 from ipha_toolkit.measure.rows import row, table
@@ -422,7 +423,7 @@ def _packed(
 _KEEPS_NAN = {"reassoc", "contract", "arcp", "nsz"}
 
 
-@numba.njit(cache=True, inline="always", fastmath=_KEEPS_NAN)
+@compiled(inline="always", fastmath=_KEEPS_NAN)
 def _bessel_ratio(z):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """I1(z) / I0(z), Abramowitz & Stegun 9.8.1 and 9.8.3, above 3.75 a polynomial fitted here."""
     f = np.float32
@@ -444,7 +445,7 @@ def _bessel_ratio(z):  # type: ignore[no-untyped-def]  # pragma: no cover - comp
     )
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_KEEPS_NAN)
+@compiled(nogil=True, fastmath=_KEEPS_NAN)
 def _start(y, decays):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """Number and amplitude of the decay, among those of unit norm given, that least squares prefers."""
     best, amplitude = 0, np.float32(-1)
@@ -457,7 +458,7 @@ def _start(y, decays):  # type: ignore[no-untyped-def]  # pragma: no cover - com
     return best, amplitude
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_KEEPS_NAN)
+@compiled(nogil=True, fastmath=_KEEPS_NAN)
 def _fit(  # type: ignore[no-untyped-def]
     signal, inside, te, rates, decays, norms, sigma, floor, rician, out, censored
 ):  # pragma: no cover - compiled
