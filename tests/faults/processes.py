@@ -28,7 +28,8 @@ def _begun(lab, folder, rng, latest=6.0):
 def _resumed(lab, folder):
     """How running again ended: empty where the results are what they have to be."""
     answer = lab.analyze(folder)
-    left = [path for path in (folder / "out").rglob(".*") if path.suffix != ".lock"]
+    known = (".lock", ".state")  # what runs are at work, and which sessions there are
+    left = [path for path in (folder / "out").rglob(".*") if not path.name.endswith(known)]
     if fell(answer):
         return fell(answer), answer["err"]
     good = same(contents(folder / "out"), lab.reference) and not left
