@@ -19,11 +19,11 @@ from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from heapq import heappop, heappush
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ipha_toolkit.compiled import compiled
 from ipha_toolkit.errors import ImageError
 from ipha_toolkit.grid import BoolArray, FloatArray
 from ipha_toolkit.image.geometry import block_factors, block_mean, bounding_box, depth_mm, enlarged_slabs
@@ -579,7 +579,7 @@ def _one_each(found: Array, spacing: Array) -> Array:
     return found[keep]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _peaks(image, inside, first, last):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """Indices of voxels inside, from first to last along i, that no neighbor of 26 exceeds; none on the border."""
     ni, nj, nk = image.shape
@@ -595,7 +595,7 @@ def _peaks(image, inside, first, last):  # type: ignore[no-untyped-def]  # pragm
     return table
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _saddles(image, inside, peaks, spacing, reach, shallow):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """Highest level at which a flood from each peak gets ``reach`` mm away, or, from a peak within ``shallow`` mm of
     the outside, gets out."""
@@ -628,7 +628,7 @@ def _saddles(image, inside, peaks, spacing, reach, shallow):  # type: ignore[no-
     return saddle
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _is_outside_near(inside, a, b, c, spacing, radius):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     hi, hj, hk = int(radius / spacing[0]), int(radius / spacing[1]), int(radius / spacing[2])
     for i in range(max(a - hi, 0), min(a + hi + 1, inside.shape[0])):

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ipha_toolkit.compiled import compiled
 from ipha_toolkit.errors import GridError, ImageError
 from ipha_toolkit.grid import FloatArray
 from ipha_toolkit.measure.r2star_regions import few_echoes, pooled_decays, region_rows, saturated
@@ -430,7 +431,7 @@ def _packed(
 _KEEPS_NAN = {"reassoc", "contract", "arcp", "nsz"}
 
 
-@numba.njit(cache=True, inline="always", fastmath=_KEEPS_NAN)
+@compiled(inline="always", fastmath=_KEEPS_NAN)
 def _bessel_ratio(z):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """I1(z) / I0(z), Abramowitz & Stegun 9.8.1 and 9.8.3, above 3.75 a polynomial fitted here."""
     f = np.float32
@@ -452,7 +453,7 @@ def _bessel_ratio(z):  # type: ignore[no-untyped-def]  # pragma: no cover - comp
     )
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_KEEPS_NAN)
+@compiled(nogil=True, fastmath=_KEEPS_NAN)
 def _start(y, decays):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """Number and amplitude of the decay, among those of unit norm given, that least squares prefers."""
     best, amplitude = 0, np.float32(-1)
@@ -465,7 +466,7 @@ def _start(y, decays):  # type: ignore[no-untyped-def]  # pragma: no cover - com
     return best, amplitude
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_KEEPS_NAN)
+@compiled(nogil=True, fastmath=_KEEPS_NAN)
 def _fit(  # type: ignore[no-untyped-def]
     signal, inside, te, rates, decays, norms, sigma, floor, rician, out, censored
 ):  # pragma: no cover - compiled
