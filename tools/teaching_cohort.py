@@ -13,27 +13,31 @@ import io
 import sys
 import tempfile
 import zipfile
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from ipha_toolkit.catalogue import MEASURES, ROW_COLUMNS
 from ipha_toolkit.flags import FLAGS
+from ipha_toolkit.io.images import save
 from ipha_toolkit.io.packaged import TEACHING, teaching_cohort
 from ipha_toolkit.io.results import open_results
 from ipha_toolkit.phantom.disease import Bleed
-from ipha_toolkit.phantom.population import Participant, participant
+from ipha_toolkit.phantom.population import Participant, Visit, participant, scan
 from ipha_toolkit.run.cohort import run
-from ipha_toolkit.run.simulate import write_population
+from ipha_toolkit.run.simulate import _write_tables
 
-SEED, SPACING_MM = 6, 6.0
+SEED, SPACING_MM, PROCESSES = 6, 8.0, 5
 PATIENTS, CONTROLS = 40, 20
 _TABLES = ("measures.tsv", "readings.tsv", "findings.tsv", "failures.tsv", "dataset_description.json")
 
 
 def population(patients: int = PATIENTS, controls: int = CONTROLS) -> list[Participant]:
-    """Patients from their first bleed on: treated, the dose lowered, three in five bleed again; controls seen once."""
+    """Patients from day two of their first bleed on: treated, the dose lowered after three months, seen again in a
+    further bleed, as three in five are, or after some three years; controls seen once."""
     rng = np.random.default_rng(SEED)
     people = []
     for number in range(1, patients + controls + 1):
@@ -42,23 +46,33 @@ def population(patients: int = PATIENTS, controls: int = CONTROLS) -> list[Parti
             people.append(participant(name, "control", age=age, seed=seed))
             continue
         again = float(rng.integers(120, 900)) if rng.random() < 0.6 else None
-        bleeds = [Bleed(-1.0, float(rng.uniform(0.5, 0.95)))]
+        bleeds = [Bleed(-2.0, float(rng.uniform(0.5, 0.95)))]
         bleeds += [Bleed(again, float(rng.uniform(0.5, 0.95)))] if again else []
-        days = {0.0, 14.0, float(rng.integers(70, 110)), float(rng.integers(1000, 1300))} | (
-            {again + 1} if again else set()
-        )
-        people.append(participant(name, "iph", age=age, seed=seed, bleeds=bleeds, days=sorted(days)))
+        days = [0.0, float(rng.integers(70, 110)), again + 1 if again else float(rng.integers(1000, 1300))]
+        people.append(participant(name, "iph", age=age, seed=seed, bleeds=bleeds, days=days))
     return people
+
+
+def scan_visit(root: Path, person: Participant, visit: Visit) -> None:
+    """The CT of one visit, as a scanner would store it; no truth beside it."""
+    (ct,) = scan(person, visit, spacing_mm=SPACING_MM, modalities=["ct"]).volumes.values()
+    folder = root / person.name / visit.session / "ct"
+    folder.mkdir(parents=True, exist_ok=True)
+    save(ct.replace(array=np.rint(ct.array)), folder / f"{person.name}_{visit.session}_ct.nii.gz")
 
 
 def make(target: Path) -> None:
     """Simulate, analyze and pack."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        cohort = write_population(
-            population(), folder / "cohort", about={"teaching": SEED}, spacing_mm=SPACING_MM, modalities=["ct"]
-        )  # fmt: skip
-        run(cohort, folder / "results", workers=2)
+        people, cohort = population(), folder / "cohort"
+        cohort.mkdir()
+        _write_tables(cohort, people, {"teaching": SEED})
+        with ProcessPoolExecutor(PROCESSES) as pool:
+            jobs = [pool.submit(scan_visit, cohort, person, visit) for person in people for visit in person.visits]
+            for job in tqdm(as_completed(jobs), total=len(jobs), desc="Simulating"):
+                job.result()
+        run(cohort, folder / "results", workers=PROCESSES)
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
             for path in sorted([*cohort.glob("*.tsv"), *cohort.glob("*.json"), *cohort.glob("sub-*/*.tsv")]):
                 _put(packed, f"cohort/{path.relative_to(cohort).as_posix()}", path.read_bytes())
