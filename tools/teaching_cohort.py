@@ -1,6 +1,7 @@
 """Make ``ipha_toolkit/tables/teaching.zip``: tables of 40 simulated patients and 20 controls over years.
 
     python tools/teaching_cohort.py            # some ten minutes; the same seed gives the same tables
+    python tools/teaching_cohort.py --work DIR # the same, in a folder that is kept: a run that was stopped goes on there
     python tools/teaching_cohort.py --check    # the package's tables are of today's measures, flags and columns
 
 Only CT is simulated, at coarse voxels, and only rows of the whole lung are kept: what the notebook shows.
@@ -55,31 +56,32 @@ def population(patients: int = PATIENTS, controls: int = CONTROLS) -> list[Parti
 
 def scan_visit(root: Path, person: Participant, visit: Visit) -> None:
     """The CT of one visit, as a scanner would store it; no truth beside it."""
+    path = root / person.name / visit.session / "ct" / f"{person.name}_{visit.session}_ct.nii.gz"
+    if path.exists():
+        return
     (ct,) = scan(person, visit, spacing_mm=SPACING_MM, modalities=["ct"]).volumes.values()
-    folder = root / person.name / visit.session / "ct"
-    folder.mkdir(parents=True, exist_ok=True)
-    save(ct.replace(array=np.rint(ct.array)), folder / f"{person.name}_{visit.session}_ct.nii.gz")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save(ct.replace(array=np.rint(ct.array)), path)
 
 
-def make(target: Path) -> None:
+def make(target: Path, folder: Path) -> None:
     """Simulate, analyze and pack."""
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        people, cohort = population(), folder / "cohort"
-        cohort.mkdir()
+    people, cohort = population(), folder / "cohort"
+    if not cohort.exists():
+        cohort.mkdir(parents=True)
         _write_tables(cohort, people, {"teaching": SEED})
-        with ProcessPoolExecutor(PROCESSES) as pool:
-            jobs = [pool.submit(scan_visit, cohort, person, visit) for person in people for visit in person.visits]
-            for job in tqdm(as_completed(jobs), total=len(jobs), desc="Simulating"):
-                job.result()
-        run(cohort, folder / "results", workers=PROCESSES)
-        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
-            for path in sorted([*cohort.glob("*.tsv"), *cohort.glob("*.json"), *cohort.glob("sub-*/*.tsv")]):
-                _put(packed, f"cohort/{path.relative_to(cohort).as_posix()}", path.read_bytes())
-            for name in _TABLES:
-                _put(packed, f"results/{name}", _slim(folder / "results" / name))
-            for path in sorted((folder / "results").glob("sub-*/ses-*/provenance.json")):
-                _put(packed, f"results/{path.relative_to(folder / 'results').as_posix()}", b"{}\n")
+    with ProcessPoolExecutor(PROCESSES) as pool:
+        jobs = [pool.submit(scan_visit, cohort, person, visit) for person in people for visit in person.visits]
+        for job in tqdm(as_completed(jobs), total=len(jobs), desc="Simulating"):
+            job.result()
+    run(cohort, folder / "results", workers=PROCESSES)
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
+        for path in sorted([*cohort.glob("*.tsv"), *cohort.glob("*.json"), *cohort.glob("sub-*/*.tsv")]):
+            _put(packed, f"cohort/{path.relative_to(cohort).as_posix()}", path.read_bytes())
+        for name in _TABLES:
+            _put(packed, f"results/{name}", _slim(folder / "results" / name))
+        for path in sorted((folder / "results").glob("sub-*/ses-*/provenance.json")):
+            _put(packed, f"results/{path.relative_to(folder / 'results').as_posix()}", b"{}\n")
 
 
 def _slim(path: Path) -> bytes:
@@ -117,11 +119,14 @@ def main() -> int:
     """Make the file, or check it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--check", action="store_true", help="check the package's file instead of making it")
-    if parser.parse_args().check:
+    parser.add_argument("--work", type=Path, metavar="DIR", help="folder for images and results, kept")
+    options = parser.parse_args()
+    if options.check:
         problems = check()
         print(*problems, sep="\n") if problems else print("the teaching cohort fits")
         return 1 if problems else 0
-    make(TEACHING)
+    with tempfile.TemporaryDirectory() as scratch:
+        make(TEACHING, options.work or Path(scratch))
     print(f"{TEACHING.stat().st_size / 1e3:.0f} kB in {TEACHING}", file=sys.stderr)
     return 0
 
