@@ -1,8 +1,8 @@
 """Measure and show what idiopathic pulmonary hemosiderosis does to MRI, CT and radiographs.
 
 For research, not for diagnosis. The names below are the public interface; each is imported when first used,
-so ``import ipha_toolkit`` stays light. Two of them are namespaces: ``plots`` holds the figures, ``compare`` the
-statistics.
+so ``import ipha_toolkit`` stays light. Three of them are namespaces: ``plots`` holds the figures, ``compare`` the
+statistics, and ``report``, which is also a call, the pages.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ipha_toolkit import lazy
 
 __version__ = "0.1.0"
 
-_NAMESPACES = {"plots": "figures", "compare": "compare"}
+_NAMESPACES = {"plots": "figures", "compare": "compare", "report": "report"}
 
 _HOME = {
     "Volume": "volume",
@@ -30,17 +30,22 @@ _HOME = {
     "load_mask": "io.images",
     "correct_bias": "image.bias",
     "align": "image.align",
+    "resample_to": "image.geometry",
     "segment_lungs": "regions.lungs",
     "find_lung_fields": "regions.films",
     "lung_regions": "regions.zones",
     "reference_tissue": "regions.muscle",
     "check": "run.check",
     "analyze": "run.cohort",
+    "status": "run.status",
+    "share": "report.share",
+    "pool": "run.pool",
     "plan_import": "run.plan",
     "edit_plan": "viewer.plan",
     "import_dicom": "run.import_",
     "open_cohort": "io.layout",
     "open_results": "io.results",
+    "teaching_cohort": "io.packaged",
     "report": "report.cohort",
     "simulate_subject": "phantom.subject",
     "simulate_course": "phantom.subject",

@@ -40,10 +40,11 @@ def _catalogue(*measures: Measure) -> dict[str, Measure]:
     compared = [
         Measure(
             versus_controls(measure.name),
-            f"{measure.name}: distance from the mean of the controls in their standard deviations",
+            f"{measure.name}: how far outside the controls, in standard deviations of many: Crawford and Howell's t on "
+            "the scale of a normal distribution",
             "SD",
             measure.worse,
-            "definition; each control is left out of its own reference",
+            "Crawford & Howell 1998, doi 10.1076/clin.12.4.482.7241; each control is left out of its own reference",
             compared=False,
         )
         for measure in measures
@@ -107,15 +108,16 @@ MEASURES: dict[str, Measure] = _catalogue(
     ),
     Measure(
         "signature_strength",
-        "ln(T2w that T1w predicts / T2w) in the controls' SD, mean of the middle half of voxels that are evidence",
-        "SD",
+        "T2w deficit relative to T1w: ln(T2w that T1w predicts / T2w) in SD of the controls' voxels about the line, "
+        "mean of the middle half of voxels that are evidence",
+        "voxel SD",
         Worse.HIGHER,
-        "definition; not a concentration of iron",
+        "definition; not a concentration of iron, which water hides; methemoglobin raises it as well",
     ),
     Measure(
         "signature_load",
         "mean over all voxels of the region of the distance below the line, 0 where above it or no evidence",
-        "SD",
+        "voxel SD",
         Worse.HIGHER,
         "definition",
     ),
@@ -138,14 +140,24 @@ MEASURES: dict[str, Measure] = _catalogue(
     *(
         Measure(
             f"signature_{name}_{end}",
-            f"{end} limit of the 95 % interval of signature_{name}, blocks of lung drawn anew",
+            f"{end} limit of the 95 % interval of signature_{name}, {how}",
             unit,
             Worse.NEITHER,
-            "percentile bootstrap over blocks; of this scan, not of the patient's other days",
+            source,
             compared=False,
         )
-        for name, unit in (("fraction", "%"), ("strength", "SD"))
+        for name, unit, how, source in (
+            ("fraction", "%", "blocks of lung drawn anew", "percentile bootstrap over blocks; of this scan alone"),
+            ("strength", "voxel SD", "by the scatter between controls or of repeated scans, the larger", "definition"),
+        )
         for end in ("lower", "upper")
+    ),
+    Measure(
+        "t2w_over_t1w",
+        "median of the T2w over the T1w ratio to muscle, voxels whose T1w ratio is in the noise of T2w left out",
+        "1",
+        Worse.NEITHER,
+        "definition; of one pair of sequences, lower with hemosiderin, higher with water",
     ),
     Measure(
         "signature_slope",

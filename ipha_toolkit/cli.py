@@ -6,13 +6,18 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ipha_toolkit import __version__
 from ipha_toolkit.errors import IphaError
+from ipha_toolkit.io.room import is_full, no_room
+from ipha_toolkit.run.stopping import STOPPED, stopped_by_ctrl_c, words
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from ipha_toolkit.run.plan import ImportPlan
 
 EPILOG = "Exit status: 0 all done; 1 some sessions failed, the rest complete; 2 bad usage or input. Research only."
@@ -22,18 +27,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the ``ipha`` command; returns its exit status."""
     options = _parser().parse_args(arguments)
     try:
-        _start_log(options)
-        return int(options.run(options))
+        with stopped_by_ctrl_c(f"ipha {options.command}"):
+            _start_log(options)
+            return int(options.run(options))
     except (IphaError, ValueError, OSError) as error:
-        print(f"ipha {options.command}: {error}", file=sys.stderr)
+        full = isinstance(error, OSError) and not isinstance(error, IphaError) and is_full(error)
+        print(f"ipha {options.command}: {no_room(_written_to(options)) if full else error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"\nipha {options.command}: stopped; what was finished is kept, run it again to go on", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        if not stop.args:  # not by Ctrl-C here, which has said so
+            print(f"\n{words(f'ipha {options.command}')}", file=sys.stderr)
+        return STOPPED
+
+
+def _written_to(options: argparse.Namespace) -> Path:
+    """The folder that a command writes into."""
+    out = Path(getattr(options, "out", None) or getattr(options, "cohort", None) or ".")
+    return out.parent if out.suffix else out
 
 
 def _start_log(options: argparse.Namespace) -> None:
     """Send the log to the terminal and, with ``--log``, to a file; each session keeps one of its own as well."""
+    logging.raiseExceptions = False  # a log that cannot be written is no reason for a traceback
     logger = logging.getLogger("ipha_toolkit")
     shown = logging.StreamHandler(sys.stderr)
     shown.setLevel({0: logging.ERROR, 1: logging.INFO}.get(options.verbose, logging.DEBUG))
@@ -106,14 +121,68 @@ def _parser() -> argparse.ArgumentParser:
         "check", parents=[common], help="report what would be analyzed and every problem found", epilog=EPILOG
     )
     command.add_argument("cohort", type=Path, metavar="COHORT", help="cohort folder")
+    command.add_argument("--protocol", type=Path, metavar="FILE", help="TOML file of settings (default: built in)")
     command.set_defaults(run=_check)
 
     command = commands.add_parser("analyze", parents=[common], help="measure every session of a cohort", epilog=EPILOG)
     command.add_argument("cohort", type=Path, metavar="COHORT", help="cohort folder")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
-    command.add_argument("--workers", type=int, default=1, metavar="N", help="local processes (default: 1)")
+    command.add_argument(
+        "--workers", type=int, metavar="N", help="local processes (default: what cores and free memory allow)"
+    )
+    command.add_argument(
+        "--remove-stale", action="store_true", help="take away results of sessions that are no longer in the cohort"
+    )
     command.add_argument("--protocol", type=Path, metavar="FILE", help="TOML file of settings (default: built in)")
+    command.add_argument(
+        "--participant-label", nargs="+", default=[], metavar="LABEL", help="measure these alone, with or without sub-"
+    )
+    command.add_argument("--session-label", nargs="+", default=[], metavar="LABEL", help="likewise of sessions")
+    command.add_argument(
+        "--level", choices=["both", "participant", "group"], default="both",
+        help="participant: measure only; group: make the tables of what was measured (default: both)",
+    )  # fmt: skip
+    command.add_argument(
+        "--scheduler", metavar="tcp://HOST:PORT", help="Dask scheduler whose workers measure; local starts one here"
+    )
+    command.add_argument("--memory-limit", metavar="SIZE", help="of each worker of --scheduler local, as 4GB")
+    command.add_argument(
+        "--segmenter",
+        choices=("lungmask", "totalsegmentator"),
+        default="",
+        help="find lungs with this command, installed with its weights by you (default: built in)",
+    )
     command.set_defaults(run=_analyze)
+
+    command = commands.add_parser(
+        "status", parents=[common], help="how far an analysis is, by session, from its results folder", epilog=EPILOG
+    )
+    command.add_argument("results", type=Path, metavar="RESULTS", help="results folder of ipha analyze")
+    command.set_defaults(run=_status)
+
+    command = commands.add_parser(
+        "share", parents=[common], help="pack rows and histograms, without names, dates and images, for a pooled study"
+    )
+    command.add_argument("results", type=Path, metavar="RESULTS", help="results folder of ipha analyze")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="zip file")
+    command.add_argument("--cohort", type=Path, metavar="DIR", help="cohort folder, where it has moved")
+    command.add_argument("--site", default="", metavar="NAME", help="of the site in the study (default: drawn)")
+    command.add_argument("--age-bands", action="store_true", help="ages as bands; controls are not matched by age then")
+    command.add_argument("--allow", action="append", default=[], metavar="TEXT", help="share TEXT although it looks "
+                         "like an identifier")  # fmt: skip
+    command.set_defaults(run=_share)
+
+    command = commands.add_parser("pool", parents=[common], help="compare what several sites shared as one cohort")
+    command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="of ipha share, one a site")
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    command.add_argument(
+        "--controls", choices=["matching", "site"], default="matching",
+        help="site: each site against its own controls alone (default: all that match)",
+    )  # fmt: skip
+    command.add_argument(
+        "--stratify", action="store_true", help="go on where sites measured with other settings or versions"
+    )
+    command.set_defaults(run=_pool)
 
     command = commands.add_parser("report", parents=[common], help="write the page of a results folder", epilog=EPILOG)
     command.add_argument("results", type=Path, metavar="RESULTS", help="results folder of ipha analyze")
@@ -126,14 +195,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("notebooks", nargs="+", type=Path, metavar="NOTEBOOK", help="several get an index page")
     command.add_argument(
-        "--to", action="append", choices=["html", "slides"], help="default: html; give it twice for both"
+        "--to",
+        action="append",
+        choices=["html", "slides", "handout"],
+        help="default: html; give it again for more; handout is the slides as PDF, by Chromium or Chrome",
     )
     command.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder for the pages (default: here)")
     command.add_argument(
-        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a parameter"
-    )
+        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+        help="set a parameter; author, place and date make a title slide",
+    )  # fmt: skip
     command.add_argument(
         "--allow", action="append", default=[], metavar="TEXT", help="publish TEXT although it looks like an identifier"
+    )
+    command.add_argument(
+        "--code", action=argparse.BooleanOptionalAction, help="show code (default: on pages, not on slides)"
     )
     command.set_defaults(run=_render)
 
@@ -141,6 +217,24 @@ def _parser() -> argparse.ArgumentParser:
         "protocol", parents=[common], help="print every setting of the analysis as TOML, to edit and pass back"
     )
     command.set_defaults(run=_protocol)
+
+    command = commands.add_parser(
+        "info", parents=[common], help="print versions, cores, memory and extras, for a bug report"
+    )
+    command.set_defaults(run=_info)
+
+    command = commands.add_parser("docs", parents=[common], help="open the documentation that came with the package")
+    command.add_argument(
+        "topic", nargs="?", choices=["layout"], help="layout: print how a cohort folder is laid out, and open nothing"
+    )
+    command.add_argument("--no-browser", action="store_true", help="print where it lies, and open nothing")
+    command.set_defaults(run=_docs)
+
+    command = commands.add_parser(
+        "completion", parents=[common], help="print the script that lets a shell complete ipha's commands and options"
+    )
+    command.add_argument("shell", choices=["bash", "zsh"], help="source <(ipha completion bash)")
+    command.set_defaults(run=_completion)
     return parser
 
 
@@ -218,9 +312,11 @@ def _warn(text: str) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from ipha_toolkit.protocol import DEFAULT, Protocol
     from ipha_toolkit.run.check import check
 
-    report = check(options.cohort, progress=not options.quiet)
+    protocol = Protocol.read(options.protocol) if options.protocol else DEFAULT
+    report = check(options.cohort, protocol=protocol, progress=not options.quiet)
     print(report.sessions.to_string(index=False))
     found = f"{len(report.problems)} problems, {len(report.stopping)} of them stop a session"
     print(f"\n{len(report.sessions)} images, {found}")
@@ -232,18 +328,73 @@ def _check(options: argparse.Namespace) -> int:
 def _analyze(options: argparse.Namespace) -> int:
     from ipha_toolkit.protocol import DEFAULT, Protocol
     from ipha_toolkit.run.cohort import run
+    from ipha_toolkit.run.machine import default_workers
 
     protocol = Protocol.read(options.protocol) if options.protocol else DEFAULT
-    analysis = run(options.cohort, options.out, workers=options.workers, protocol=protocol, progress=not options.quiet)
-    print(
-        f"{analysis.measured} sessions measured, {analysis.skipped} done before, {len(analysis.failures)} failures; "
-        f"{len(analysis.rows)} rows in {options.out / 'measures.tsv'}"
-    )
+    workers = default_workers() if options.workers is None and not options.scheduler else options.workers
+    with _cluster(options) as client:
+        analysis = run(
+            options.cohort, options.out, workers=None if client else workers, client=client,
+            participant_label=options.participant_label, session_label=options.session_label, level=options.level,
+            protocol=protocol, segmenter=options.segmenter, progress=not options.quiet,
+            remove_stale=options.remove_stale,
+        )  # fmt: skip
+    counts = f"{analysis.measured} sessions measured, {analysis.skipped} done before, {len(analysis.failures)} failures"
+    whole = f"; {len(analysis.rows)} rows in {options.out / 'measures.tsv'}" if options.level != "participant" else ""
+    print(counts + whole)
     for remark in analysis.remarks:
         print(f"- {remark}", file=sys.stderr)
     for failure in analysis.failures:
         print(f"- {failure['error']}", file=sys.stderr)
-    return 1 if analysis.failures else 0
+    if analysis.missing:
+        some = ", ".join(analysis.missing[:12]) + (" ..." if len(analysis.missing) > 12 else "")
+        print(f"- {len(analysis.missing)} sessions are not measured yet and not in the tables: {some}", file=sys.stderr)
+    return 1 if analysis.failures or (analysis.missing and options.level == "group") else 0
+
+
+def _cluster(options: argparse.Namespace) -> AbstractContextManager[Client | None]:
+    if not options.scheduler:
+        return nullcontext()
+    from ipha_toolkit.run.cluster import connect
+
+    return connect(options.scheduler, workers=options.workers, memory_limit=options.memory_limit)
+
+
+def _status(options: argparse.Namespace) -> int:
+    from ipha_toolkit.run.status import STATES, status
+
+    table = status(options.results)
+    shown = table if options.verbose else table[table["state"] != "done"]
+    for row in shown.to_dict("records"):
+        label = f"{row['subject']}_{row['session']}".rstrip("_")
+        since = f" since {row['since']}" if row["since"] else ""
+        print(f"{label}\t{row['state']}{since}\t{row['error']}".rstrip())
+    print(", ".join(f"{int((table['state'] == state).sum())} {state}" for state in STATES))
+    return 1 if (table["state"] == "failed").any() else 0
+
+
+def _share(options: argparse.Namespace) -> int:
+    from ipha_toolkit.io.results import open_results
+    from ipha_toolkit.report.share import KEY, share
+
+    found = open_results(options.results, cohort=options.cohort)
+    path = share(found, options.out, site=options.site, age_bands=options.age_bands, allow=options.allow)
+    print(f"{path}: read words.html in it before you send it; {options.results / KEY} never leaves")
+    return 0
+
+
+def _pool(options: argparse.Namespace) -> int:
+    import json
+
+    from ipha_toolkit.io.names import POOLING
+    from ipha_toolkit.run.pool import pool
+
+    found = pool(options.files, options.out, controls=options.controls, stratify=options.stratify)
+    about = json.loads((found.path / POOLING).read_text("utf-8"))
+    print(f"{len(found)} sessions of {len(about['sites'])} sites in {found.path}; {about['said']}")
+    for text in about["images made otherwise"]:
+        print(f"- {text}")
+    return 0
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -259,8 +410,9 @@ def _render(options: argparse.Namespace) -> int:
 
     parameters = dict(options.parameter)  # text: each notebook's own default says what kind it is
     pages = render_all(
-        options.notebooks, options.out, to=options.to or ["html"], parameters=parameters, allow=options.allow
-    )
+        options.notebooks, options.out, to=options.to or ["html"], parameters=parameters, allow=options.allow,
+        code=options.code,
+    )  # fmt: skip
     for page in pages:
         print(page)
     return 0
@@ -271,3 +423,47 @@ def _protocol(options: argparse.Namespace) -> int:
 
     print(DEFAULT.to_toml(), end="")
     return 0
+
+
+def _info(options: argparse.Namespace) -> int:
+    from ipha_toolkit.run.machine import about
+
+    facts = about()
+    width = max(map(len, facts))
+    for name, said in facts.items():
+        print(f"{name:{width}}  {said}")
+    return 0
+
+
+def _docs(options: argparse.Namespace) -> int:
+    import webbrowser
+
+    from ipha_toolkit.io.packaged import layout_text, site_index
+
+    if options.topic == "layout":
+        print(layout_text(), end="")
+        return 0
+    index = site_index()
+    print(index)
+    if not options.no_browser:
+        webbrowser.open(index.as_uri())
+    return 0
+
+
+def _completion(options: argparse.Namespace) -> int:
+    import shtab
+
+    parser = _parser()
+    for action in _paths_of(parser):
+        action.complete = shtab.FILE  # type: ignore[attr-defined]
+    print(shtab.complete(parser, shell=options.shell))
+    return 0
+
+
+def _paths_of(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """Every argument of the command and its subcommands that is a path."""
+    found = [action for action in parser._actions if action.type is Path]
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found += [path for command in action.choices.values() for path in _paths_of(command)]
+    return found

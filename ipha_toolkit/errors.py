@@ -31,6 +31,10 @@ class ProtocolError(IphaError, ValueError):
     """A protocol file or value is not usable; the message names the key."""
 
 
+class RoomError(IphaError, OSError):
+    """A disk or quota is full; the message names the folder and the room needed."""
+
+
 class RenderError(IphaError):
     """A notebook cannot be read, executed or written as a page; the message starts with the file's name."""
 

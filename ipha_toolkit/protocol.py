@@ -7,6 +7,7 @@ publication settles.
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, fields, replace
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +20,7 @@ from ipha_toolkit.settings import (
     ChangeSettings,
     FilmSettings,
     FindingSettings,
+    GateSettings,
     GroupSettings,
     LayoutSettings,
     LungSettings,
@@ -36,7 +38,9 @@ SECOND_PASS = frozenset(
     {
         "findings", "phases", "groups", "change", "films.cleared_share", "films.least_rise",
         "signal.hyperintense_quantile", "signal.hypointense_quantile", "signal.hyperintense_ratio",
-        "signal.hypointense_ratio", "signal.few_controls", "signature.threshold_sd",
+        "signal.hypointense_ratio", "signal.few_controls", "signature.threshold_sd", "gate.rules", "gate.field_t",
+        "gate.te_share", "gate.te_ms", "gate.tr_share", "gate.flip_share", "gate.thickness_times", "gate.kvp",
+        "gate.grown_years", "gate.age_years", "gate.covariate_controls",
     }
 )  # fmt: skip
 """Sections and settings that are read only after all sessions are measured: to change one measures nothing anew."""
@@ -58,6 +62,7 @@ class Protocol:
     relaxometry: RelaxometrySettings = RelaxometrySettings()
     findings: FindingSettings = FindingSettings()
     phases: PhaseSettings = PhaseSettings()
+    gate: GateSettings = GateSettings()
     groups: GroupSettings = GroupSettings()
     change: ChangeSettings = ChangeSettings()
     alignment: AlignmentSettings = AlignmentSettings()
@@ -120,12 +125,46 @@ class Protocol:
             for name, values in sections.items()
         }
 
+    def differences(self) -> list[str]:
+        """Settings other than the defaults, each as ``section.name = value``."""
+        return [
+            f"{section.name}.{setting.name} = {_written(getattr(own, setting.name))}"
+            for section in fields(self)
+            for own, default in [(getattr(self, section.name), getattr(DEFAULT, section.name))]
+            for setting in fields(own)
+            if getattr(own, setting.name) != getattr(default, setting.name)
+        ]
+
+    def changes(self) -> str:
+        """Settings that differ from the default, as TOML text; empty where none does."""
+        import tomlkit
+
+        document = tomlkit.document()
+        for section in fields(self):
+            values, usual = getattr(self, section.name), getattr(Protocol(), section.name)
+            changed = {s.name: getattr(values, s.name) for s in fields(values)}
+            changed = {name: value for name, value in changed.items() if value != getattr(usual, name)}
+            if changed:
+                table = tomlkit.table()
+                for name, value in changed.items():
+                    table.add(name, _listed(value) if isinstance(value, tuple) else value)
+                document.add(section.name, table)
+        return tomlkit.dumps(document)
+
+    def first_pass_digest(self) -> str:
+        """Hash of the settings that the measurement of a session may read."""
+        return sha256(json.dumps(self.first_pass(), sort_keys=True).encode()).hexdigest()
+
     def digest(self) -> str:
         """Hash of all settings, for provenance."""
         return sha256(self.to_toml().encode()).hexdigest()
 
 
 DEFAULT = Protocol()
+
+
+def _written(value: Any) -> str:
+    return "changed" if isinstance(value, tuple) and value and isinstance(value[0], str) else str(value)
 
 
 def _listed(values: tuple[Any, ...]) -> Any:

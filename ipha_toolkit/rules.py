@@ -9,21 +9,28 @@ from functools import lru_cache
 
 from ipha_toolkit.catalogue import MEASURES
 from ipha_toolkit.errors import ProtocolError
-from ipha_toolkit.flags import FINDINGS
+from ipha_toolkit.flags import FINDINGS, FLAGS
 from ipha_toolkit.terms import Phase
 
+_HA = "Ha & Palacio 2020, SWJPCC"
+
 FINDING_LINES = (
-    "ground_glass_opacity: ct ground_glass_extent > 12, 35, 65 -- cuts chosen on the phantom",
+    "ground_glass_opacity: ct ground_glass_extent > 8, 35, 65 -- cuts chosen on both generators",
     "consolidation: ct consolidation_extent > 1, 10, 30 -- cuts chosen on the phantom",
+    "patchy_opacity: ct patchiness > 0.1, 0.3, 0.5 -- cuts chosen on both generators",
     "lower_zone_predominance: ct opacity_lower_excess > 40, 90, 130 -- cuts chosen on the phantom",
     "micronodules: ct nodules_per_litre > 35, 60, 90 -- cuts chosen on the phantom",
     "micronodules: T1w nodules_per_litre > 50, 75, 100 -- cuts chosen on the phantom",
-    "reticulation: ct reticulation > 0.7, 1.5, 3 -- cuts chosen on the phantom",
-    "t1w_signal_gain: T1w signal_ratio_median_vs_controls > 2, 5, 9 -- cuts chosen on the phantom",
-    "t2w_signal_gain: T2w signal_ratio_median_vs_controls > 2.5, 6, 15 -- cuts chosen on the phantom",
-    "hemosiderin_signature: T1w+T2w signature_strength > 0.7, 2, 4.5 -- cuts chosen on the phantom",
-    "free_water: T1w+T2w signature_strength < -1, -2, -3 -- cuts chosen on the phantom",
+    "reticulation: ct reticulation > 0.3, 1.5, 3 -- cuts chosen on both generators",
+    "interstitial_pattern: ct nodules_per_litre > 35, 60, 90 -- cuts as of micronodules",
+    "interstitial_pattern: ct reticulation > 0.3, 1.5, 3 -- cuts as of reticulation",
+    "t1w_signal_gain: T1w signal_ratio_median_vs_controls > 2, 3, 4 -- 2.3, 0.1, 0.003 % of healthy people lie beyond",
+    "t2w_signal_gain: T2w signal_ratio_median_vs_controls > 2, 3, 4 -- 2.3, 0.1, 0.003 % of healthy people lie beyond",
+    "hemosiderin_signature: T1w+T2w signature_strength_vs_controls > 2, 3, 4 -- as of t1w_signal_gain",
+    "marked_t2w_deficit: T1w+T2w signature_strength > 4.5 -- cut chosen on the phantom",
+    "free_water: T1w+T2w signature_strength_vs_controls < -2, -3, -4 -- as of t1w_signal_gain",
     "film_opacity: dx film_consolidation_fraction > 28, 38, 50 -- cuts chosen: clear films of children up to 27",
+    "film_haze: dx film_opaque_fraction > 40, 60, 80 -- cuts chosen on the phantom",
 )
 """Default rules of findings: ``finding: modality measure > cuts -- source``."""
 
@@ -31,46 +38,108 @@ PHASE_LINES = (
     "+3 none: ground_glass_opacity < 1 -- definition",
     "+1 none: consolidation < 1 -- definition",
     "+1 none: micronodules < 1 -- definition",
+    "+1 none: reticulation < 1 -- definition",
     "+2 none: t1w_signal_gain < 1 -- definition",
     "+2 none: hemosiderin_signature < 1 -- definition",
+    "+2 none: film_opacity < 1 -- definition",
+    "+1 none: film_haze < 1 -- definition",
     "-1 none: ground_glass_opacity >= 1 -- definition",
-    "-1 none: reticulation >= 1 -- definition",
+    "-3 none: consolidation >= 1 -- definition",
+    "-3 none: reticulation >= 1 -- definition: a net is fibrosis or thick septa, nodules or not",
+    "-3 none: micronodules >= 1 -- definition",
     "-1 none: t1w_signal_gain >= 1 -- definition",
-    "-1 none: hemosiderin_signature >= 1 -- definition",
-    "-1 none: hemosiderin_signature >= 2 -- definition",
+    "-2 none: hemosiderin_signature >= 1 -- definition",
     "-2 none: free_water >= 1 -- definition",
-    "+2 acute: consolidation >= 1 -- Ha & Palacio 2020, SWJPCC",
-    "+1 acute: ground_glass_opacity >= 1 -- Ha & Palacio 2020, SWJPCC",
-    "+2 acute: lower_zone_predominance >= 2 -- Ha & Palacio 2020, SWJPCC",
-    "+1 acute: t1w_signal_gain >= 1 -- Ha & Palacio 2020, SWJPCC",
-    "+1 acute: t2w_signal_gain >= 2 -- Ha & Palacio 2020, SWJPCC",
-    "+2 acute: free_water >= 2 -- Ha & Palacio 2020, SWJPCC: fresh blood and edema are bright",
-    "+3 acute: film_opacity >= 1 -- Ha & Palacio 2020, SWJPCC",
+    "-2 none: film_opacity >= 1 -- definition",
+    f"+2 acute: ground_glass_opacity >= 1 -- {_HA}: diffuse, homogeneous ground glass",
+    f"+2 acute: patchy_opacity < 1 -- {_HA}: homogeneous",
+    f"+2 acute: consolidation >= 1 -- {_HA}: consolidation on radiographs, clears within 3 days",
+    "+1 acute: lower_zone_predominance >= 2 -- chosen on the phantom: perihilar or lower zones on radiographs",
+    "+1 acute: t1w_signal_gain >= 1 -- chosen: filled air space holds more water",
+    "+1 acute: t2w_signal_gain >= 1 -- chosen: fresh blood and edema are bright",
+    "+2 acute: free_water >= 1 -- chosen: fresh blood and edema are bright",
+    f"+3 acute: film_opacity >= 1 -- {_HA}: air-space opacity",
     "-3 acute: hemosiderin_signature >= 1 -- chosen: a first bleed has left no iron yet",
-    "-1 acute: reticulation >= 1 -- Ha & Palacio 2020, SWJPCC: follows the consolidation",
-    "+2 subacute: ground_glass_opacity >= 1 -- Ha & Palacio 2020, SWJPCC",
-    "+2 subacute: lower_zone_predominance >= 1 -- Ha & Palacio 2020, SWJPCC",
-    "+1 subacute: reticulation >= 1 -- Ha & Palacio 2020, SWJPCC",
-    "+2 subacute: t1w_signal_gain >= 1 -- Ha & Palacio 2020, SWJPCC",
-    "+2 subacute: hemosiderin_signature >= 1 -- Ha & Palacio 2020, SWJPCC: T1w high, T2w low",
-    "-1 subacute: lower_zone_predominance < 1 -- chosen on the phantom",
-    "-2 subacute: lower_zone_predominance >= 2 -- chosen on the phantom: the bleed is still dense",
-    "-3 subacute: consolidation >= 2 -- Ha & Palacio 2020, SWJPCC: clears within days",
-    "-4 subacute: free_water >= 1 -- Ha & Palacio 2020, SWJPCC: T2w is low",
-    "-4 subacute: hemosiderin_signature >= 3 -- chosen on the phantom",
-    "-2 subacute: micronodules >= 1 -- chosen on the phantom",
-    "-1 subacute: micronodules >= 2 -- chosen on the phantom",
-    "+3 chronic: micronodules >= 1 -- Ha & Palacio 2020, SWJPCC",
-    "+3 chronic: hemosiderin_signature >= 3 -- Ha & Palacio 2020, SWJPCC",
-    "-2 chronic: hemosiderin_signature < 3 -- Ha & Palacio 2020, SWJPCC: T2w markedly reduced",
-    "+1 chronic: reticulation >= 1 -- Ha & Palacio 2020, SWJPCC",
-    "+1 chronic: ground_glass_opacity >= 1 -- chosen: fibrosis makes the lung denser",
-    "+1 chronic: lower_zone_predominance < 1 -- chosen on the phantom",
-    "-1 chronic: lower_zone_predominance >= 1 -- chosen on the phantom",
-    "-3 chronic: consolidation >= 1 -- Ha & Palacio 2020, SWJPCC: clears within days",
-    "-2 chronic: t2w_signal_gain >= 1 -- Ha & Palacio 2020, SWJPCC: T2w is low",
+    f"-2 acute: patchy_opacity >= 1 -- {_HA}: patchy is subacute",
+    f"-2 acute: micronodules >= 1 -- {_HA}: nodules are subacute or chronic",
+    f"-1 acute: reticulation >= 1 -- {_HA}: follows the consolidation",
+    f"+2 subacute: ground_glass_opacity >= 1 -- {_HA}: patchy ground glass",
+    f"+2 subacute: patchy_opacity >= 1 -- {_HA}: patchy ground glass",
+    f"+2 subacute: micronodules >= 1 -- {_HA}: diffuse nodules",
+    f"+1 subacute: t1w_signal_gain >= 1 -- {_HA}: T1w high",
+    f"+2 subacute: hemosiderin_signature >= 1 -- {_HA}: T1w high, T2w low",
+    "-2 subacute: ground_glass_opacity < 1 -- definition",
+    f"-2 subacute: patchy_opacity < 1 -- {_HA}: homogeneous is acute",
+    f"-3 subacute: consolidation >= 2 -- {_HA}: clears within days",
+    f"-4 subacute: free_water >= 1 -- {_HA}: T2w is low",
+    "-3 subacute: marked_t2w_deficit >= 1 -- chosen: marked T2w loss takes bleeds of months",
+    f"+3 chronic: interstitial_pattern >= 1 -- {_HA}: reticulation or miliary stippling, micronodules",
+    f"+3 chronic: marked_t2w_deficit >= 1 -- {_HA}: T2w markedly reduced",
+    f"+1 chronic: hemosiderin_signature >= 1 -- {_HA}: T2w reduced",
+    "+1 chronic: patchy_opacity < 1 -- chosen: fibrosis is everywhere",
+    "-1 chronic: ground_glass_opacity >= 1 -- chosen: ground glass is of bleeding now",
+    "-2 chronic: patchy_opacity >= 1 -- chosen: ground glass is of bleeding now",
+    f"-3 chronic: consolidation >= 1 -- {_HA}: clears within days",
+    f"-2 chronic: t2w_signal_gain >= 1 -- {_HA}: T2w is low",
+    f"-2 chronic: free_water >= 1 -- {_HA}: T2w is low",
+    "+3 air_space: ground_glass_opacity >= 1 -- Fleischner Society glossary, doi 10.1148/radiol.2462070712",
+    "+1 air_space: consolidation >= 1 -- Fleischner Society glossary, doi 10.1148/radiol.2462070712",
+    "+2 air_space: t1w_signal_gain >= 1 -- chosen: filled air space holds more water",
+    "+1 air_space: t2w_signal_gain >= 1 -- chosen: water and blood are bright",
+    "+2 air_space: film_opacity >= 1 -- Fleischner Society glossary, doi 10.1148/radiol.2462070712",
+    "-3 air_space: hemosiderin_signature >= 1 -- chosen: water raises T2w",
+    "+3 fibrosis: reticulation >= 1 -- Fleischner Society glossary, doi 10.1148/radiol.2462070712",
+    "+1 fibrosis: ground_glass_opacity < 1 -- chosen: else air space is filled as well",
+    "-2 fibrosis: ground_glass_opacity >= 2 -- chosen: thick septa within filled air space",
+    "-2 fibrosis: consolidation >= 1 -- chosen: filled air space",
 )
 """Default rules of phases: ``+weight phase: finding >= grade -- source``."""
+
+_DEFICIT = "hemosiderin_signature, marked_t2w_deficit, free_water"
+_GAIN = "t1w_signal_gain, t2w_signal_gain"
+
+GATE_LINES = (
+    f"withheld {_DEFICIT}: contrast_enhanced -- an agent brightens T1w and not T2w",
+    "limited t1w_signal_gain: contrast_enhanced -- an agent brightens T1w as blood does",
+    f"withheld {_GAIN}, {_DEFICIT}: ghosts -- ghosts add to lung signal",
+    f"withheld {_GAIN}, {_DEFICIT}: other_age -- lungs dry as they grow",
+    f"withheld {_DEFICIT}: noise_not_estimable -- what stands above the noise is not known",
+    f"withheld {_DEFICIT}: no_evidence -- T1w predicts a T2w within the noise",
+    f"limited {_GAIN}: noise_not_estimable -- noise lifts dark lung by an unknown amount",
+    f"absence {_GAIN}, {_DEFICIT}: lungs_partly_missing -- bright lung is lost first",
+    f"absence {_GAIN}: implausible_lung_volume -- the mask may be wrong",
+    f"limited {_GAIN}, {_DEFICIT}: few_controls -- their spread is hardly known",
+    f"limited {_GAIN}, {_DEFICIT}: sequence_unknown -- nobody says that they match",
+    f"limited {_GAIN}, {_DEFICIT}: controls_left_out -- scanned otherwise",
+    f"limited {_GAIN}, {_DEFICIT}: cut_field_of_view -- not all of the lungs is seen",
+    f"limited {_GAIN}, {_DEFICIT}: small_reference -- little muscle to divide by",
+    "withheld ground_glass_opacity, lower_zone_predominance, patchy_opacity: expiration -- empty lung is dense",
+    "withheld ground_glass_opacity, lower_zone_predominance, patchy_opacity: young_child -- healthy lung is as dense: "
+    "PMC5116406",
+    "limited ground_glass_opacity: child -- cuts are of adults at full inspiration",
+    "withheld lower_zone_predominance: cut_field_of_view -- a zone may be missing",
+    "withheld lower_zone_predominance: slices_missing -- a zone may be missing",
+    "absence ground_glass_opacity, consolidation, micronodules, reticulation: cut_field_of_view -- part is not seen",
+    "absence ground_glass_opacity, consolidation, micronodules, reticulation: slices_missing -- part is not seen",
+    "absence ground_glass_opacity, consolidation: implausible_lung_volume -- dense lung may lie outside the mask",
+    "absence micronodules: coarse_for_micronodules -- smaller nodules than the voxels are not seen",
+    "absence film_opacity: uncertain_lung_field -- the field may leave out what is opaque",
+    "withheld film_opacity: perhaps_not_frontal -- cuts are of frontal films",
+    "withheld change: ghosts -- ghosts add to lung signal",
+    "withheld change: lungs_partly_missing -- another share of the lung was measured",
+    "withheld change: implausible_lung_volume -- the mask may be wrong",
+    "unlike change: contrast_enhanced -- a contrast agent was given on one of the dates",
+    "unlike change: expiration -- the lungs were emptied on one of the dates",
+    "unlike change: cut_field_of_view -- another part of the lungs was seen on one of the dates",
+    "unlike change: young_child -- the lungs grew between the dates",
+)
+"""Default rules of the gate: ``verdict answer, answer: flag -- reason``; an answer is a finding, or ``change``.
+
+``withheld``: not given. ``limited``: given, the reason named. ``absence``: given where the finding is seen, withheld
+where it is not. ``unlike``: a change is withheld where one of its dates alone carries the flag.
+"""
+
+_GATE_RULE = re.compile(r"(withheld|limited|absence|unlike) ([\w, ]+): (\w+) -- (.+)")
 
 _FINDING_RULE = re.compile(r"(\w+): ([\w+]+) (\w+) ([<>]) ([-+.\d, e]+) -- (.+)")
 
@@ -110,7 +179,21 @@ class PhaseRule:
         return (grade >= self.grade) == self.at_least
 
 
-PHASES = (Phase.NONE, Phase.ACUTE, Phase.SUBACUTE, Phase.CHRONIC)
+@dataclass(frozen=True)
+class GateRule:
+    """One line of ``gate.rules``: what a flag does to answers that rest on the row that carries it."""
+
+    verdict: str
+    answers: tuple[str, ...]
+    flag: str
+    reason: str
+
+
+PHASES = (Phase.NONE, Phase.ACUTE, Phase.SUBACUTE, Phase.CHRONIC, Phase.AIR_SPACE, Phase.FIBROSIS)
+OF_A_BLEED = (Phase.ACUTE, Phase.SUBACUTE, Phase.CHRONIC)
+CAUSE_OPEN = (Phase.AIR_SPACE, Phase.FIBROSIS)
+NAMES = {phase: phase.name.lower() for phase in PHASES}
+"""What a phase is called in a rule and in a column: ``air_space`` for "air-space filling, cause open"."""
 
 
 def finding_rules(lines: Iterable[str]) -> tuple[FindingRule, ...]:
@@ -121,6 +204,22 @@ def finding_rules(lines: Iterable[str]) -> tuple[FindingRule, ...]:
 def phase_rules(lines: Iterable[str]) -> tuple[PhaseRule, ...]:
     """The lines of ``phases.rules``, read; ProtocolError names one that cannot be."""
     return tuple(_phase_rule(line) for line in lines)
+
+
+def gate_rules(lines: Iterable[str]) -> tuple[GateRule, ...]:
+    """The lines of ``gate.rules``, read; ProtocolError names one that cannot be."""
+    return tuple(_gate_rule(line) for line in lines)
+
+
+@lru_cache(maxsize=512)
+def _gate_rule(line: str) -> GateRule:
+    verdict, names, flag, reason = _parts(line, _GATE_RULE, "gate.rules", "withheld answer, answer: flag -- reason")
+    answers = tuple(name.strip() for name in names.split(","))
+    for name in answers:
+        _require_name(line, "gate.rules", "answer", name, (*FINDINGS, "change"))
+    if flag not in FLAGS:
+        raise ProtocolError(f"gate.rules: {line!r}: flag {flag!r} is none of those of the catalogue, flags.FLAGS")
+    return GateRule(verdict, answers, flag, reason)
 
 
 @lru_cache(maxsize=512)
@@ -142,9 +241,9 @@ def _finding_rule(line: str) -> FindingRule:
 def _phase_rule(line: str) -> PhaseRule:
     form = "+2 phase: finding >= grade -- source, grade 1 to 3"
     weight, phase, finding, sign, grade, source = _parts(line, _PHASE_RULE, "phases.rules", form)
-    _require_name(line, "phases.rules", "phase", phase, PHASES)
+    _require_name(line, "phases.rules", "phase", phase, NAMES.values())
     _require_name(line, "phases.rules", "finding", finding, FINDINGS)
-    return PhaseRule(float(weight), Phase(phase), finding, sign == ">=", int(grade), source)
+    return PhaseRule(float(weight), Phase[phase.upper()], finding, sign == ">=", int(grade), source)
 
 
 def _parts(line: str, pattern: re.Pattern[str], setting: str, form: str) -> tuple[str, ...]:

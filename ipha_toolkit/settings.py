@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ipha_toolkit import series_lines
-from ipha_toolkit.rules import FINDING_LINES, PHASE_LINES
+from ipha_toolkit.rules import FINDING_LINES, GATE_LINES, PHASE_LINES
 
 
 def _setting(default: Any, meaning: str, source: str) -> Any:
@@ -58,6 +58,11 @@ class LungSettings:
     )
     mr_to_mr_least: float = _setting(
         0.7, "MRI lung volume over the largest of the session's MRI below which lung is said to be missing", "chosen"
+    )
+    t2w_to_t1w_least: float = _setting(
+        0.8,
+        "lungs found in T2w over those of T1w on another grid below which the latter are taken",
+        "chosen: on the phantom 0.95 in health, 0.2 or none in a bleed; breathing may take a fifth",
     )
     mr_to_ct_least: float = _setting(
         0.45, "MRI lung volume over that in CT below which lung is said to be missing", "chosen: breathing may halve it"
@@ -134,14 +139,60 @@ class PhaseSettings:
         0.15, "where the best phase's support is not this far above the next, the reading is indeterminate", "chosen"
     )
     deciding: tuple[str, ...] = _setting(
-        ("ct", "T1w T2w", "dx"),
-        "modalities of which one (or one set) is needed, best first: a film is read only without those before it",
+        (
+            "ct: ground_glass_opacity consolidation",
+            "T1w T2w: t1w_signal_gain hemosiderin_signature",
+            "dx: film_opacity",
+        ),
+        "modalities of which one (or one set) is needed, best first, each with the findings that the gate must give: a "
+        "film is read only without those before it",
         "chosen",
+    )
+    bleeding_groups: tuple[str, ...] = _setting(
+        ("iph", "hemosiderosis", "dah", "patient", "patients", "case", "cases"),
+        "groups of participants.tsv who are known to bleed into the lungs; of others the cause is left open",
+        "chosen: images alone do not tell the cause of filled air space",
     )
     rules: tuple[str, ...] = _setting(
         PHASE_LINES,
         "what speaks for (+) and against (-) a phase, and how much",
         "each rule names its own",
+    )
+
+
+@dataclass(frozen=True)
+class GateSettings:
+    """What an answer needs before it is given, ``compare/gate.py``: one line a need, in the form of ``rules.py``; and
+    which controls match a patient, ``compare/matching.py``."""
+
+    rules: tuple[str, ...] = _setting(
+        GATE_LINES, "what withholds an answer, and what limits it, by the flags of the rows it rests on", "chosen"
+    )
+    field_t: float = _setting(0.2, "fields further apart than this do not match, T", "chosen: 2.89 T is a 3 T scanner")
+    te_share: float = _setting(
+        0.1, "nor echo times by more than this share", "chosen: e-fold of a T2* of 1.4 ms moves the lung by a tenth"
+    )
+    te_ms: float = _setting(0.1, "or by this where that is more, ms", "chosen: lung T2* 0.7 to 2.4 ms")
+    tr_share: float = _setting(0.25, "nor repetition times by more than this share", "chosen")
+    flip_share: float = _setting(0.2, "nor flip angles by more than this share", "chosen")
+    thickness_times: float = _setting(1.7, "nor slices more times as thick as this", "chosen")
+    kvp: float = _setting(25.0, "nor tube voltages further apart than this, kV", "chosen: 100 and 120 kV match")
+    grown_years: float = _setting(
+        18.0, "from this age on lungs count as grown: ages above it are alike", "chosen; see PMC5116406 for children"
+    )
+    age_years: float = _setting(
+        2.0, "a growing patient further than this outside the ages of the controls has none of its age, years", "chosen"
+    )
+    covariate_controls: int = _setting(
+        12, "from this many controls on, age, height and lung volume are taken out by regression", "chosen"
+    )
+    ghost_share: float = _setting(
+        0.03, "structured signal outside the body above this share of muscle is ghosts", "chosen on the phantom"
+    )
+    young_years: float = _setting(
+        7.0,
+        "under this age the lung is denser than cuts of CT suppose, years",
+        "PMC5116406: -650 HU at two years, slowly falling to 7; median lung is as dense as ground glass",
     )
 
 
@@ -201,16 +252,10 @@ class SignatureSettings:
         8.0, "full width at half maximum, in mm, over which signal is averaged inside the lungs", "chosen"
     )
     threshold_sd: float = _setting(
-        2.0, "a voxel this many of the controls' SD below the line carries the signature", "chosen"
+        2.0, "a voxel this many SD of the controls' voxels below the line carries the signature", "chosen"
     )
     blocks: int = _setting(
         30, "into about this many blocks the lungs are cut, which are drawn again and again for intervals", "chosen"
-    )
-    slope: float = _setting(
-        1.1, "T2w over T1w ratio of lung that holds water only, where there are no controls", "chosen on the phantom"
-    )
-    spread: float = _setting(
-        0.17, "SD of ln(T2w / what the line predicts), where there are no controls", "chosen on the phantom"
     )
 
 
@@ -278,6 +323,11 @@ class NoduleSettings:
         3.0,
         "a nodule under this diameter is a micronodule, mm",
         "Fleischner Society glossary, Hansell 2008, Radiology 246:697",
+    )
+    coarsest_mm: float = _setting(
+        3.5,
+        "side of a cube of a voxel's volume above which no nodules are counted, mm",
+        "chosen: voxels of 3.9 mm showed 14 to 27 nodules per litre, all of 12 mm, in healthy volunteers",
     )
     few_nodules: int = _setting(10, "sizes and patterns of fewer nodules than this are not given", "chosen")
     subpleural_mm: float = _setting(

@@ -41,10 +41,13 @@ class Region(StrEnum):
 
 
 class Phase(StrEnum):
-    """Radiographic phase of pulmonary hemosiderosis."""
+    """Radiographic phase of pulmonary hemosiderosis, or what else a reading may answer."""
 
     NONE = "none"
     ACUTE = "acute"
     SUBACUTE = "subacute"
     CHRONIC = "chronic"
+    AIR_SPACE = "air-space filling, cause open"
+    FIBROSIS = "fibrosis, cause open"
     INDETERMINATE = "indeterminate"
+    WITHHELD = "withheld"

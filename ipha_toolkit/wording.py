@@ -12,13 +12,13 @@ def number(value: float, unit: str = "") -> str:
 
     Examples
     --------
-    >>> number(0.12345), number(1234.5, "mL"), number(float("nan"))
-    ('0.123', '1235 mL', 'no value')
+    >>> number(0.12345), number(99.96), number(1234.5, "mL"), number(float("nan"))
+    ('0.123', '100', '1235 mL', 'no value')
     """
     if not math.isfinite(value):
         return "no value"
     size = abs(value)
-    digits = 0 if size >= 100 or float(value).is_integer() else 1 if size >= 10 else 2 if size >= 1 else 3
+    digits = 0 if size >= 99.95 or float(value).is_integer() else 1 if size >= 9.995 else 2 if size >= 0.9995 else 3
     return fixed(value, digits) + (f" {unit}" if unit not in ("", "1") else "")
 
 

@@ -1,7 +1,8 @@
-"""Toys are importable everywhere; a headless Chromium for tests of what pages really show."""
+"""How tests share the processes; toys importable everywhere; a headless Chromium for what pages really show."""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,49 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+LONG = ("demo", "notebook ", "tests/run/test_cohort", "tests/test_notebooks_own", "tests/run/", "tests/viewer/")
+"""Tests that go first, so that no process is left alone with a long one at the end."""
+
+
+def _together(nodeid: str) -> str:
+    """Name of the tests that run one after another in one process: a file's, or all that look at one costly thing."""
+    notebook = re.match(r"tests/test_notebooks\.py::.*\[(\w+)", nodeid)
+    if notebook:
+        return f"notebook {notebook[1]}"
+    if nodeid.startswith("tests/demo/"):
+        return "demo"
+    return "rendered" if nodeid.startswith("tests/report/test_render") else nodeid.split("::")[0]
+
+
+def _turn(item: pytest.Item) -> int:
+    name = _together(item.nodeid)
+    return next((n for n, start in enumerate(LONG) if name.startswith(start)), len(LONG))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests first; otherwise in the order found."""
+    items.sort(key=_turn)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand tests out in that order, those that belong together to one process."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _together(nodeid)
+
+    config.option.loadscopereorder = False
+    return Together(config, log)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The long form of the campaign of faults, see ``tests/faults/test_campaign.py``."""
+    parser.addoption("--faults", action="store_true", help="try all faults; writes benchmarks/results/faults.md")
+    parser.addoption("--faults-share", type=float, default=1.0, metavar="SHARE", help="of all faults, 0 to 1")
+    parser.addoption("--faults-before", metavar="DIR", help="another tree to try them in first, for the table")
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +90,7 @@ def small_demo(tmp_path_factory: pytest.TempPathFactory) -> Any:
     from ipha_toolkit.demo.cohort import FILMED, FOLLOWED, demo_population, run_demo
 
     people = [person for person in demo_population() if person.name in ("sub-001", "sub-002", FOLLOWED, FILMED)]
-    return run_demo(tmp_path_factory.mktemp("demo"), people=people, spacing_mm=4.0, workers=1, progress=False)
+    return run_demo(tmp_path_factory.mktemp("demo"), people=people, spacing_mm=5.0, workers=1, progress=False)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ _HOME = {
     "follow_radiographs": "clearing",
     "time_to_clear": "clearing",
     "compare_groups": "groups",
+    "compare_sites": "sites",
     "hedges_g": "groups",
     "summarize_participants": "groups",
     "match_nodules": "nodules",

@@ -16,8 +16,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from ipha_toolkit.catalogue import MEASURES, Worse
+from ipha_toolkit.compare.gate import WITHHELD, Verdict, judge_change
 from ipha_toolkit.compare.groups import require
+from ipha_toolkit.compare.matching import facts_by_image, unlike
 from ipha_toolkit.io.packaged import read_packaged
+from ipha_toolkit.measure.rows import flags_of, joined
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.terms import Region
 
@@ -25,7 +28,7 @@ _KEY = ["modality", "region", "measure"]
 
 _CHANGE_COLUMNS = [
     "subject", "session_from", "session_to", "days", *_KEY, "before", "after", "change", "smallest_detectable_change",
-    "unit", "verdict",
+    "unit", "verdict", "limits", "flag",
 ]  # fmt: skip
 
 
@@ -113,6 +116,7 @@ def compare_sessions(
     sessions: pd.DataFrame | None = None,
     *,
     scatter: pd.DataFrame | None = None,
+    acquisitions: pd.DataFrame | None = None,
     protocol: Protocol = DEFAULT,
 ) -> pd.DataFrame:
     """Change of every measure from each session of a subject to the next.
@@ -126,8 +130,10 @@ def compare_sessions(
         without days; sessions without a day come last.
     scatter : DataFrame, optional
         As of :func:`repeatability`; None takes :func:`phantom_repeatability`.
+    acquisitions : DataFrame, optional
+        How each image was made (``acquisitions.tsv``): what was scanned otherwise on the other date is no change.
     protocol : Protocol
-        ``change.confidence``.
+        ``change.confidence``, ``gate``.
 
     Returns
     -------
@@ -135,7 +141,8 @@ def compare_sessions(
         ``subject, session_from, session_to, days`` (between them, NaN where not known), ``modality, region, measure,
         before, after, change, smallest_detectable_change, unit, verdict``. The verdict is ``unchanged`` where the
         change is smaller than the smallest detectable one, ``better`` or ``worse`` by the direction of the catalogue,
-        ``different`` where it has none, and ``unknown`` where the scatter is not known.
+        ``different`` where it has none, ``unknown`` where the scatter is not known, and ``withheld`` where the gate
+        says that the two do not compare: ``limits`` says why. ``flag``: of both rows.
 
     Raises
     ------
@@ -149,11 +156,11 @@ def compare_sessions(
     known = _known(scatter)
     chosen = rows[rows["measure"].map(lambda name: MEASURES[name].compared)]
     pairs = _consecutive(chosen, sessions)
-    columns = ["subject", "session", *_KEY, "value"]
-    before = chosen[columns].rename(columns={"session": "session_from", "value": "before"})
-    after = chosen[columns].rename(columns={"session": "session_to", "value": "after"})
-    joined = pairs.merge(before, on=["subject", "session_from"]).merge(after, on=["subject", "session_to", *_KEY])
-    found = joined.merge(known, on=_KEY, how="left")
+    columns = ["subject", "session", *_KEY, "value", "flag"]
+    before = chosen[columns].rename(columns={"session": "session_from", "value": "before", "flag": "flag_before"})
+    after = chosen[columns].rename(columns={"session": "session_to", "value": "after", "flag": "flag_after"})
+    both = pairs.merge(before, on=["subject", "session_from"]).merge(after, on=["subject", "session_to", *_KEY])
+    found = both.merge(known, on=_KEY, how="left")
     found["smallest_detectable_change"] = _detectable(
         found, (found["before"].abs() + found["after"].abs()) / 2, protocol.change.confidence
     )
@@ -165,16 +172,40 @@ def compare_sessions(
             found["change"], found["smallest_detectable_change"], found["measure"], strict=True
         )
     ]
+    gate = _gate_of(found, acquisitions, protocol)
+    found["limits"] = ["; ".join(verdict.reasons) for verdict in gate]
+    found.loc[[verdict.verdict == WITHHELD for verdict in gate], "verdict"] = WITHHELD
+    found["flag"] = [
+        joined(flags_of(a) | flags_of(b)) for a, b in zip(found["flag_before"], found["flag_after"], strict=True)
+    ]
     return found[_CHANGE_COLUMNS]
+
+
+def _gate_of(pairs: pd.DataFrame, acquisitions: pd.DataFrame | None, protocol: Protocol) -> list[Verdict]:
+    """What the gate says of every pair of rows, by their flags and by how their images were made."""
+    facts = facts_by_image(acquisitions)
+    found, known = [], dict[tuple[str, ...], Verdict]()
+    names = ["subject", "session_from", "session_to", "modality", "flag_before", "flag_after"]
+    for key in pairs[names].itertuples(index=False, name=None):
+        if key not in known:
+            subject, one, other, modality, before, after = key
+            known[key] = judge_change(before, after, protocol=protocol)
+            for role in modality.split("+"):
+                first, second = facts.get((subject, one, role), {}), facts.get((subject, other, role), {})
+                apart = unlike(first, second, role, protocol=protocol)
+                known[key] &= Verdict(WITHHELD, tuple(f"{role} {text}" for text in apart)) if apart else Verdict()
+        found.append(known[key])
+    return found
 
 
 @dataclass(frozen=True)
 class ChangeReading:
     """Whether a patient changed between two dates.
 
-    ``verdict``: changed, unchanged, or indeterminate where none of the deciding measures is there on both dates.
-    ``reasons``: one sentence a deciding measure, with its numbers. ``missing``: deciding measures that are not there on
-    both dates, or whose scatter is not known.
+    ``verdict``: changed, unchanged, indeterminate where none of the deciding measures is there on both dates, or
+    withheld where those that are there do not compare. ``reasons``: one sentence a deciding measure, with its numbers,
+    or why it is withheld. ``missing``: deciding measures that are not there on both dates, or whose scatter is not
+    known.
     """
 
     verdict: str
@@ -213,9 +244,14 @@ def read_change(
     level = protocol.change.confidence ** (1 / max(len(present), 1))
     middle = [np.mean([abs(value.get(key, np.nan)) for value in values]) for key in _keys(known)]
     limits = _whole_lung(known.assign(value=_detectable(known, pd.Series(middle, known.index), level)))
+    flags = [_flags_of_lung(frame) for frame in (before, after)]
+    gate = {key: judge_change(*(flag.get(key, "") for flag in flags), protocol=protocol) for key in present}
     changed, reasons = False, []
     for modality, measure in present:
         first, second = (value[modality, measure] for value in values)
+        if gate[modality, measure].verdict == WITHHELD:
+            reasons.append(f"{modality} {measure} is withheld: {'; '.join(gate[modality, measure].reasons)}")
+            continue
         limit, unit = limits[modality, measure], MEASURES[measure].unit
         beyond = bool(abs(second - first) > limit)
         changed |= beyond
@@ -225,8 +261,14 @@ def read_change(
             f"smallest detectable {limit:.2g} {unit}"
         )
     missing = tuple(" ".join(key) for key in wanted if key not in present)
-    verdict = "indeterminate" if not present else "changed" if changed else "unchanged"
+    given = any(verdict.verdict != WITHHELD for verdict in gate.values())
+    verdict = "changed" if changed else "unchanged" if given else WITHHELD if present else "indeterminate"
     return ChangeReading(verdict, tuple(reasons), missing)
+
+
+def _flags_of_lung(frame: pd.DataFrame) -> Mapping[tuple[str, ...], str]:
+    lung = frame[frame["region"] == Region.LUNG]
+    return dict(zip(_keys(lung), lung["flag"].astype(str), strict=True))
 
 
 def _known(scatter: pd.DataFrame | None) -> pd.DataFrame:

@@ -1,7 +1,9 @@
 """Second pass over a cohort: every measure against the controls, from rows and histograms, no image read.
 
-Each control is left out of its own reference, so that controls can be compared as well. Fewer than the protocol's
-number of controls is flagged; without any, the fractions fall back on the protocol's thresholds, flagged.
+Only controls that were scanned as the patient was count (:mod:`ipha_toolkit.compare.matching`); the others are left out
+by name. Each control is left out of its own reference, so that controls can be compared as well. Fewer than the
+protocol's number is flagged; without any, the fractions fall back on the protocol's thresholds, flagged, and nothing
+that needs a line or a spread of controls is given.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from ipha_toolkit.catalogue import MEASURES, versus_controls
+from ipha_toolkit.compare.matching import Key, Match, Matching
+from ipha_toolkit.compare.single_case import single_case, without_covariates
 from ipha_toolkit.measure.hemosiderin import MODALITY as PAIR
 from ipha_toolkit.measure.hemosiderin import SignatureReference, signature_reference, signature_rows
 from ipha_toolkit.measure.histogram import pooled_quantile
@@ -46,6 +50,8 @@ class Reference:
     controls: tuple[str, ...]
     thresholds: Mapping[str, float] = field(default_factory=dict)
     digest: str = ""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Controls that did not match an image, with the reason, by ``subject session modality``."""
 
 
 def against_controls(
@@ -53,9 +59,11 @@ def against_controls(
     histograms: Iterable[SessionHistogram],
     controls: Iterable[str],
     *,
+    acquisitions: pd.DataFrame | None = None,
+    people: Mapping[str, Mapping[str, float]] | None = None,
     protocol: Protocol = DEFAULT,
 ) -> tuple[pd.DataFrame, Reference]:
-    """Set every measure of every session against the controls.
+    """Set every measure of every session against the controls that were scanned alike.
 
     Parameters
     ----------
@@ -65,116 +73,215 @@ def against_controls(
         Ratio histograms of all T1w and T2w images, and of both together.
     controls : iterable of str
         Subjects of group ``control``.
+    acquisitions : DataFrame, optional
+        How each image was made, as of :func:`ipha_toolkit.compare.matching.acquisition_table`. None lets all controls
+        match, flagged ``sequence_unknown``.
+    people : mapping of str to mapping, optional
+        ``age`` in years and ``height_cm`` of each subject, as far as known.
     protocol : Protocol
 
     Returns
     -------
     rows : DataFrame
-        ``hyperintense_fraction`` and ``hypointense_fraction`` by region, the hemosiderin signature, and for each
-        measure m its ``m_vs_controls``: distance from the controls' mean in their standard deviations (0 = like
-        controls).
+        ``hyperintense_fraction`` and ``hypointense_fraction`` by region; the signature where there are matching
+        controls; and for each measure m its ``m_vs_controls``: how far outside the controls, in standard deviations
+        (0 = like controls), by Crawford and Howell's t, so that few controls give no large numbers by chance.
     reference : Reference
     """
     histograms = list(histograms)
     members = tuple(sorted(set(controls) & set(rows["subject"])))
-    fractions = [r for h in histograms if h.modality in FRACTIONS for r in _fractions(h, histograms, members, protocol)]
-    fractions += _signatures(rows, histograms, members, protocol)
+    sessions = rows.loc[rows["subject"].isin(members), ["subject", "session"]].drop_duplicates()
+    matching = Matching(sessions.itertuples(index=False, name=None), acquisitions, protocol=protocol)
+    fractions = _fractions(histograms, matching, protocol) + _signatures(rows, histograms, matching, protocol)
     complete = pd.concat([frame for frame in (rows, table(fractions)) if len(frame)] or [rows], ignore_index=True)
-    scores = _scores(complete, members, protocol)
+    scores = _scores(complete, matching, people or {}, protocol)
     thresholds = {
-        str(modality): _threshold(modality, histograms, members, None, protocol)[0]
-        for modality in FRACTIONS
-        if any(histogram.modality == modality for histogram in histograms)
+        modality: _threshold(modality, histograms, frozenset(matching.controls), protocol)[0]
+        for modality in sorted({str(h.modality) for h in histograms if h.modality in FRACTIONS})
     }
-    if any(histogram.modality == PAIR for histogram in histograms):
-        thresholds[PAIR] = _line(histograms, members, None, protocol).slope
-    return table([*fractions, *scores]), Reference(members, thresholds, _digest(complete, histograms, members))
+    line = _line(histograms, frozenset(matching.controls), protocol)
+    thresholds |= {PAIR: line.slope} if line else {}
+    return table([*fractions, *scores]), Reference(
+        members, thresholds, _digest(complete, histograms, members), _left_out(rows, matching)
+    )
+
+
+def _left_out(rows: pd.DataFrame, matching: Matching) -> dict[str, str]:
+    images = rows[["subject", "session", "modality"]].drop_duplicates().itertuples(index=False, name=None)
+    found = {" ".join(image): str(matching.of(*image)) for image in images if matching.controls}
+    return {image: text for image, text in found.items() if text}
+
+
+def _flags(match: Match, matching: Matching, protocol: Protocol) -> list[str]:
+    """What is to be said of the controls of an image."""
+    if not match.sessions:
+        return ["no_matching_controls" if match.left_out else "no_controls"]
+    few = ["few_controls"] if len(match.subjects) < protocol.signal.few_controls else []
+    return [*few, *match.flags]
 
 
 def _threshold(
-    modality: str, histograms: list[SessionHistogram], controls: Iterable[str], without: str | None, protocol: Protocol
-) -> tuple[float, list[str]]:
-    """Ratio threshold from the controls other than ``without``, with the flags it carries."""
+    modality: str, histograms: list[SessionHistogram], sessions: frozenset[Key], protocol: Protocol
+) -> tuple[float, int]:
+    """Ratio threshold from these sessions of controls, and how many controls it rests on."""
     pooled: dict[str, npt.NDArray[np.float64]] = {}
     for histogram in histograms:
-        if histogram.modality == modality and histogram.subject in controls and histogram.subject != without:
+        if histogram.modality == modality and (histogram.subject, histogram.session) in sessions:
             counts = histogram.counts[Region.LUNG].to_numpy(float)
             pooled[histogram.subject] = pooled.get(histogram.subject, np.zeros(counts.shape)) + counts
     if not pooled:
-        return FRACTIONS[Modality(modality)].threshold(protocol), ["no_controls"]
-    flags = ["few_controls"] if len(pooled) < protocol.signal.few_controls else []
-    return pooled_quantile(pooled.values(), FRACTIONS[Modality(modality)].controls_quantile(protocol)), flags
+        return FRACTIONS[Modality(modality)].threshold(protocol), 0
+    return pooled_quantile(pooled.values(), FRACTIONS[Modality(modality)].controls_quantile(protocol)), len(pooled)
 
 
-def _fractions(
-    histogram: SessionHistogram, everyone: list[SessionHistogram], controls: tuple[str, ...], protocol: Protocol
-) -> list[dict[str, object]]:
-    threshold, flags = _threshold(histogram.modality, everyone, controls, histogram.subject, protocol)
-    found = fraction_rows(histogram.counts, histogram.modality, threshold, [*histogram.flags, *flags])
-    return [r | {"subject": histogram.subject, "session": histogram.session} for r in found]
+def _fractions(histograms: list[SessionHistogram], matching: Matching, protocol: Protocol) -> list[dict[str, object]]:
+    found, known = [], dict[tuple[str, frozenset[Key]], tuple[float, int]]()
+    for h in histograms:
+        if h.modality not in FRACTIONS:
+            continue
+        match = matching.of(h.subject, h.session, h.modality)
+        key = (h.modality, match.sessions)
+        if key not in known:
+            known[key] = _threshold(h.modality, histograms, match.sessions, protocol)
+        threshold, n = known[key]
+        flags = _flags(match, matching, protocol) if n else [_nobody(match)]
+        made = fraction_rows(h.counts, h.modality, threshold, [*h.flags, *flags])
+        found += [r | {"subject": h.subject, "session": h.session} for r in made]
+    return found
+
+
+def _nobody(match: Match) -> str:
+    return "no_matching_controls" if match.left_out and not match.sessions else "no_controls"
 
 
 def _signatures(
-    rows: pd.DataFrame, histograms: list[SessionHistogram], controls: tuple[str, ...], protocol: Protocol
+    rows: pd.DataFrame, histograms: list[SessionHistogram], matching: Matching, protocol: Protocol
 ) -> list[dict[str, object]]:
-    """Hemosiderin signature of every session, each control against the line of the others."""
+    """Signature of every session that has matching controls, each control against the line of the others."""
     floors = rows[rows["measure"] == "signature_floor"].set_index(["subject", "session"])["value"]
-    lines = {name: _line(histograms, controls, name, protocol) for name in (None, *controls)}
+    lines: dict[frozenset[Key], SignatureReference | None] = {}
     found = []
     for h in histograms:
-        if h.modality == PAIR:
-            line = lines[h.subject if h.subject in controls else None]
-            made = signature_rows(h.counts, line, floors[h.subject, h.session], flags=h.flags, protocol=protocol)
+        if h.modality != PAIR:
+            continue
+        match = matching.of(h.subject, h.session, PAIR)
+        if match.sessions not in lines:
+            lines[match.sessions] = _line(histograms, match.sessions, protocol)
+        line = lines[match.sessions]
+        if line is not None:
+            made = signature_rows(
+                h.counts, line, floors[h.subject, h.session], flags=[*h.flags, *match.flags], protocol=protocol
+            )  # fmt: skip
             found += [r | {"subject": h.subject, "session": h.session} for r in made]
     return found
 
 
 def _line(
-    histograms: list[SessionHistogram], controls: tuple[str, ...], without: str | None, protocol: Protocol
-) -> SignatureReference:
+    histograms: list[SessionHistogram], sessions: frozenset[Key], protocol: Protocol
+) -> SignatureReference | None:
+    """The line of these sessions of controls, None where they have no pair of images."""
     pooled: dict[str, list[pd.DataFrame]] = {}
     for h in histograms:
-        if h.modality == PAIR and h.subject in controls and h.subject != without:
+        if h.modality == PAIR and (h.subject, h.session) in sessions:
             pooled.setdefault(h.subject, []).append(h.counts)
-    return signature_reference([pd.concat(frames) for frames in pooled.values()], protocol=protocol)
+    return signature_reference([pd.concat(frames) for frames in pooled.values()]) if pooled else None
 
 
 _KEY = ["modality", "region", "measure"]
+_COVARIATES = ("age", "height_cm")
 
 
-def _scores(rows: pd.DataFrame, controls: tuple[str, ...], protocol: Protocol) -> list[dict[str, object]]:
-    """Distance of each value from the mean of the other controls, in their standard deviations."""
+def _scores(
+    rows: pd.DataFrame, matching: Matching, people: Mapping[str, Mapping[str, float]], protocol: Protocol
+) -> list[dict[str, object]]:
+    """How far each value lies outside the matching controls other than its own subject."""
     known = rows[rows["measure"].map(lambda name: MEASURES[name].compared) & rows["value"].notna()]
-    means = _control_means(known, controls)
+    sets: dict[tuple[str, str, str], Match] = {}
+    means: dict[tuple[Any, ...], dict[str, float]] = {}
     by_measure: dict[tuple[str, ...], list[dict[str, object]]] = {}
+    controls = known.set_index(["subject", "session"])
+    groups = {
+        key: part["value"] for key, part in controls[controls.index.isin(list(matching.controls))].groupby(_KEY)
+    }  # fmt: skip
+    volumes = _lung_volumes(known)
     for record in known.to_dict("records"):
+        image = (record["subject"], record["session"], record["modality"])
+        match = sets.setdefault(image, matching.of(*image))
         key = (record["modality"], record["region"], record["measure"])
-        by_measure.setdefault(key, []).extend(_score(record, means.get(key, {}), protocol))
+        cached = (*key, match.sessions)
+        if cached not in means:
+            means[cached] = _means(groups.get(key), match)
+        scored = _score(record, means[cached], match, people, volumes, protocol)
+        by_measure.setdefault(key, []).extend(scored)
     return [scored for group in by_measure.values() for scored in group]
 
 
-def _control_means(known: pd.DataFrame, controls: tuple[str, ...]) -> dict[tuple[str, ...], dict[str, float]]:
-    """Mean of each control over its sessions, by modality, region and measure."""
-    means = known[known["subject"].isin(controls)].groupby([*_KEY, "subject"])["value"].mean()
-    found: dict[tuple[str, ...], dict[str, float]] = {}
-    for (*key, subject), mean in zip(means.index, means, strict=True):
-        found.setdefault(tuple(key), {})[subject] = float(mean)
-    return found
+def _means(values: pd.Series | None, match: Match) -> dict[str, float]:
+    """Mean of each matching control over its sessions."""
+    if values is None:
+        return {}
+    own = values[values.index.isin(list(match.sessions))]
+    return {str(subject): float(mean) for subject, mean in own.groupby(level="subject").mean().items()}
 
 
-def _score(record: dict[Any, Any], means: Mapping[str, float], protocol: Protocol) -> list[dict[str, object]]:
+def _lung_volumes(known: pd.DataFrame) -> dict[tuple[str, str], float]:
+    """Lung volume of each subject in each modality, the mean of its sessions, mL."""
+    own = known[(known["measure"] == "lung_volume") & (known["region"] == Region.LUNG)]
+    means = own.groupby(["subject", "modality"])["value"].mean()
+    return {(str(s), str(m)): float(v) for (s, m), v in zip(means.index, means, strict=True)}
+
+
+def _score(
+    record: dict[Any, Any], means: Mapping[str, float], match: Match, people: Mapping[str, Mapping[str, float]],
+    volumes: Mapping[tuple[str, str], float], protocol: Protocol,
+) -> list[dict[str, object]]:  # fmt: skip
     """The row of one value's score; none where fewer than two other controls have the measure."""
-    others = [mean for subject, mean in means.items() if subject != record["subject"]]
-    if len(others) < 2:
+    if len(means) < 2:
         return []
-    spread = float(np.std(others, ddof=1))
-    score = (record["value"] - float(np.mean(others))) / spread if spread > 0 else np.nan
-    few = {"few_controls"} if len(others) < protocol.signal.few_controls else set()
+    names, subject = sorted(means), str(record["subject"])
+    value, others = float(record["value"]), np.array([means[name] for name in names])
+    flags = flags_of(record["flag"]) | match.flags
+    flags |= {"few_controls"} if len(names) < protocol.signal.few_controls else set()
+    of_all = [*_about(names, people), *_volumes(names, record, volumes)]
+    own = [*_about([subject], people), *_volumes([subject], record, volumes)]
+    usable = [n for n, (a, b) in enumerate(zip(of_all, own, strict=True)) if np.isfinite(a).all() and np.isfinite(b)]
+    if len(names) >= protocol.gate.covariate_controls and usable:
+        design = np.stack([of_all[n] for n in usable], axis=1)
+        score = without_covariates(value, others, np.array([own[n][0] for n in usable]), design)
+        flags |= {"adjusted"}
+    else:
+        score = single_case(value, others)
+        flags |= {"other_age"} if _of_other_age(subject, names, people, protocol) else set()
     scored = row(
         versus_controls(record["measure"]), score, modality=record["modality"], region=record["region"],
-        n_voxels=record["n_voxels"], flags=flags_of(record["flag"]) | few,
+        n_voxels=record["n_voxels"], flags=flags,
     )  # fmt: skip
-    return [scored | {"subject": record["subject"], "session": record["session"]}]
+    return [scored | {"subject": subject, "session": record["session"]}]
+
+
+def _about(names: list[str], people: Mapping[str, Mapping[str, float]]) -> list[npt.NDArray[np.float64]]:
+    return [np.array([people.get(name, {}).get(column, np.nan) for name in names]) for column in _COVARIATES]
+
+
+def _volumes(
+    names: list[str], record: Mapping[Any, Any], volumes: Mapping[tuple[str, str], float]
+) -> list[npt.NDArray[np.float64]]:
+    if record["measure"] == "lung_volume":
+        return [np.full(len(names), np.nan)]
+    return [np.array([volumes.get((name, str(record["modality"])), np.nan) for name in names])]
+
+
+def _of_other_age(
+    subject: str, names: list[str], people: Mapping[str, Mapping[str, float]], protocol: Protocol
+) -> bool:
+    """Whether the subject lies outside the controls' ages; from where lungs are grown, ages are alike."""
+    grown, slack = protocol.gate.grown_years, protocol.gate.age_years
+    own = min(people.get(subject, {}).get("age", np.nan), grown)
+    theirs = np.minimum([people.get(name, {}).get("age", np.nan) for name in names], grown)
+    theirs = theirs[np.isfinite(theirs)]
+    if not np.isfinite(own) or not theirs.size:
+        return False
+    return bool(own < theirs.min() - slack or own > theirs.max() + slack)
 
 
 def _digest(rows: pd.DataFrame, histograms: list[SessionHistogram], controls: tuple[str, ...]) -> str:

@@ -11,9 +11,14 @@ with one, change it, and see what changes (:func:`compare_readings`):
     ``+2 acute: consolidation >= 1 -- source``: a finding of that grade speaks for a phase (or against it: ``-2``).
 
 The support of a phase is the sum of its rules that hold, over the sum that could have held. Rules whose finding was not
-measured are left out and listed as missing. The reading is the phase with most support; where the runner-up is closer
-than ``phases.margin``, or no modality that can decide was measured, it is indeterminate. For research: a reading is no
-diagnosis, and none of the rules has been tested in patients.
+measured, or is withheld by the gate (:mod:`ipha_toolkit.compare.gate`), are left out and listed as missing. The reading
+is the phase with most support; where the runner-up is closer than ``phases.margin``, or no modality that can decide was
+measured, it is indeterminate; where the findings that could decide are all withheld, so is the reading.
+
+Images alone cannot tell why air space is filled or lung scarred: edema, pneumonia, alveolar proteinosis and bleeding
+read alike. A phase of a bleed is an answer where the patient is known to bleed, or where the images show the T2w
+deficit that iron leaves; else the answer is "air-space filling, cause open" or "fibrosis, cause open". For research: a
+reading is no diagnosis, and none of the rules has been tested in patients.
 """
 
 from __future__ import annotations
@@ -25,14 +30,40 @@ import numpy as np
 import pandas as pd
 
 from ipha_toolkit.catalogue import MEASURES
+from ipha_toolkit.compare.gate import (
+    GIVEN,
+    LIMITED,
+    WITHHELD,
+    Verdict,
+    all_flags,
+    in_words,
+    judge_finding,
+    judge_missing,
+)
 from ipha_toolkit.flags import FINDINGS
 from ipha_toolkit.io.packaged import read_packaged
+from ipha_toolkit.measure.rows import flags_of
 from ipha_toolkit.protocol import DEFAULT, Protocol
-from ipha_toolkit.rules import PHASES, FindingRule, PhaseRule, finding_rules, phase_rules
+from ipha_toolkit.rules import (
+    CAUSE_OPEN,
+    NAMES,
+    OF_A_BLEED,
+    PHASES,
+    FindingRule,
+    PhaseRule,
+    finding_rules,
+    phase_rules,
+)
 from ipha_toolkit.terms import Modality, Phase, Region
+
+SIGNATURE = "hemosiderin_signature"
+"""The finding that tells iron from other causes of a dense lung."""
 
 GRADES = ("absent", "mild", "moderate", "marked")
 """Words for grades 0 to 3."""
+
+
+_PLAIN = Verdict()
 
 
 @dataclass(frozen=True)
@@ -40,7 +71,8 @@ class FindingReading:
     """One finding: its grade (0 absent to 3 marked) and what carries it.
 
     ``score``: the carrying value on the scale of its cuts, 1 at the first, 2 at the second, so that findings below
-    and above all cuts can still be ranked. ``carrier``: modality, measure, value and unit in words.
+    and above all cuts can still be ranked. ``carrier``: modality, measure, value and unit in words. ``verdict``: of the
+    gate; a withheld finding has no grade (-1). ``flags``: of the row that carries it.
     """
 
     finding: str
@@ -48,18 +80,27 @@ class FindingReading:
     score: float
     carrier: str
     source: str
+    verdict: Verdict = _PLAIN
+    flags: str = ""
 
     def __str__(self) -> str:
-        return f"{self.finding.replace('_', ' ')} {GRADES[self.grade]} ({self.carrier})"
+        return f"{self.finding.replace('_', ' ')} {self.grade_name} ({self.carrier})"
+
+    @property
+    def grade_name(self) -> str:
+        """Absent, mild, moderate, marked, or withheld."""
+        return GRADES[self.grade] if self.grade >= 0 else WITHHELD
 
 
 @dataclass(frozen=True)
 class PhaseReading:
     """The phase a session speaks for.
 
-    ``phase``: acute, subacute, chronic, none, or indeterminate. ``reasons``: rules that held for and against it, in
-    plain words with their numbers. ``missing``: findings and modalities that were not measured. ``margin``: how far the
-    support of the best phase lies above that of the next, 0 (undecided) to about 1. ``support``: of every phase.
+    ``phase``: acute, subacute, chronic, none, one of the answers that leave the cause open, indeterminate, or withheld.
+    ``reasons``: rules that held for and against it, in plain words with their numbers. ``missing``: findings and
+    modalities that were not measured or are withheld. ``margin``: how far the support of the best phase lies above that
+    of the next, 0 (undecided) to about 1. ``support``: of every phase. ``verdict``: of the gate: given, limited or
+    withheld; ``limits``: why, in words, with the findings concerned.
     """
 
     phase: Phase
@@ -68,6 +109,8 @@ class PhaseReading:
     margin: float
     support: Mapping[str, float] = field(default_factory=dict)
     findings: tuple[FindingReading, ...] = ()
+    verdict: str = GIVEN
+    limits: tuple[str, ...] = ()
 
 
 def read_findings(rows: pd.DataFrame, *, protocol: Protocol = DEFAULT) -> tuple[FindingReading, ...]:
@@ -78,12 +121,12 @@ def read_findings(rows: pd.DataFrame, *, protocol: Protocol = DEFAULT) -> tuple[
     rows : DataFrame
         Rows of the one table of one session.
     protocol : Protocol
-        ``findings.rules``.
+        ``findings.rules``, ``gate.rules``.
 
     Returns
     -------
     tuple of FindingReading
-        One a finding that some row could carry, absent ones (grade 0) included.
+        One a finding that some row could carry, absent ones (grade 0) and withheld ones (grade -1) included.
 
     Raises
     ------
@@ -95,26 +138,48 @@ def read_findings(rows: pd.DataFrame, *, protocol: Protocol = DEFAULT) -> tuple[
     values = _whole_lung(rows)
     best: dict[str, FindingReading] = {}
     for rule in finding_rules(protocol.findings.rules):
-        value = values.get((rule.modality, rule.measure), np.nan)
-        if not np.isfinite(value):
-            continue
-        score = _score(value, rule)
-        carrier = f"{rule.modality} {rule.measure.replace('_', ' ')} {value:.3g} {MEASURES[rule.measure].unit}"
-        found = FindingReading(rule.finding, rule.grade(value), score, carrier, rule.source)
-        if rule.finding not in best or (found.grade, score) > (best[rule.finding].grade, best[rule.finding].score):
+        found = _finding(rule, values, rows, protocol)
+        if found and (rule.finding not in best or _rank(found) > _rank(best[rule.finding])):
             best[rule.finding] = found
     return tuple(best[name] for name in FINDINGS if name in best)
 
 
-def classify_phase(rows: pd.DataFrame, *, protocol: Protocol = DEFAULT) -> PhaseReading:
+def _finding(
+    rule: FindingRule, values: Mapping[tuple[str, str], tuple[float, str]], rows: pd.DataFrame, protocol: Protocol
+) -> FindingReading | None:
+    value, flags = values.get((rule.modality, rule.measure), (np.nan, ""))
+    name = f"{rule.modality} {rule.measure.replace('_', ' ')}"
+    if not np.isfinite(value):
+        verdict = judge_missing(rule, rows)
+        return FindingReading(rule.finding, -1, np.nan, name, rule.source, verdict, flags) if verdict else None
+    grade = rule.grade(value)
+    verdict = judge_finding(rule.finding, grade > 0, flags_of(flags), protocol=protocol)
+    carrier = f"{name} {value:.3g} {MEASURES[rule.measure].unit}"
+    grade = -1 if verdict.verdict == WITHHELD else grade
+    return FindingReading(rule.finding, grade, _score(value, rule), carrier, rule.source, verdict, flags)
+
+
+def _rank(found: FindingReading) -> tuple[int, float]:
+    """A given finding before a withheld one, the higher grade, then the higher score."""
+    return found.grade, float(np.nan_to_num(found.score, nan=-np.inf))
+
+
+def classify_phase(
+    rows: pd.DataFrame, *, bleeds: bool = False, left_out: Iterable[str] = (), protocol: Protocol = DEFAULT
+) -> PhaseReading:
     """Read the radiographic phase of one session, with reasons.
 
     Parameters
     ----------
     rows : DataFrame
         Rows of the one table of one session, those against controls included where there are any.
+    bleeds : bool
+        Whether the patient is known to have bled into the lungs (idiopathic pulmonary hemosiderosis or another cause):
+        only then do filled air space and scars alone speak for a phase.
+    left_out : iterable of str
+        Controls that did not match, in words, to be named among the limits.
     protocol : Protocol
-        ``findings.rules``, ``phases.rules``, ``phases.margin``, ``phases.deciding``.
+        ``findings.rules``, ``phases.rules``, ``phases.margin``, ``phases.deciding``, ``gate.rules``.
 
     Returns
     -------
@@ -129,37 +194,78 @@ def classify_phase(rows: pd.DataFrame, *, protocol: Protocol = DEFAULT) -> Phase
 
     Notes
     -----
-    Edema and other causes of filled air space fulfil the rules of a bleed: the reading says which phase of a bleed the
-    images would fit, not that there was one. What a radiograph shows counts only where neither CT nor MRI can decide.
+    Edema and other causes of filled air space fulfil the rules of a bleed: of a patient who bleeds the reading says
+    which phase the images would fit, not that there was a bleed. What a radiograph shows counts only where neither CT
+    nor MRI can decide.
     """
     findings = read_findings(rows, protocol=protocol)
-    undecided, alone = _cannot_decide(rows, protocol), _film_alone(rows, protocol)
-    grades = {found.finding: found.grade for found in findings if alone or not found.carrier.startswith(Modality.DX)}
+    undecided, alone = _cannot_decide(rows, findings, protocol), _film_alone(rows, findings, protocol)
+    counted = [f for f in findings if f.grade >= 0 and (alone or not f.carrier.startswith(Modality.DX))]
+    grades = {found.finding: found.grade for found in counted}
     rules = phase_rules(protocol.phases.rules)
-    support = {str(phase): _support(phase, rules, grades) for phase in PHASES}
-    seen = {found.finding for found in findings}
-    missing = [name.replace("_", " ") for name in dict.fromkeys(rule.finding for rule in rules) if name not in seen]
-    ranked = sorted((value if np.isfinite(value) else 0.0, phase) for phase, value in support.items())
+    support = {phase: _support(phase, rules, grades) for phase in _possible(rules, grades, bleeds)}
+    limits = _limits(findings, counted, left_out)
+    missing = _missing(rules, findings)
+    by_name = {NAMES[phase]: support.get(phase, np.nan) for phase in PHASES}
     if undecided or not grades:
-        return PhaseReading(
-            Phase.INDETERMINATE,
-            (undecided or "too few findings were measured",),
-            tuple(missing),
-            0.0,
-            support,
-            findings,
-        )
-    (second, runner_up), (first, best) = ranked[-2:]
-    phase = Phase(best)
-    margin = first - second
-    reasons = _reasons(phase, rules, findings, grades)
+        phase, why = undecided or (Phase.INDETERMINATE, "too few findings were measured")
+        verdict = WITHHELD if phase is Phase.WITHHELD else GIVEN
+        return PhaseReading(phase, (why,), missing, 0.0, by_name, findings, verdict, limits)
+    verdict = LIMITED if limits else GIVEN
+    best, runner_up, first, second = _ranked({p: v for p, v in support.items() if p not in CAUSE_OPEN or not bleeds})
+    margin, reasons = first - second, _reasons(best, rules, findings, grades)
     if margin < protocol.phases.margin:
-        close = f"{phase} and {runner_up} are supported almost alike ({first:.2f} and {second:.2f})"
-        return PhaseReading(Phase.INDETERMINATE, (close, *reasons), tuple(missing), margin, support, findings)
-    return PhaseReading(phase, reasons, tuple(missing), margin, support, findings)
+        close = f"{best} and {runner_up} are supported almost alike ({first:.2f} and {second:.2f})"
+        common = None if Phase.NONE in (best, runner_up) else _cause_open(support, protocol)
+        best, margin = common or (Phase.INDETERMINATE, margin)
+        reasons = (close, *(_reasons(best, rules, findings, grades) if common else reasons))
+    return PhaseReading(best, reasons, missing, margin, by_name, findings, verdict, limits)
 
 
-def compare_readings(rows: pd.DataFrame, one: Protocol, other: Protocol) -> pd.DataFrame:
+def _ranked(support: Mapping[Phase, float]) -> tuple[Phase, Phase, float, float]:
+    """The phase of most support and the next, with their supports; what could not be judged counts 0."""
+    ranked = sorted((value if np.isfinite(value) else 0.0, phase) for phase, value in support.items())
+    (second, runner_up), (first, best) = ranked[-2:]
+    return best, runner_up, first, second
+
+
+def _cause_open(support: Mapping[Phase, float], protocol: Protocol) -> tuple[Phase, float] | None:
+    """Where phases of a bleed cannot be told apart: what they have in common, with its margin, if it stands out."""
+    best, _, first, second = _ranked({p: v for p, v in support.items() if p in (Phase.NONE, *CAUSE_OPEN)})
+    sure = best in CAUSE_OPEN and first - second >= protocol.phases.margin
+    return (best, first - second) if sure else None
+
+
+def _possible(rules: Iterable[PhaseRule], grades: Mapping[str, int], bleeds: bool) -> tuple[Phase, ...]:
+    """Answers that the images can give: phases of a bleed where the patient bleeds or iron is seen, else open causes.
+
+    Rules that name no open cause leave all phases possible.
+    """
+    named = {rule.phase for rule in rules}
+    if bleeds or grades.get(SIGNATURE, 0) >= 1 or not named & set(CAUSE_OPEN):
+        return PHASES
+    return tuple(phase for phase in PHASES if phase not in OF_A_BLEED)
+
+
+def _limits(
+    findings: Iterable[FindingReading], counted: Iterable[FindingReading], left_out: Iterable[str]
+) -> tuple[str, ...]:
+    """Limits of what counted and reasons for what was withheld, in words."""
+    withheld = [found for found in findings if found.grade < 0]
+    said = in_words((f.finding.replace("_", " "), f.verdict) for f in [*withheld, *counted])
+    return (*said, *(f"controls left out: {text}" for text in dict.fromkeys(left_out) if text))
+
+
+def _missing(rules: Iterable[PhaseRule], findings: Iterable[FindingReading]) -> tuple[str, ...]:
+    given = {found.finding for found in findings if found.grade >= 0}
+    withheld = {found.finding for found in findings} - given
+    names = dict.fromkeys(rule.finding for rule in rules if rule.finding not in given)
+    return tuple(name.replace("_", " ") + (" (withheld)" if name in withheld else "") for name in names)
+
+
+def compare_readings(
+    rows: pd.DataFrame, one: Protocol, other: Protocol, *, groups: Mapping[str, str] | None = None
+) -> pd.DataFrame:
     """What changes between two sets of rules, session by session.
 
     Parameters
@@ -167,51 +273,86 @@ def compare_readings(rows: pd.DataFrame, one: Protocol, other: Protocol) -> pd.D
     rows : DataFrame
         The one table of any number of sessions.
     one, other : Protocol
+    groups : mapping of str to str, optional
+        As of :func:`read_sessions`.
 
     Returns
     -------
     DataFrame
         ``subject, session, phase_one, phase_other, margin_one, margin_other, changed``.
     """
-    first, second = (read_sessions(rows, protocol=protocol)[0] for protocol in (one, other))
+    first, second = (read_sessions(rows, groups=groups, protocol=protocol)[0] for protocol in (one, other))
     joined = first.merge(second, on=["subject", "session"], suffixes=("_one", "_other"))
     changed = joined["phase_one"] != joined["phase_other"]
     columns = ["subject", "session", "phase_one", "phase_other", "margin_one", "margin_other"]
     return joined[columns].assign(changed=changed)
 
 
-def read_sessions(rows: pd.DataFrame, *, protocol: Protocol = DEFAULT) -> tuple[pd.DataFrame, pd.DataFrame]:
+def read_sessions(
+    rows: pd.DataFrame,
+    *,
+    groups: Mapping[str, str] | None = None,
+    left_out: Mapping[str, str] | None = None,
+    protocol: Protocol = DEFAULT,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Readings and findings of every session in the table.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        The one table.
+    groups : mapping of str to str, optional
+        Group of each subject as participants.tsv gives it; those of ``phases.bleeding_groups`` are known to bleed.
+    left_out : mapping of str to str, optional
+        Controls that did not match, by ``subject session modality``, as of
+        :class:`ipha_toolkit.compare.controls.Reference`.
+    protocol : Protocol
 
     Returns
     -------
     readings : DataFrame
-        ``subject, session, phase, margin, reasons, missing`` and the support of each phase; texts joined by ``;``.
+        ``subject, session, phase, verdict, margin, reasons, missing, limits, flags`` and the support of each phase;
+        texts joined by ``;``. ``flags``: all that the rows of the whole lung carry, by modality.
     findings : DataFrame
-        ``subject, session, finding, grade, grade_name, score, carrier, source``.
+        ``subject, session, finding, grade, grade_name, score, carrier, source, verdict, limits, flag``.
     """
     readings, findings = [], []
+    bleeding = {name.lower() for name in protocol.phases.bleeding_groups}
     for (subject, session), part in rows.groupby(["subject", "session"], sort=False):
-        reading = classify_phase(part, protocol=protocol)
+        bleeds = str((groups or {}).get(str(subject), "")).strip().lower() in bleeding
+        names = [text for image, text in (left_out or {}).items() if image.startswith(f"{subject} {session} ")]
+        reading = classify_phase(part, bleeds=bleeds, left_out=names, protocol=protocol)
         who = {"subject": subject, "session": session}
-        supports = {f"support_{phase}": reading.support.get(phase, np.nan) for phase in PHASES}
-        readings.append(
-            who | {"phase": str(reading.phase), "margin": reading.margin, "reasons": "; ".join(reading.reasons),
-                   "missing": "; ".join(reading.missing)} | supports
-        )  # fmt: skip
-        findings += [
-            who | {"finding": found.finding, "grade": found.grade, "grade_name": GRADES[found.grade],
-                   "score": found.score, "carrier": found.carrier, "source": found.source}
-            for found in reading.findings
-        ]  # fmt: skip
+        readings.append(who | _reading_row(reading) | {"flags": all_flags(part)})
+        findings += [who | _finding_row(found) for found in reading.findings]
     return pd.DataFrame(readings, columns=READING_COLUMNS), pd.DataFrame(findings, columns=FINDING_COLUMNS)
 
 
+def _reading_row(reading: PhaseReading) -> dict[str, object]:
+    supports = {f"support_{name}": reading.support.get(name, np.nan) for name in NAMES.values()}
+    return {
+        "phase": str(reading.phase), "verdict": reading.verdict, "margin": reading.margin,
+        "reasons": "; ".join(reading.reasons), "missing": "; ".join(reading.missing),
+        "limits": "; ".join(reading.limits),
+    } | supports  # fmt: skip
+
+
+def _finding_row(found: FindingReading) -> dict[str, object]:
+    return {
+        "finding": found.finding, "grade": found.grade if found.grade >= 0 else np.nan, "grade_name": found.grade_name,
+        "score": found.score if found.grade >= 0 else np.nan, "carrier": found.carrier, "source": found.source,
+        "verdict": found.verdict.verdict, "limits": "; ".join(found.verdict.reasons), "flag": found.flags,
+    }  # fmt: skip
+
+
 READING_COLUMNS = [
-    "subject", "session", "phase", "margin", "reasons", "missing", *(f"support_{phase}" for phase in PHASES)
+    "subject", "session", "phase", "verdict", "margin", "reasons", "missing", "limits", "flags",
+    *(f"support_{name}" for name in NAMES.values()),
 ]  # fmt: skip
 
-FINDING_COLUMNS = ["subject", "session", "finding", "grade", "grade_name", "score", "carrier", "source"]
+FINDING_COLUMNS = [
+    "subject", "session", "finding", "grade", "grade_name", "score", "carrier", "source", "verdict", "limits", "flag",
+]  # fmt: skip
 
 
 def differential(pattern: str | None = None) -> pd.DataFrame:
@@ -241,13 +382,14 @@ def differential(pattern: str | None = None) -> pd.DataFrame:
     return table[table["pattern"] == pattern].reset_index(drop=True)
 
 
-def _whole_lung(rows: pd.DataFrame) -> dict[tuple[str, str], float]:
+def _whole_lung(rows: pd.DataFrame) -> dict[tuple[str, str], tuple[float, str]]:
+    """Value and flags of each measure of the whole lung."""
     sessions = rows[["subject", "session"]].drop_duplicates()
     if len(sessions) > 1:
         raise ValueError(f"a reading is of one session; the rows are of {len(sessions)}, use read_sessions")
     lung = rows[rows["region"] == Region.LUNG]
     keys = zip(lung["modality"].astype(str), lung["measure"].astype(str), strict=True)
-    return dict(zip(keys, lung["value"].astype(float), strict=True))
+    return dict(zip(keys, zip(lung["value"].astype(float), lung["flag"].astype(str), strict=True), strict=True))
 
 
 def _score(value: float, rule: FindingRule) -> float:
@@ -265,30 +407,39 @@ def _support(phase: Phase, rules: Iterable[PhaseRule], grades: Mapping[str, int]
     return held / possible if possible > 0 else np.nan
 
 
-def _deciding(rows: pd.DataFrame, protocol: Protocol) -> list[str]:
-    """Those of the deciding sets of modalities that were measured, best first."""
-    present = _present(rows)
-    return [group for group in protocol.phases.deciding if set(group.split()) <= present]
+def _deciding(rows: pd.DataFrame, findings: Iterable[FindingReading], protocol: Protocol) -> list[str]:
+    """Modalities of those deciding sets that were measured and whose findings are given, best first."""
+    present = set(rows.loc[rows["value"].notna(), "modality"].astype(str))
+    given = {found.finding for found in findings if found.grade >= 0}
+    found = []
+    for line in protocol.phases.deciding:
+        group, _, needed = line.partition(":")
+        if set(group.split()) <= present and set(needed.split()) <= given:
+            found.append(group)
+    return found
 
 
-def _present(rows: pd.DataFrame) -> set[str]:
-    return set(rows.loc[rows["value"].notna(), "modality"].astype(str))
+def _film_alone(rows: pd.DataFrame, findings: Iterable[FindingReading], protocol: Protocol) -> bool:
+    """Whether nothing better than a radiograph decides: a film that shows nothing says little beside CT or MRI."""
+    return _deciding(rows, findings, protocol)[:1] == [str(Modality.DX)]
 
 
-def _film_alone(rows: pd.DataFrame, protocol: Protocol) -> bool:
-    """Whether nothing better than a radiograph is there: a film that shows nothing says little beside CT or MRI."""
-    return _deciding(rows, protocol)[:1] == [str(Modality.DX)]
-
-
-def _cannot_decide(rows: pd.DataFrame, protocol: Protocol) -> str:
-    """Why no phase can be read, or nothing."""
-    if _deciding(rows, protocol):
-        return ""
-    present = _present(rows)
-    needed = " or ".join(group.replace(" ", " with ") for group in protocol.phases.deciding)
-    return (
-        f"no modality that can decide was measured: needs {needed}, there is {', '.join(sorted(present)) or 'nothing'}"
-    )
+def _cannot_decide(
+    rows: pd.DataFrame, findings: Iterable[FindingReading], protocol: Protocol
+) -> tuple[Phase, str] | None:
+    """Why no phase can be read: withheld, or not measured; None where one can."""
+    findings = tuple(findings)
+    if _deciding(rows, findings, protocol):
+        return None
+    present = set(rows.loc[rows["value"].notna(), "modality"].astype(str))
+    lines = [line.partition(":") for line in protocol.phases.deciding]
+    needed = {name for group, _, names in lines if set(group.split()) <= present for name in names.split()}
+    stopped = [(f.finding.replace("_", " "), f.verdict) for f in findings if f.grade < 0 and f.finding in needed]
+    if stopped:
+        return Phase.WITHHELD, f"what could decide is withheld: {'; '.join(in_words(stopped))}"
+    groups = " or ".join(group.replace(" ", " with ") for group, _, _ in lines)
+    there = ", ".join(sorted(present)) or "nothing"
+    return Phase.INDETERMINATE, f"no modality that can decide was measured: needs {groups}, there is {there}"
 
 
 def _reasons(

@@ -174,11 +174,19 @@ def _readings(demo: Demo) -> str:
     """The phase that the rules read from every session, with reasons, beside the true one."""
     true = {(person.name, visit.session): visit.phase for person in demo.people for visit in person.visits}
     rows = [
-        [r["subject"], r["session"], true[r["subject"], r["session"]], r["phase"], f"{r['margin']:.2f}", r["reasons"]]
+        [
+            r["subject"],
+            r["session"],
+            true[r["subject"], r["session"]],
+            r["phase"],
+            f"{r['margin']:.2f}",
+            r["reasons"],
+            *cohort.gate_cells(r),
+        ]
         for r in demo.analysis.readings.to_dict("records")
     ]
     right = sum(row[2] == row[3] for row in rows)
-    head = ["participant", "session", "true phase", "read as", "margin (1)", "reasons"]
+    head = ["participant", "session", "true phase", "read as", "margin (1)", "reasons", *cohort.GATE_HEAD]
     return f"<p>{right} of {len(rows)} phases are read as they truly are. {cohort.READING}</p>" + html_table(head, rows)
 
 
@@ -201,6 +209,7 @@ SECTIONS: tuple[tuple[str, bool, Callable[[Any], str]], ...] = (
     ("What the images show", False, cohort.looks),
     ("Radiographs from day to day", True, _films),
     ("Look for yourself", False, cohort.viewer),
+    ("Measures by phase", False, cohort.group_plots),
     ("Measures by phase against controls", False, cohort.by_group),
     ("Maps", False, cohort.maps),
     ("T1w and T2w together", False, cohort.signature),

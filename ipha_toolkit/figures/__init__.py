@@ -26,6 +26,7 @@ _HOME = {
     "plot_forest": "cohort",
     "plot_swimmer": "cohort",
     "plot_trend": "cohort",
+    "plot_groups": "cohort",
     "plot_plan": "series",
 }
 

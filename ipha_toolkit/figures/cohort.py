@@ -11,7 +11,7 @@ import pandas as pd
 from ipha_toolkit.catalogue import MEASURES
 from ipha_toolkit.compare.groups import require
 from ipha_toolkit.errors import DataError
-from ipha_toolkit.figures.core import SERIES_COLOURS, describe, literal, new_figure, plain
+from ipha_toolkit.figures.core import SERIES_COLOURS, describe, legend_above, literal, new_figure, plain
 from ipha_toolkit.terms import Phase, Region
 from ipha_toolkit.wording import number
 
@@ -86,8 +86,67 @@ def plot_trend(
     if np.isfinite(limit):
         words.append(f"Shaded: first value plus and minus the smallest detectable change, {number(limit)} {unit}.")
     ax.set(xlabel="time since the first date (years)", ylabel=f"{title} ({unit})")
-    plain(ax).legend(frameon=False, fontsize=8)
+    legend_above(plain(ax))
     return describe(ax, " ".join(words))
+
+
+def plot_groups(
+    rows: pd.DataFrame,
+    sessions: pd.DataFrame,
+    *,
+    measure: str,
+    modality: str,
+    region: str = Region.LUNG,
+    reference: str = "control",
+    ax: Axes | None = None,
+) -> Axes:
+    """One measure by group: a dot a session, the median as a line, the range of the reference group behind all.
+
+    Below each group stands its number of sessions.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        The one table.
+    sessions : DataFrame
+        ``subject, session, group``; groups are drawn in the order in which they come.
+    measure, modality, region : str
+    reference : str
+        The group whose range is shaded.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    DataError
+        Where no session has the measure and a group.
+    """
+    require(sessions, ["subject", "session", "group"], "sessions")
+    data = _chosen(rows, measure, modality, region).merge(sessions[["subject", "session", "group"]])
+    groups = [name for name in dict.fromkeys(sessions["group"]) if (data["group"] == name).any()]
+    if not groups:
+        raise DataError(f"{modality} {measure}: no session has it and a group")
+    ax = ax or new_figure(0.9 * len(groups) + 1.8, 2.9).subplots()
+    entry = MEASURES[measure]
+    words = [f"{modality} {measure.replace('_', ' ')} ({entry.unit}) by group."]
+    band = data[data["group"] == reference]
+    if len(band):
+        words.append(_control_band(ax, band))
+    for place, name in enumerate(groups):
+        values = np.sort(data.loc[data["group"] == name, "value"].to_numpy(float))
+        aside = 0.12 * (np.arange(len(values)) % 3 - 1)  # neighbours by value do not hide each other
+        ax.plot(place + aside, values, "o", color="#0072b2", ms=4.5, alpha=0.75, mew=0)
+        median = float(np.median(values))
+        ax.plot([place - 0.28, place + 0.28], [median, median], color="black", lw=1.6)
+        words.append(f"{name}: median {number(median)} of {len(values)} sessions.")
+    counts = data["group"].value_counts()
+    ax.set_xticks(range(len(groups)), [f"{literal(name)}\n{counts[name]}" for name in groups])
+    ax.set_xlim(-0.6, len(groups) - 0.4)
+    ax.set_ylabel(f"{modality} {measure.replace('_', ' ')}\n({entry.unit})", fontsize=9)
+    return describe(plain(ax), " ".join(words))
 
 
 def plot_forest(effects: pd.DataFrame, *, ax: Axes | None = None) -> Axes:

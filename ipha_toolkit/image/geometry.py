@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from ipha_toolkit.compiled import compiled
 from ipha_toolkit.errors import ImageError
 from ipha_toolkit.grid import Affine, FloatArray, Grid
 from ipha_toolkit.volume import Mask, Volume
@@ -171,6 +171,13 @@ def bounding_box(inside: npt.NDArray[np.bool_]) -> Box:
     return ranges[0], ranges[1], ranges[2]
 
 
+def roomy_box(inside: npt.NDArray[np.bool_], spacing_mm: npt.ArrayLike, margin_mm: float) -> tuple[slice, ...]:
+    """Slices around the True voxels with a margin, as far as the array goes; ValueError where there are none."""
+    reach = np.ceil(margin_mm / np.asarray(spacing_mm)).astype(int).tolist()
+    ranges = zip(bounding_box(inside), reach, inside.shape, strict=True)
+    return tuple(slice(max(0, low - r), min(high + r, n)) for (low, high), r, n in ranges)
+
+
 def depth_mm(inside: npt.NDArray[np.bool_], spacing_mm: Sequence[float] | npt.NDArray[np.floating]) -> FloatArray:
     """Distance in mm of every True voxel to the nearest False one, 0 at False ones; the array's border is no edge.
 
@@ -256,7 +263,7 @@ def _slab_mean(slab: npt.NDArray[Any], factors: tuple[int, int, int], missing: f
     return slab.astype(np.float32, copy=False)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _enlarge_into(result, blocks, i0, ti, j0, tj, k0, tk):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """Linear interpolation along i, then j, then k, one row of blocks after another."""
     last_i, last_j, last_k = blocks.shape[0] - 1, blocks.shape[1] - 1, blocks.shape[2] - 1
@@ -274,7 +281,7 @@ def _enlarge_into(result, blocks, i0, ti, j0, tj, k0, tk):  # type: ignore[no-un
                 result[i, j, k] = _between(column[k0[k]], column[min(k0[k] + 1, last_k)], tk[k])
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@compiled(nogil=True, inline="always")
 def _between(low, high, share):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     return low + (high - low) * share if share > 0 else low
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from ipha_toolkit.compiled import compiled
 from ipha_toolkit.grid import BoolArray, FloatArray
 
 _FWHM_PER_SD = 2.3548
@@ -136,7 +136,7 @@ def within_mm(mask: BoolArray, spacing_mm: npt.ArrayLike, radius_mm: float) -> B
     return np.asarray(_within(np.ascontiguousarray(mask), sides, reach, float(radius_mm) ** 2 * (1 + _TIE)))
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _within(mask, sides, reach, limit):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """Squared distance to the nearest True voxel along k, then over j, then over i, as far as it matters."""
     ni, nj, nk = mask.shape

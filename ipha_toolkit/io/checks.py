@@ -50,7 +50,7 @@ def unit_in_mm(path: Path, unit: str) -> float:
     try:
         return _MM[unit.strip().lower()]
     except KeyError:
-        raise ReadError(f"{path}: lengths are in {unit!r}; needs mm, cm, m or um in the header") from None
+        raise ReadError(f"{path}: lengths are in {unit[:80]!r}; needs mm, cm, m or um in the header") from None
 
 
 def require_place(path: Path, affine: npt.ArrayLike, shape: Sequence[int], settings: ReadingSettings) -> Affine:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ipha_toolkit.io.acquisition import FAT_WORDS
 from ipha_toolkit.io.dicom import Part, Stack, component
 from ipha_toolkit.io.packaged import read_packaged
 from ipha_toolkit.protocol import DEFAULT, Protocol
@@ -80,6 +81,8 @@ def sidecar(part: Part, stack: Stack, told: dict[str, str | float]) -> dict[str,
     found |= {name: told[fact] for name, fact in words.items() if told.get(fact)}
     if told["modality"] == "dx":
         found["PhotometricInterpretation"] = "MONOCHROME2"
+    if set(str(told.get("words", "")).split()) & FAT_WORDS:
+        found["FatSuppression"] = True
     sequence = [word for word in str(told.get("sequence", "")).split() if word in _known("sequence")]
     return found | ({"ScanningSequence": " ".join(sequence)} if sequence else {})
 

@@ -55,6 +55,20 @@ def require_regular(path: Path, largest: float) -> int:
     return size
 
 
+def require_data(path: Path, file: Path) -> None:
+    """Refuse a header whose voxels are in a file that cannot be opened.
+
+    Raises
+    ------
+    ReadError
+        Naming both.
+    """
+    try:
+        require_regular(file, float("inf"))
+    except ReadError as error:
+        raise ReadError(f"{path}: its voxels are in {file.name}: {str(error).removeprefix(f'{file}: ')}") from None
+
+
 def read_text(path: Path) -> str:
     """Text of a table or JSON file, without the byte order mark that spreadsheets put before it.
 
@@ -95,6 +109,14 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ReadError(f"{path}: needs a JSON object of acquisition facts, got a {type(content).__name__}")
     return content
+
+
+def home() -> list[Path]:
+    """The user's home folder; none where the system knows none."""
+    try:
+        return [Path.home()]
+    except RuntimeError:
+        return []
 
 
 def printable(path: str | os.PathLike[str]) -> str:

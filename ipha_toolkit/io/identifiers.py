@@ -31,7 +31,8 @@ OLDEST_YEARS = 89
 """Ages above are written as 89+, as the HIPAA safe-harbor rule (45 CFR 164.514(b)) wants."""
 _SYNCED = ("dropbox", "onedrive", "google drive", "googledrive", "icloud", "nextcloud", "owncloud", "seafile",
            "box sync", "mobile documents", "syncthing", "sciebo", "switchdrive", "polybox")  # fmt: skip
-_NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "afpfs", "fuse.rclone", "davfs")
+_NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "afpfs", "fuse.rclone", "davfs", "lustre",
+            "gpfs", "beegfs", "ceph", "fuse.ceph", "fuse.glusterfs", "panfs", "pvfs2", "orangefs")  # fmt: skip
 
 
 def read_key(path: Path) -> pd.DataFrame:
@@ -132,8 +133,14 @@ def exposed(folder: Path) -> str:
             return f"it lies in {part}, which is synchronised with other machines"
     if os.name == "posix" and place.exists() and place.stat().st_mode & (stat.S_IWOTH | stat.S_IWGRP):
         return f"others may write into {place}"
+    kind = network_drive(place)
+    return f"it lies on a network drive ({kind})" if kind else ""
+
+
+def network_drive(place: Path) -> str:
+    """Type of the network file system a folder lies on; empty where it lies on this machine."""
     kind = _mounted(place)
-    return f"it lies on a network drive ({kind})" if kind in _NETWORK else ""
+    return kind if kind in _NETWORK else ""
 
 
 def require_one_patient(labels: Mapping[str, str], patients: Mapping[str, str]) -> None:

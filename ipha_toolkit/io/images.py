@@ -21,6 +21,7 @@ from ipha_toolkit.io import itk, nifti, pixels
 from ipha_toolkit.io.checks import require_finite, require_hu_bound, require_place
 from ipha_toolkit.io.files import read_json, require_regular
 from ipha_toolkit.io.names import entities_of, image_ending, is_image, role_of, sidecar_of, sidecars_of
+from ipha_toolkit.io.room import room
 from ipha_toolkit.protocol import DEFAULT
 from ipha_toolkit.settings import ReadingSettings
 from ipha_toolkit.terms import Modality
@@ -186,6 +187,19 @@ def load_mask(
     return Mask(inside, affine, name=path.name)
 
 
+def label_values(path: Path, *, settings: ReadingSettings = DEFAULT.reading) -> list[int]:
+    """Whole numbers that a label image holds, in ascending order.
+
+    Raises
+    ------
+    ReadError
+        Where the file cannot be read, or holds no whole numbers.
+    """
+    with _as_refusals(path):
+        array = _read_mask(path, None, settings)[0]
+    return [int(value) for value in np.unique(_whole_numbers(array, path))]
+
+
 def save(image: Volume | Mask, path: str | os.PathLike[str]) -> None:
     """Write a Volume (float32) or Mask (uint8); ``meta`` goes to a JSON sidecar. Whole or not at all.
 
@@ -207,7 +221,7 @@ def save(image: Volume | Mask, path: str | os.PathLike[str]) -> None:
     array = image.array.astype(np.uint8) if isinstance(image, Mask) else image.array
     if ending not in _WRITTEN:
         raise ValueError(f"{path}: writes .nii, .nii.gz, .nrrd and .mha, not {ending or 'a name without ending'!r}")
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
+    with room(path.parent, array.nbytes), tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
         draft = Path(folder) / f"image{ending}"
         if ending in nifti.SUFFIXES:
             nifti.write(draft, array, image.affine)

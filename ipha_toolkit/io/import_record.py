@@ -45,6 +45,8 @@ def made_of(record: dict[str, dict[str, str]]) -> list[str]:
 def forget(root: Path, record: dict[str, dict[str, str]], series: str) -> None:
     """Remove what an earlier import made of a series."""
     for file in record.pop(series, {}).get("files", "").split():
+        if not (root / file).resolve().is_relative_to(root.resolve()):
+            continue  # a record that leads out of the cohort was not written here
         (root / file).unlink(missing_ok=True)
         for folder in (root / file).parents:
             if folder == root or not folder.is_dir() or any(folder.iterdir()):

@@ -17,7 +17,7 @@ from ipha_toolkit.errors import ReadError
 from ipha_toolkit.grid import Affine
 from ipha_toolkit.io import metaimage, nrrd
 from ipha_toolkit.io.checks import require_size
-from ipha_toolkit.io.files import require_regular
+from ipha_toolkit.io.files import require_data, require_regular
 from ipha_toolkit.io.metaimage import Header
 from ipha_toolkit.io.streams import data_files, opened, read_exactly
 from ipha_toolkit.protocol import DEFAULT
@@ -60,15 +60,15 @@ def read(path: Path, settings: ReadingSettings = DEFAULT.reading) -> tuple[npt.N
     return array, _LPS_TO_RAS @ header.affine
 
 
-def data_names(path: Path) -> list[Path]:
-    """Files beside a header that hold its voxels, as far as they lie in its folder.
+def data_names(path: Path, *, elsewhere: bool = False) -> list[Path]:
+    """Files beside a header that hold its voxels; outside its folder only where ``elsewhere`` allows it.
 
     Raises
     ------
     ReadError
         Where the header cannot be read or leads elsewhere.
     """
-    return data_files(path, _header(path).files, elsewhere=False)
+    return data_files(path, _header(path).files, elsewhere=elsewhere)
 
 
 def write(path: Path, array: npt.NDArray[Any], affine: Affine) -> None:
@@ -104,7 +104,7 @@ def _content(path: Path, header: Header, size: int, settings: ReadingSettings) -
     if size % len(files):
         raise ReadError(f"{path}: {shape} voxels cannot be shared evenly by {len(files)} data files")
     for file in files:
-        require_regular(file, float("inf"))
+        require_data(path, file)
     return b"".join(_part(file, header, size // len(files), 0, f"{shape} voxels") for file in files)
 
 

@@ -1,13 +1,14 @@
 """The cohort folder: who is in it, which images and masks each session has, and every problem found.
 
-The layout is described in ``data/README.md``. Nothing is read here but names and tables; images are opened by
+The layout is described in ``data/README.md``, which the package ships and ``ipha docs layout`` prints. Nothing is read
+here but names and tables; images are opened by
 :func:`ipha_toolkit.io.images.load`.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,6 +124,13 @@ class Cohort:
 
     def stopped(self, session: SessionFiles) -> list[Problem]:
         """Problems that stop this session."""
+        return [problem for problem in self._of(session) if problem.stops]
+
+    def failed(self, session: SessionFiles) -> list[Problem]:
+        """Problems that the rest of this session outlives."""
+        return [problem for problem in self._of(session) if not problem.stops]
+
+    def _of(self, session: SessionFiles) -> list[Problem]:
         return [
             problem
             for problem in self.problems
@@ -237,7 +245,7 @@ def _subject_folders(root: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
             left.append((path, "images lie in the folder of their subject, sub-<label>/"))
     if not folders:
         hint = f"; {left[0][0].name}: {left[0][1]}" if left else ""
-        raise LayoutError(f"{root}: holds no sub-* folder; see data/README.md for the cohort folder's layout{hint}")
+        raise LayoutError(f"{root}: holds no sub-* folder; `ipha docs layout` prints how a cohort is laid out{hint}")
     return folders, left
 
 
@@ -286,6 +294,10 @@ class _Reading:
         """Say what stops the session."""
         self.problems.append(Problem(path, message, self.subject, self.session))
 
+    def fail(self, path: Path, message: str) -> None:
+        """Say what cannot be used, and does not stop the rest of the session."""
+        self.problems.append(Problem(path, message, self.subject, self.session, stops=False))
+
     def remark(self, path: Path, message: str) -> None:
         """Say what stops no one."""
         self.problems.append(Problem(path, message))
@@ -304,18 +316,20 @@ def _read_session(
     chosen = {role: paths[0] for role, paths in sorted(taken.items()) if paths}
     named = {role: stem(path) for role, path in chosen.items()}
     named |= {Modality.MEGRE: stem(echoes[0])} if echoes else {}
-    lungs, muscle, strange = placed(masks, named, others, SessionFiles(subject, session).label, reading.complain)
+    lungs, muscle, strange = placed(masks, named, others, SessionFiles(subject, session).label, reading.fail)
     reading.left += strange
-    files = SessionFiles(
-        subject, session, chosen, echoes, _one_mask_each(lungs, reading), _one_mask_each(muscle, reading)
-    )
+    files = SessionFiles(subject, session, chosen, echoes, _one_mask_each(lungs), _one_mask_each(muscle))
     return files, reading.problems, reading.left
 
 
 def _claims(place: Path, reading: _Reading) -> dict[Modality, list[Path]]:
     """Images of a session by the role their names claim."""
     found = walk(place)
-    reading.left += found.unread
+    for path, reason in found.unread:
+        if path == place:
+            reading.complain(path, f"{reason}; give it read rights, or move it away")
+        else:
+            reading.left.append((path, reason))
     claims: dict[Modality, list[Path]] = {}
     for path in without_companions(found.files):
         role = role_of(path)
@@ -393,10 +407,11 @@ def _taken(role: Modality, paths: list[Path], protocol: Protocol, reading: _Read
     return taken
 
 
-def _one_mask_each(found: dict[Modality, list[MaskFile]], reading: _Reading) -> dict[Modality, MaskFile]:
-    """One mask an image; several are refused."""
+def _one_mask_each(found: dict[Modality, list[MaskFile]]) -> dict[Modality, MaskFile]:
+    """One mask an image; several are refused when that image is measured."""
+    chosen = {}
     for role, masks in found.items():
-        if len(masks) > 1:
-            names = ", ".join(str(mask.path) for mask in masks)
-            reading.complain(masks[0].path, f"{len(masks)} masks claim the {role} image: {names}; keep one")
-    return {role: masks[0] for role, masks in found.items()}
+        names = ", ".join(mask.path.name for mask in masks)
+        why = f"{len(masks)} masks claim the {role} image: {names}; keep one" if len(masks) > 1 else masks[0].why
+        chosen[role] = replace(masks[0], why=why)
+    return chosen

@@ -31,10 +31,14 @@ Complain = Callable[[Path, str], None]
 
 @dataclass(frozen=True)
 class MaskFile:
-    """A mask made elsewhere; ``labels`` are the values inside, None for a plain mask."""
+    """A mask made elsewhere; ``labels`` are the values inside, None for a plain mask.
+
+    ``why`` says why it cannot be used: its image fails then, and is not measured in another mask.
+    """
 
     path: Path
     labels: tuple[int, ...] | None = None
+    why: str = ""
 
 
 def mask_files(
@@ -101,8 +105,7 @@ def placed(
         try:
             mask = MaskFile(path, lung_labels(path) if stem(path).endswith("_dseg") else None)
         except LayoutError as error:
-            complain(path, str(error).removeprefix(f"{path}: "))
-            continue
+            mask = MaskFile(path, why=str(error).removeprefix(f"{path}: "))
         (lungs if shows(path) == "lung" else muscle).setdefault(target, []).append(mask)
     return lungs, muscle, left
 
@@ -157,7 +160,7 @@ def _why_no_mask(path: Path, subject: str, session: str | None) -> str:
     if not is_image(path):
         return "its ending is none that is read as an image"
     if not stem(path).endswith(("_mask", "_dseg")):
-        return "its name ends neither with _mask nor with _dseg; see data/README.md for masks from other tools"
+        return "its name ends neither with _mask nor with _dseg; see `ipha docs layout` for masks of other tools"
     if not shows(path):
         return "its name does not say that the mask shows lung or muscle; add desc-lung or desc-muscle before _mask"
     return ""

@@ -61,7 +61,7 @@ def read_header(path: Path) -> Header:
         )
     kind = fields.get("ElementType", "")
     if kind not in _KINDS:
-        raise ReadError(f"{path}: ElementType is {kind!r}; needs one of {', '.join(_KINDS)}")
+        raise ReadError(f"{path}: ElementType is {kind[:80]!r}; needs one of {', '.join(_KINDS)}")
     big = _is_true(fields.get("BinaryDataByteOrderMSB", fields.get("ElementByteOrderMSB", "False")))
     spacing = _numbers(path, fields, "ElementSpacing", rank) or _numbers(path, fields, "ElementSize", rank)
     if spacing and min(spacing) <= 0:
@@ -111,7 +111,7 @@ def _data_names(path: Path, value: str, listed: bytes) -> tuple[str, ...]:
         try:
             return tuple(numbered(path, words[0], *(int(word) for word in words[1:4])))
         except ValueError:
-            raise ReadError(f"{path}: ElementDataFile is {value!r}; needs a pattern and whole numbers") from None
+            raise ReadError(f"{path}: ElementDataFile is {value[:80]!r}; needs a pattern and whole numbers") from None
     return (value,)
 
 

@@ -65,10 +65,11 @@ def sidecars_of(path: Path) -> list[Path]:
     return [other for _, other in sorted(found, key=lambda each: each[0])] + ours
 
 
-def files_beside(path: Path) -> list[Path]:
+def files_beside(path: Path, *, elsewhere: bool = False) -> list[Path]:
     """Every file that an image depends on beside its own: data files of a header, and sidecars.
 
-    A header that cannot be read names none; a data file need not be there.
+    A header that cannot be read names none; a data file need not be there. ``elsewhere`` says whether headers may name
+    data files outside their folder.
     """
     ending = image_ending(path)
     data: list[Path] = []
@@ -76,7 +77,7 @@ def files_beside(path: Path) -> list[Path]:
         data = [nifti.data_file(path)]
     elif ending in itk.SUFFIXES:
         try:
-            data = itk.data_names(path)
+            data = itk.data_names(path, elsewhere=elsewhere)
         except (ReadError, OSError):
             data = []
     return [*data, *sidecars_of(path)]
@@ -173,6 +174,7 @@ FOLDERS = {"ct": "ct", "dx": "xray"}
 """Folder of a session in which a modality lies; others lie in ``anat``."""
 
 MEASURES, READINGS, FINDINGS, FAILURES = "measures.tsv", "readings.tsv", "findings.tsv", "failures.tsv"
+ACQUISITIONS = "acquisitions.tsv"
 """Tables of a results folder."""
 DICTIONARY, REFERENCE, PROTOCOL, DATASET = (
     "measures.json",
@@ -182,6 +184,10 @@ DICTIONARY, REFERENCE, PROTOCOL, DATASET = (
 )
 PROVENANCE, LOG = "provenance.json", "log.txt"
 """Of each session, and of the second pass in the results folder itself."""
+POOLING, SITES = "pooling.json", "sites.tsv"
+"""Of results pooled over several sites: what was pooled with what; groups compared over sites."""
+PLAN = "plan.tsv"
+"""Every session of the cohort that results are made of."""
 
 
 def label_of(subject: str, session: str) -> str:
@@ -220,6 +226,11 @@ def histogram_file(label: str, modality: str) -> str:
 def nodule_file(label: str, modality: str) -> str:
     """Name of the table of nodules."""
     return f"{label}_{modality}_nodules.tsv"
+
+
+def acquisition_file(label: str) -> str:
+    """Name of the table of how the session's images were made."""
+    return f"{label}_{ACQUISITIONS}"
 
 
 def rows_file(label: str) -> str:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ipha_toolkit.errors import ReadError
 from ipha_toolkit.grid import Affine
 from ipha_toolkit.io.checks import require_size, require_slope, unit_in_mm
-from ipha_toolkit.io.files import require_regular
+from ipha_toolkit.io.files import require_data
 from ipha_toolkit.io.streams import opened, read_exactly
 from ipha_toolkit.protocol import DEFAULT
 from ipha_toolkit.settings import ReadingSettings
@@ -169,7 +169,7 @@ def _content(path: Path, stream: IO[bytes], facts: _Facts) -> bytes:
 
 def _content_beside(path: Path, facts: _Facts) -> bytes:
     beside = data_file(path)
-    require_regular(beside, float("inf"))
+    require_data(path, beside)
     with _stream(beside) as stream:
         stream.read(facts.offset)
         return _content(beside, stream, facts)

@@ -52,8 +52,9 @@ def read_header(path: Path) -> Header:
     kind = next((code for code, names in _KINDS.items() if fields.get("type", "").lower() in names.split("|")), None)
     encoding = _ENCODINGS.get(fields.get("encoding", "").lower())
     if kind is None or encoding is None:
+        type_, packed = (fields.get(name, "")[:80] for name in ("type", "encoding"))
         raise ReadError(
-            f"{path}: type is {fields.get('type')!r} and encoding {fields.get('encoding')!r}; needs whole or real "
+            f"{path}: type is {type_!r} and encoding {packed!r}; needs whole or real "
             "numbers, encoded raw, gzip, bzip2 or ascii; export the image again"
         )
     if fields.get("lineskip", fields.get("line skip", "0")) != "0":
@@ -100,7 +101,7 @@ def _data_names(path: Path, fields: dict[str, str]) -> tuple[str, ...]:
         try:
             return tuple(numbered(path, words[0], *(int(word) for word in words[1:4])))
         except ValueError:
-            raise ReadError(f"{path}: data file is {value!r}; needs a pattern and whole numbers") from None
+            raise ReadError(f"{path}: data file is {value[:80]!r}; needs a pattern and whole numbers") from None
     return (value,) if value else ()
 
 

@@ -1,16 +1,19 @@
 """Results out: a session's folder appears whole or not at all, and says what it was made from.
 
-A session is done exactly when the ``provenance.json`` in its folder equals the one that would be written now.
+A session is done exactly when the ``provenance.json`` in its folder equals the one that would be written now, and every
+file it lists is as it was written.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,16 +22,23 @@ from typing import Any
 import pandas as pd
 
 from ipha_toolkit.catalogue import MEASURES, ROW_COLUMNS
-from ipha_toolkit.errors import LayoutError
+from ipha_toolkit.errors import LayoutError, ReadError
 from ipha_toolkit.flags import FLAGS
-from ipha_toolkit.io import names
+from ipha_toolkit.io import marks, names, proof
+from ipha_toolkit.io.acquisition import ACQUISITION_COLUMNS
+from ipha_toolkit.io.drafts import PREFIX, clear_leftovers, draft_of, lock_of, put, text_draft
+from ipha_toolkit.io.files import read_json
 from ipha_toolkit.io.images import save
 from ipha_toolkit.io.layout import SessionFiles, is_own_result
+from ipha_toolkit.io.locks import locked, shared
 from ipha_toolkit.io.names import RESULTS_TOOL
+from ipha_toolkit.io.room import room
 from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.volume import Mask, Volume
 
-_DRAFT = ".draft-"
+_LOG = logging.getLogger(__name__)
+_SMALL = 1_000_000
+"""Bytes that a session's tables, log and provenance take at most, for the words about a full disk."""
 _COLUMNS = {
     "subject": "sub-<label>",
     "session": "ses-<label>; empty where the subject has no session folders",
@@ -41,6 +51,12 @@ _COLUMNS = {
     "flag": "codes joined by ;, see flags below",
 }
 
+_TABLES = (
+    names.MEASURES, names.DICTIONARY, names.READINGS, names.FINDINGS, names.ACQUISITIONS, names.REFERENCE,
+    names.PROTOCOL,
+)  # fmt: skip
+_LOCK = ".lock"
+_PASSING = (_LOCK, ".draft")
 _FAILURES = ("subject", "session", "modality", "file", "error", "log")
 
 
@@ -71,12 +87,13 @@ class Part:
 
 @dataclass
 class SessionResult:
-    """What one session gave, part by part, and what failed."""
+    """What one session gave, part by part, what failed, and how each image was made."""
 
     subject: str
     session: str
     parts: list[Part] = field(default_factory=list)
     failures: list[dict[str, str]] = field(default_factory=list)
+    acquisitions: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def label(self) -> str:
@@ -115,9 +132,8 @@ def results_folder(out: str | os.PathLike[str], cohort: Path) -> Path:
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise LayoutError(f"{out}: is a file; --out needs a folder")
-    if out.is_dir() and any(out.iterdir()) and not is_own_result(out):
+    if out.is_dir() and not _is_ours(out):
         raise LayoutError(f"{out}: holds files that are not results of {RESULTS_TOOL}; give a new or empty folder")
-    out.mkdir(parents=True, exist_ok=True)
     described = {
         "Name": "Measurements of pulmonary hemosiderosis",
         "BIDSVersion": "1.10.0",
@@ -125,10 +141,31 @@ def results_folder(out: str | os.PathLike[str], cohort: Path) -> Path:
         "GeneratedBy": [{"Name": RESULTS_TOOL, "Version": package_version("ipha-toolkit")}],
         "SourceDatasets": [{"URL": _relative(cohort, out)}],
     }
-    write_json(out / names.DATASET, described)
-    for leftover in out.glob(f"**/{_DRAFT}*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    with room(out, _SMALL):
+        out.mkdir(parents=True, exist_ok=True)
+        clear_leftovers(out)
+        marks.clear_tokens(out)
+        _write_changed(out / names.DATASET, _json(described))
     return out
+
+
+def write_plan(out: Path, sessions: Sequence[SessionFiles]) -> None:
+    """Which sessions the cohort has, so that the results folder alone can tell what is still to be done."""
+    table = pd.DataFrame([[files.subject, files.session] for files in sessions], columns=["subject", "session"])
+    _write_changed(out / names.PLAN, table.to_csv(sep="\t", index=False, lineterminator="\n"))
+
+
+def _write_changed(path: Path, text: str) -> None:
+    """Write a file that every run writes, only where it would change."""
+    if proof.digest_of(path) != sha256(text.encode()).hexdigest():
+        _write_text(path, text)
+
+
+def _is_ours(out: Path) -> bool:
+    """Whether a folder is empty but for what a run that was stopped left, or holds results of this toolkit."""
+    made = [path for path in out.iterdir() if not (path.name.startswith(PREFIX) or path.name.endswith(_PASSING))]
+    sessions = out.glob(f"sub-*/**/{names.PROVENANCE}")
+    return not made or is_own_result(out) or any(proof.read_sealed(path) for path in sessions)
 
 
 def session_folder(out: Path, files: SessionFiles) -> Path:
@@ -138,10 +175,44 @@ def session_folder(out: Path, files: SessionFiles) -> Path:
 
 def is_done(out: Path, files: SessionFiles, expected: Mapping[str, Any]) -> bool:
     """Whether the session was measured from exactly these inputs, and nothing in it failed."""
-    try:
-        return bool(json.loads((session_folder(out, files) / names.PROVENANCE).read_text("utf-8")) == expected)
-    except (OSError, ValueError):
-        return False
+    record = proof.read_sealed(session_folder(out, files) / names.PROVENANCE)
+    record.pop(proof.FILES, None)
+    return bool(record == expected) and not damage(out, files)
+
+
+def damage(out: Path, files: SessionFiles) -> list[str]:
+    """Files of a session's results that are not as they were written: cut, edited, renamed, lost."""
+    return proof.damage(session_folder(out, files))
+
+
+def has_results(out: Path, files: SessionFiles) -> bool:
+    """Whether there are results of a session that can be read, be they of all its images or not."""
+    return bool(proof.read_sealed(session_folder(out, files) / names.PROVENANCE))
+
+
+@contextmanager
+def session_lock(out: Path, files: SessionFiles) -> Iterator[bool]:
+    """Hold a session's results alone; yields whether another run had them meanwhile."""
+    with locked(lock_of(session_folder(out, files)), files.label) as waited:
+        yield waited
+
+
+@contextmanager
+def cohort_lock(out: Path) -> Iterator[bool]:
+    """Hold the tables of the whole cohort alone."""
+    with locked(out / f".cohort{_LOCK}", f"{out.name}/{names.MEASURES}") as waited:
+        yield waited
+
+
+@contextmanager
+def run_lock(out: Path, settings: str) -> Iterator[None]:
+    """Work in a results folder together with runs of the same settings, and with no other."""
+    refusal = (
+        f"{out}: another run with other settings or code is writing into it; wait until it has ended, "
+        "or give another folder"
+    )
+    with shared(out / f".run{_LOCK}", settings, refusal):
+        yield
 
 
 def write_session(
@@ -149,27 +220,69 @@ def write_session(
 ) -> None:
     """Write a session's folder whole, in place of an older one. With failures it does not count as done."""
     target, label = session_folder(out, files), files.label
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=_DRAFT))
-    try:
-        for part in result.parts:
-            for name, image in part.images(label).items():
-                save(image, draft / name)
-            for name, table in part.tables(label).items():
-                write_tsv(draft / name, table)
-        write_tsv(draft / names.rows_file(label), result.rows)
-        _write_text(draft / names.LOG, log)
-        recorded = dict(source) | ({"failures": result.failures} if result.failures else {})
-        write_json(draft / names.PROVENANCE, recorded)
-        draft.chmod(0o755)
-        swap(draft, target)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    needed = sum(image.array.nbytes for part in result.parts for image in part.images(label).values()) + _SMALL
+    with room(target, needed):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with draft_of(target) as draft:
+            for part in result.parts:
+                for name, image in part.images(label).items():
+                    save(image, draft / name)
+                for name, table in part.tables(label).items():
+                    write_tsv(draft / name, table)
+            write_tsv(draft / names.rows_file(label), result.rows)
+            write_tsv(draft / names.acquisition_file(label), _acquisitions(files, result))
+            _write_text(draft / names.LOG, proof.sealed_log(log))
+            failed = {"failures": result.failures} if result.failures else {}
+            write_json(draft / names.PROVENANCE, proof.sealed({**source, **failed, proof.FILES: proof.digests(draft)}))
+            kept = put(draft, target)
+    marks.forget_failed(out, label)
+    if kept:
+        _LOG.warning("%s: kept what is not as this toolkit wrote it: %s", label, ", ".join(kept))
+
+
+def _acquisitions(files: SessionFiles, result: SessionResult) -> pd.DataFrame:
+    made = [{"subject": files.subject, "session": files.session} | facts for facts in result.acquisitions]
+    return pd.DataFrame(made, columns=list(ACQUISITION_COLUMNS))
+
+
+def write_failed(out: Path, files: SessionFiles, failures: Sequence[Mapping[str, str]]) -> None:
+    """Keep why a session gave nothing, in place of older results."""
+    remove_session(out, files)
+    marks.write_failed(out, files.label, failures)
+
+
+def read_failures(out: Path, files: SessionFiles) -> list[dict[str, str]] | None:
+    """What failed in a session, from its folder: nothing where all was measured, None where nothing is known."""
+    record = proof.read_sealed(session_folder(out, files) / names.PROVENANCE)
+    return list(record.get("failures", [])) if record else marks.read_failed(out, files.label)
 
 
 def remove_session(out: Path, files: SessionFiles) -> None:
-    """Take away the results of a session that can no longer be measured."""
-    shutil.rmtree(session_folder(out, files), ignore_errors=True)
+    """Take away the results of a session that can no longer be measured; what others put there stays."""
+    proof.remove_ours(session_folder(out, files))
+
+
+def gone(out: Path, sessions: Collection[SessionFiles]) -> list[str]:
+    """Folders of results, as ``sub-001/ses-01``, of sessions that the cohort no longer has.
+
+    Parameters
+    ----------
+    out : Path
+    sessions : collection of SessionFiles
+        All sessions of the cohort.
+    """
+    known = {session_folder(out, files) for files in sessions}
+    held = [path for path in sorted(out.glob(f"sub-*/**/{names.PROVENANCE}")) if path.parent not in known]
+    return [path.parent.relative_to(out).as_posix() for path in held if proof.read_sealed(path)]
+
+
+def remove_gone(out: Path, folders: Iterable[str]) -> None:
+    """Take away what is provably ours in results of sessions that are gone, as :func:`gone` names them."""
+    for name in folders:
+        folder = out / name
+        with locked(lock_of(folder), folder.name):
+            proof.remove_ours(folder)
+        proof.remove_empty(folder.parent)
 
 
 def write_cohort(
@@ -180,27 +293,36 @@ def write_cohort(
     protocol: Protocol,
     readings: pd.DataFrame,
     findings: pd.DataFrame,
+    acquisitions: pd.DataFrame,
     source: Mapping[str, Any],
 ) -> None:
     """The one table, its data dictionary, readings, findings, reference and protocol; each file whole, the provenance
-    last."""
-    (out / names.PROVENANCE).unlink(missing_ok=True)
-    write_tsv(out / names.MEASURES, rows)
-    write_json(out / names.DICTIONARY, _dictionary(rows))
-    write_tsv(out / names.READINGS, readings)
-    write_tsv(out / names.FINDINGS, findings)
-    write_json(out / names.REFERENCE, reference)
-    _write_text(out / names.PROTOCOL, protocol.to_toml())
-    write_json(out / names.PROVENANCE, dict(source) | {"written": _written(out)})
+    last. A table that was edited meanwhile is kept beside the new one."""
+    texts = {
+        names.MEASURES: _tsv(rows),
+        names.DICTIONARY: _json(_dictionary(rows)),
+        names.READINGS: _tsv(readings),
+        names.FINDINGS: _tsv(findings),
+        names.ACQUISITIONS: _tsv(acquisitions),
+        names.REFERENCE: _json(reference),
+        names.PROTOCOL: protocol.to_toml(),
+    }
+    known = proof.written(out)
+    with room(out, sum(map(len, texts.values())) + _SMALL):
+        for name, text in texts.items():
+            if kept := proof.keep_aside(out / name, known.get(name, ""), text):
+                _LOG.warning("%s was changed since it was written; it is kept as %s", name, kept)
+            _write_text(out / name, text)
+        write_json(out / names.PROVENANCE, dict(source) | {"written": _written(out)})
 
 
 def is_compared(out: Path, expected: Mapping[str, Any]) -> bool:
     """Whether the tables of the whole cohort were made from exactly this, and are still as they were written."""
     try:
-        recorded = json.loads((out / names.PROVENANCE).read_text("utf-8"))
-        return bool(recorded == json.loads(json.dumps(expected)) | {"written": _written(out)})
-    except (OSError, ValueError, TypeError):
+        recorded = read_json(out / names.PROVENANCE)
+    except (ReadError, OSError):
         return False
+    return bool(recorded == json.loads(json.dumps(expected)) | {"written": _written(out)})
 
 
 def write_failures(out: Path, failures: Sequence[Mapping[str, str]]) -> None:
@@ -210,18 +332,22 @@ def write_failures(out: Path, failures: Sequence[Mapping[str, str]]) -> None:
 
 def _written(out: Path) -> dict[str, str]:
     """Digest of every table of the second pass."""
-    tables = (names.MEASURES, names.DICTIONARY, names.READINGS, names.FINDINGS, names.REFERENCE, names.PROTOCOL)
-    return {name: sha256((out / name).read_bytes()).hexdigest() for name in tables}
+    return {name: proof.digest_of(out / name) for name in _TABLES}
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON, whole or not at all."""
-    _write_text(path, json.dumps(content, indent=2) + "\n")
+    _write_text(path, _json(content))
+
+
+def _json(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=2) + "\n"
 
 
 def _dictionary(rows: pd.DataFrame) -> dict[str, Any]:
-    used = [name for name in MEASURES if name in set(rows["measure"])]
-    flags = {code for cell in rows["flag"] for code in cell.split(";")}
+    measured = set(rows["measure"])
+    used = [name for name in MEASURES if name in measured]
+    flags = {code for cell in rows["flag"].unique() for code in cell.split(";")}
     return {
         **{name: {"Description": text} for name, text in _COLUMNS.items()},
         "measures": {
@@ -239,13 +365,23 @@ def _dictionary(rows: pd.DataFrame) -> dict[str, Any]:
 
 def write_tsv(path: Path, content: pd.DataFrame) -> None:
     """Write a BIDS table, whole or not at all; missing is ``n/a``."""
-    _write_text(path, content.to_csv(sep="\t", index=False, na_rep="n/a", float_format="%.8g", lineterminator="\n"))
+    _write_text(path, _tsv(content))
+
+
+def _tsv(content: pd.DataFrame) -> str:
+    return content.to_csv(sep="\t", index=False, na_rep="n/a", float_format="%.8g", lineterminator="\n")
 
 
 def _write_text(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+    with room(path.parent, len(text)):
+        if path.is_dir():  # somebody's folder of this name stays, under another
+            path.rename(proof.free_name(path))
+        draft = text_draft(path)
+        try:
+            draft.write_text(text, encoding="utf-8")
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
 
 
 def swap(draft: Path, target: Path) -> None:
@@ -261,6 +397,7 @@ def _relative(cohort: Path, out: Path) -> str:
     return Path(os.path.relpath(cohort.resolve(), out.resolve())).as_posix()
 
 
+@cache
 def package_version(name: str) -> str:
     """Version of an installed package, ``unknown`` where there is none."""
     try:

@@ -5,18 +5,19 @@ Everything is read when it is asked for. Nothing is written here.
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pandas as pd
 
 import ipha_toolkit
+from ipha_toolkit.catalogue import ROW_COLUMNS
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io import names
+from ipha_toolkit.io.files import read_json, why_not_a_file
 from ipha_toolkit.io.images import load, load_mask
 from ipha_toolkit.io.layout import (
     Cohort,
@@ -27,9 +28,11 @@ from ipha_toolkit.io.layout import (
     read_session,
     read_visits,
 )
+from ipha_toolkit.io.proof import digest_of, written
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Mask, Volume
 
+_NOT_AS_WRITTEN = "is not as ipha analyze wrote it, it was edited or damaged since; run ipha analyze again"
 _TEXT = ("subject", "session", "modality", "region", "measure", "unit", "flag")
 _SHOWN_MAPS = ("ratio", "signature", "opacity", "r2star")
 
@@ -65,9 +68,10 @@ def open_results(path: str | os.PathLike[str], *, cohort: str | os.PathLike[str]
 
 def _source(folder: Path) -> Path:
     """The cohort folder that results were made of, as they say themselves."""
-    described = json.loads((folder / names.DATASET).read_text("utf-8"))
-    sources = described.get("SourceDatasets") or [{}]
-    return folder / str(sources[0].get("URL", ""))
+    sources = read_json(folder / names.DATASET).get("SourceDatasets")
+    first = sources[0] if isinstance(sources, list) and sources else {}
+    url = str(first.get("URL", "")) if isinstance(first, dict) else ""
+    return folder / url if url.isprintable() else folder / "unknown"
 
 
 class Results:
@@ -90,19 +94,30 @@ class Results:
     @cached_property
     def readings(self) -> pd.DataFrame:
         """The phase that each session speaks for, with margin and reasons."""
-        return _read(self._file(names.READINGS), text=("subject", "session", "phase", "reasons", "missing"))
+        return _read(
+            self._file(names.READINGS),
+            text=("subject", "session", "phase", "verdict", "reasons", "missing", "limits", "flags"),
+        )
 
     @cached_property
     def findings(self) -> pd.DataFrame:
         """The findings each reading rests on."""
         return _read(
-            self._file(names.FINDINGS), text=("subject", "session", "finding", "grade_name", "carrier", "source")
+            self._file(names.FINDINGS),
+            text=("subject", "session", "finding", "grade_name", "carrier", "source", "verdict", "limits", "flag"),
         )
+
+    @cached_property
+    def acquisitions(self) -> pd.DataFrame:
+        """How every image was made, as far as known: field, times, contrast agent, plane, kernel, breath."""
+        return read_acquisitions(self._file(names.ACQUISITIONS))
 
     @cached_property
     def failures(self) -> pd.DataFrame:
         """What could not be measured, and why; every cell is text."""
-        return pd.read_csv(self._file(names.FAILURES), sep="\t", dtype=str, keep_default_na=False)
+        return _as_written(self._file(names.FAILURES), lambda path: pd.read_csv(
+            path, sep="\t", dtype=str, keep_default_na=False
+        ))  # fmt: skip
 
     @cached_property
     def participants(self) -> pd.DataFrame:
@@ -113,6 +128,11 @@ class Results:
     def visits(self) -> pd.DataFrame:
         """What the clinic knows of every session, from ``sub-*_sessions.tsv``, with the participants' columns."""
         return read_visits(self._source)
+
+    @property
+    def has_cohort(self) -> bool:
+        """Whether the cohort folder is where it was, so that images can be read."""
+        return self._cohort.is_dir()
 
     @cached_property
     def cohort(self) -> Cohort:
@@ -175,6 +195,9 @@ class Results:
         path = self.path / name
         if not path.exists():
             raise LayoutError(f"{path}: is missing; the analysis did not end, run ipha analyze again")
+        known = written(self.path).get(name)
+        if known and digest_of(path) != known:
+            raise LayoutError(f"{path}: {_NOT_AS_WRITTEN}")
         return path
 
 
@@ -282,7 +305,8 @@ class SessionResults:
 
     def histogram(self, modality: str) -> pd.DataFrame:
         """Counts of the ratio to muscle by region (``T1w``, ``T2w``), or of both ratios (``T1w+T2w``)."""
-        return pd.read_csv(self._made(names.histogram_file(self.label, modality), f"histogram of {modality}"), sep="\t")
+        made = self._made(names.histogram_file(self.label, modality), f"histogram of {modality}")
+        return _as_written(made, lambda path: pd.read_csv(path, sep="\t"))
 
     def view(self, *modalities: str, **options: Any) -> Any:
         """Images side by side in the slice viewer, with their masks, maps and nodules laid on.
@@ -341,15 +365,46 @@ class SessionResults:
         return path
 
 
-def read_rows(path: str | Path) -> pd.DataFrame:
-    """A table of measures as written by this toolkit, with its column types."""
+def read_rows(path: str | Path | TextIO) -> pd.DataFrame:
+    """A table of measures as written by this toolkit, with its column types.
+
+    Raises
+    ------
+    LayoutError
+        Where the table was cut, edited or damaged since.
+    """
+    return _as_written(Path(path), _rows)
+
+
+def _as_written(path: Path, read: Callable[[Path], pd.DataFrame]) -> pd.DataFrame:
+    """What a reader makes of a table, or one line that says it is not as it was written."""
+    if reason := why_not_a_file(path):
+        raise LayoutError(f"{path}: {reason}")
+    try:
+        return read(path)
+    except (ValueError, KeyError, TypeError, OSError) as error:  # pandas raises children of ValueError
+        raise LayoutError(f"{path}: {_NOT_AS_WRITTEN} ({' '.join(str(error).split())[:100]})") from None
+
+
+def _rows(path: Path) -> pd.DataFrame:
     text = dict.fromkeys(_TEXT, str)
     frame = pd.read_csv(path, sep="\t", dtype=text, keep_default_na=False, na_values={"value": ["n/a"]})
+    if missing := [name for name in ROW_COLUMNS if name not in frame.columns]:
+        raise ValueError(f"it has no column {', '.join(missing)}")
     return frame.astype({"value": "float64", "n_voxels": "int64"})
+
+
+def read_acquisitions(path: str | Path) -> pd.DataFrame:
+    """A table of how images were made as written by this toolkit, with its column types."""
+    return _read(Path(path), text=("subject", "session", "modality"))
 
 
 def _read(path: Path, *, text: tuple[str, ...]) -> pd.DataFrame:
     """A table as written by this toolkit: the columns named as text, others as they look, ``n/a`` as missing."""
+    return _as_written(path, partial(_typed, text=text))
+
+
+def _typed(path: Path, text: tuple[str, ...]) -> pd.DataFrame:
     head = pd.read_csv(path, sep="\t", nrows=0).columns
     others = {name: ["n/a"] for name in head if name not in text}
     kinds = dict.fromkeys([name for name in text if name in head], str)

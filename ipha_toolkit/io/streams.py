@@ -115,7 +115,9 @@ def numbered(path: Path, pattern: str, first: int, last: int, step: int = 1) -> 
     """Names of a file pattern such as ``slice%03d.raw 1 40 1``; anything but one whole number in it is refused."""
     plain = re.fullmatch(r"[^%]*%0?\d?d[^%]*", pattern)
     if plain is None or step < 1 or not 0 <= last - first < 10_000:
-        raise ReadError(f"{path}: the pattern of its data files is {pattern!r}; needs one %d and an ascending range")
+        raise ReadError(
+            f"{path}: the pattern of its data files is {pattern[:80]!r}; needs one %d and an ascending range"
+        )
     return [pattern % number for number in range(first, last + 1, step)]
 
 

@@ -16,13 +16,15 @@ from ipha_toolkit.io.names import is_image
 class Problem:
     """Something in the folder that cannot be analyzed as it is.
 
-    ``subject`` and ``session`` say whose analysis it stops; both empty for a remark that stops none.
+    ``subject`` and ``session`` say whose analysis it stops; both empty for a remark that stops none. Without ``stops``
+    it is a failure of theirs that the rest of the session outlives.
     """
 
     path: Path
     message: str
     subject: str = ""
     session: str = ""
+    stops: bool = True
 
     def __str__(self) -> str:
         return f"{printable(self.path)}: {printable(' '.join(self.message.split()))}"

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipha_toolkit.grid import BoolArray, FloatArray
+from ipha_toolkit.image.morphology import masked_mean
 from ipha_toolkit.protocol import DEFAULT, Protocol
 
 Array = npt.NDArray[np.float64]
@@ -154,12 +155,10 @@ def _at_an_end(film: FloatArray) -> BoolArray:
 
 def _smoothed(film: npt.NDArray[np.floating]) -> FloatArray:
     """A film without its noise, NaN kept."""
-    from scipy import ndimage
-
     known = np.isfinite(film)
-    share = ndimage.gaussian_filter(known.astype(np.float32), 1.2)
-    smooth = ndimage.gaussian_filter(np.where(known, film, 0).astype(np.float32), 1.2) / np.maximum(share, 1e-3)
-    return np.asarray(np.where(known, smooth, np.nan), np.float32)
+    return np.asarray(
+        np.where(known, masked_mean(film.astype(np.float32), known, [1.2] * film.ndim, truncate=4), np.nan), np.float32
+    )
 
 
 def _levels(film: FloatArray, lungs: BoolArray, end: BoolArray) -> tuple[dict[str, float], set[str]]:

@@ -1,30 +1,41 @@
-"""The signature of hemosiderin: T2w signal below what the T1w signal predicts.
+"""T2w deficit relative to T1w: the signature of hemosiderin, and of what else takes T2w away.
 
 Water alone (edema, inflammation, blood plasma) raises T1w and T2w together, along a line through no signal that healthy
 lung lies on. Hemosiderin takes T2w away and leaves T1w. Neither image says so alone: healthy lung is dark on both, and
 T1w signal gain comes from any water. So every voxel is asked how far its T2w lies below the line at its T1w, in the
-controls' standard deviations, and only where the line predicts a T2w above the noise.
+scatter of the controls' voxels about it (voxel SD), and only where the line predicts a T2w above the noise. How unusual
+a person's strength is among people is another number: ``signature_strength_vs_controls``.
 
-Signals are ratios to muscle, averaged over a few mm inside the lungs, and freed of the offset of Rician noise.
+Signals are ratios to muscle, averaged over a few mm inside the lungs, and freed of the offset of Rician noise. The line
+is of one sequence: there is none without controls scanned alike, and then ratios and maps are all that is given.
 
-What it cannot tell: iron from other susceptibility and from intact methemoglobin; flowing blood, dark on T2w, from
-either. It is a signal deficit in units of controls of the same sequence, never an iron concentration.
+What it cannot tell, measured on the phantom:
+
+* iron under water: the line is straight, and water raises T2w faster than T1w (slope 1.08 in health, 1.85, 2.78 and
+  3.89 at a water share of 0.1, 0.3 and 0.6). Iron of 0.3 scores +4.4 in dry lung and -0.2 at a water share of 0.2: a
+  strength near or below 0 in wet lung is no absence of iron;
+* methemoglobin without iron, which shortens T1, scores +2.6; iron with a tenth of its relaxivity still +2.7, by T1;
+* iron from other susceptibility, and flowing blood, dark on T2w, from either.
+
+It is missing signal against controls of the same sequence, never an iron concentration.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ipha_toolkit.errors import ImageError
+from ipha_toolkit.errors import DataError, ImageError
 from ipha_toolkit.grid import BoolArray, FloatArray
 from ipha_toolkit.image.bias import correct_bias
 from ipha_toolkit.image.geometry import bounding_box
 from ipha_toolkit.image.morphology import mean_over
+from ipha_toolkit.io.packaged import read_packaged
 from ipha_toolkit.measure.histogram import weighted_quantile
 from ipha_toolkit.measure.quality import Noise, estimate_noise
 from ipha_toolkit.measure.rows import row, table
@@ -79,20 +90,22 @@ ControlPair = tuple[Volume, Volume, Mask, Mask]
 class SignatureReference:
     """The line that water follows, and how far controls lie from it.
 
-    ``slope``: T2w ratio over T1w ratio. ``spread``: the controls' SD about the line, of the natural log of T2w over
-    what the line predicts. ``n_controls``: subjects it rests on, 0 for the protocol's fallback.
+    ``slope``: T2w ratio over T1w ratio. ``spread``: SD of the controls' voxels about the line, of the natural log of
+    T2w over what the line predicts: one voxel SD. ``n_controls``: subjects it rests on. ``between``: SD between the
+    controls' strengths, in voxel SD, NaN where there is one control or none said.
     """
 
     slope: float
     spread: float
     n_controls: int
+    between: float = np.nan
 
     def predicted(self, t1w: npt.ArrayLike) -> Array:
         """T2w ratio that water alone would have at a T1w ratio."""
         return self.slope * np.maximum(np.asarray(t1w, np.float64), _LEAST_RATIO)
 
     def below(self, t1w: npt.ArrayLike, t2w: npt.ArrayLike) -> Array:
-        """Distance of a T2w ratio below the line, in the controls' SD; negative above it.
+        """Distance of a T2w ratio below the line, in voxel SD; negative above it.
 
         A logarithm, since signal falls exponentially with R2: the distance grows evenly with what shortens T2. A
         twentieth of the prediction or less counts as a twentieth, 3 / spread SD: no more is told from noise.
@@ -101,9 +114,7 @@ class SignatureReference:
         return np.asarray(-np.log(np.maximum(share, _LEAST_SHARE)) / self.spread)
 
     def flags(self, protocol: Protocol = DEFAULT) -> list[str]:
-        """``no_controls`` or ``few_controls``, where so."""
-        if not self.n_controls:
-            return ["no_controls"]
+        """``few_controls``, where so."""
         return ["few_controls"] if self.n_controls < protocol.signal.few_controls else []
 
 
@@ -139,7 +150,7 @@ def hemosiderin_signature(
         Lungs and skeletal muscle, on the same grid.
     controls : SignatureReference, or iterable of (t1w, t2w, lungs, reference), optional
         Controls scanned with the same sequences: the line made of them by :func:`signature_reference`, or their images.
-        None takes the protocol's line and flags the rows ``no_controls``.
+        None gives ratios and maps: without controls there is no line, and no strength.
     regions : mapping of str to Mask, optional
         None means :func:`ipha_toolkit.lung_regions` of the lungs.
     protocol : Protocol
@@ -147,12 +158,13 @@ def hemosiderin_signature(
     Returns
     -------
     rows : DataFrame
-        Rows of the one table, modality ``T1w+T2w``: by region ``signature_fraction`` (%), ``signature_strength`` and
-        ``signature_load`` (controls' SD), ``signature_no_evidence`` (%); of the lung also 95 % intervals and zonal
-        ratios. Higher = more T2w missing. Edema has a strength below 0.
+        Rows of the one table, modality ``T1w+T2w``: by region ``t2w_over_t1w``; with controls ``signature_fraction``
+        (%), ``signature_strength`` and ``signature_load`` (voxel SD), ``signature_no_evidence`` (%); of the lung also
+        95 % intervals and zonal ratios. Higher = more T2w missing. Edema has a strength below 0.
     maps : dict of str to Volume
-        ``signature``: distance below the line in the controls' SD, NaN outside the lungs and where the images are no
-        evidence. ``t1w_ratio``, ``t2w_ratio``: the smoothed ratios it was made of.
+        ``signature``: distance below the line in voxel SD, NaN outside the lungs and where the images are no evidence;
+        without controls the natural log of the T1w over the T2w ratio. ``t1w_ratio``, ``t2w_ratio``: the smoothed
+        ratios it was made of.
 
     Raises
     ------
@@ -165,24 +177,32 @@ def hemosiderin_signature(
     -----
     T1w signal gain is not T1 shortening. A contrast agent mimics the gain and moves every voxel below the line: such
     rows are flagged. Blood that flows is dark on T2w and bright on T1w, so that large vessels count in controls as
-    well. Intervals come from drawing blocks of lung anew; they say nothing of another scan of the patient.
+    well. The interval of the fraction comes from drawing blocks of lung anew; that of the strength from the scatter
+    between controls, or between repeated scans where that is larger.
     """
     pair = ratio_pair(t1w, t2w, lungs, reference, corrected=corrected, protocol=protocol)
     histogram = joint_histogram(pair, lung_regions(lungs) if regions is None else regions, lungs, protocol=protocol)
     line = _reference(controls, protocol)
-    found = signature_rows(histogram, line, pair.floor, flags=pair.flags, protocol=protocol)
-    rows = [floor_row(pair, pair.flags), *found]
+    rows = pair_rows(pair, histogram, pair.flags)
+    if line is not None:
+        rows += signature_rows(histogram, line, pair.floor, flags=pair.flags, protocol=protocol)
     return table(rows), {"signature": signature_map(pair, line), "t1w_ratio": pair.t1w, "t2w_ratio": pair.t2w}
 
 
-def signature_map(pair: RatioPair, line: SignatureReference) -> Volume:
-    """Distance of every voxel's T2w below the line, in the controls' SD; NaN where that is no evidence."""
+def signature_map(pair: RatioPair, line: SignatureReference | None) -> Volume:
+    """Distance of every voxel's T2w below the line, in voxel SD; NaN where that is no evidence.
+
+    Without a line: the natural log of the T1w over the T2w ratio, 0 where they are alike, NaN where the T1w ratio is no
+    higher than the noise of T2w. Its zero means nothing: it is read against other places of the same lung.
+    """
+    flat = line or SignatureReference(1.0, 1.0, 0)
     known = np.isfinite(pair.t1w.array)
     t1w, t2w = pair.t1w.array[known], pair.t2w.array[known]
-    evidence = line.predicted(t1w) >= np.nan_to_num(pair.floor)
+    evidence = flat.predicted(t1w) >= np.nan_to_num(pair.floor)
     below = np.full(pair.t2w.shape, np.nan, np.float32)
-    below[known] = np.where(evidence, line.below(t1w, t2w), np.nan)
-    return pair.t2w.replace(array=handed_over(below), unit="SD", name="T2w below the line")
+    below[known] = np.where(evidence, flat.below(t1w, t2w), np.nan)
+    unit, name = ("SD", "T2w below the line") if line else ("1", "ln of T1w over T2w ratio")
+    return pair.t2w.replace(array=handed_over(below), unit=unit, name=name)
 
 
 def ratio_pair(
@@ -288,19 +308,22 @@ def joint_histogram(
     return pd.DataFrame({"t1w": centers[0], "t2w": centers[1]} | counts)
 
 
-def signature_reference(histograms: Iterable[pd.DataFrame], *, protocol: Protocol = DEFAULT) -> SignatureReference:
-    """The line that water follows, from the controls' joint histograms.
+def signature_reference(histograms: Iterable[pd.DataFrame]) -> SignatureReference:
+    """The line that water follows, from the joint histograms of controls scanned with the same sequences.
 
     Parameters
     ----------
     histograms : iterable of DataFrame
         One a control, as of :func:`joint_histogram`; each is given the same weight.
-    protocol : Protocol
-        Its fallback is the answer where there is no control.
 
     Returns
     -------
     SignatureReference
+
+    Raises
+    ------
+    DataError
+        Where there is no control, or none holds a voxel: a line of another sequence would be wrong by -12 to +5 SD.
 
     Notes
     -----
@@ -309,9 +332,11 @@ def signature_reference(histograms: Iterable[pd.DataFrame], *, protocol: Protoco
     """
     pooled = [h.loc[h[Region.LUNG] > 0, ["t1w", "t2w", Region.LUNG]] for h in histograms]
     pooled = [h.assign(weight=h[Region.LUNG] / h[Region.LUNG].sum()) for h in pooled if len(h)]
-    settings = protocol.signature
     if not pooled:
-        return SignatureReference(settings.slope, settings.spread, 0)
+        raise DataError(
+            "the line of T2w over T1w needs joint histograms of one control at least, scanned with the same sequences; "
+            "without controls there are ratios and maps, but no strength"
+        )
     points = pd.concat(pooled).sort_values("t1w", kind="stable")
     share = points["weight"].cumsum() / points["weight"].sum()
     points = points[share.between(*_PARENCHYMA)]
@@ -320,13 +345,33 @@ def signature_reference(histograms: Iterable[pd.DataFrame], *, protocol: Protoco
     )
     distance = SignatureReference(float(slope), 1.0, len(pooled)).below(points["t1w"], points["t2w"])
     spread = _SD_PER_MAD * weighted_quantile(np.abs(distance), points["weight"], 0.5)
-    return SignatureReference(float(slope), max(spread, _LEAST_SPREAD), len(pooled))
+    line = SignatureReference(float(slope), max(spread, _LEAST_SPREAD), len(pooled))
+    return replace(line, between=_between(pooled, line))
 
 
-def floor_row(pair: RatioPair, flags: Collection[str] = ()) -> dict[str, object]:
-    """The one row of a session that needs no line: the T2w ratio that is not told from noise."""
+def _between(controls: list[pd.DataFrame], line: SignatureReference) -> float:
+    """SD of the controls' strengths, each as if left out of its own line."""
+    if len(controls) < 2:
+        return float("nan")
+    found = []
+    for h in controls:
+        below = line.below(h["t1w"], h["t2w"])
+        order = np.argsort(below, kind="stable")
+        found.append(float(_midmean(below[order], h["weight"].to_numpy(float)[order])))
+    return float(np.std(found, ddof=1)) * len(found) / (len(found) - 1)
+
+
+def pair_rows(pair: RatioPair, histogram: pd.DataFrame, flags: Collection[str] = ()) -> list[dict[str, object]]:
+    """The rows of a session that need no line: T2w over T1w by region, and the T2w ratio not told from noise."""
     n = int(np.count_nonzero(np.isfinite(pair.t2w.array)))
-    return row("signature_floor", pair.floor, modality=MODALITY, region=Region.LUNG, n_voxels=n, flags=flags)
+    rows = [row("signature_floor", pair.floor, modality=MODALITY, region=Region.LUNG, n_voxels=n, flags=flags)]
+    above = histogram["t1w"] >= max(np.nan_to_num(pair.floor), _LEAST_RATIO)
+    ratio = (histogram["t2w"] / histogram["t1w"])[above]
+    for name in [name for name in histogram.columns[2:] if not name.startswith(_BLOCK)]:
+        counts = histogram.loc[above, name]
+        value = weighted_quantile(ratio, counts, 0.5) if counts.sum() else np.nan
+        rows.append(row("t2w_over_t1w", value, modality=MODALITY, region=name, n_voxels=int(counts.sum()), flags=flags))
+    return rows
 
 
 def signature_rows(
@@ -355,7 +400,8 @@ def signature_rows(
     rows = [r for name in names for r in _region_rows(sums[name], strengths[name], name, flags)]
     n = int(sums[Region.LUNG][0])
     blocks = np.array([inside for name, inside in counts.items() if name.startswith(_BLOCK)])
-    single = {"signature_slope": line.slope} | _intervals(blocks, per_voxel, below, order) | _zonal_ratios(sums)
+    single = {"signature_slope": line.slope} | _interval_of_fraction(blocks, per_voxel)
+    single |= _interval_of_strength(strengths[Region.LUNG], line) | _zonal_ratios(sums)
     return rows + [
         row(m, value, modality=MODALITY, region=Region.LUNG, n_voxels=n, flags=flags) for m, value in single.items()
     ]
@@ -372,20 +418,40 @@ def _region_rows(sums: Array, strength: float, region: str, flags: Collection[st
     return [row(m, v, modality=MODALITY, region=region, n_voxels=int(n), flags=flags) for m, v in values.items()]
 
 
-def _intervals(blocks: Array, per_voxel: Array, below: Array, order: npt.NDArray[np.intp]) -> dict[str, float]:
-    """95 % limits of fraction and strength, blocks drawn with replacement. ``order``: bins of evidence by distance."""
-    found = {"fraction": np.array([np.nan]), "strength": np.array([np.nan])}
+def _interval_of_fraction(blocks: Array, per_voxel: Array) -> dict[str, float]:
+    """95 % limits of the fraction, blocks of lung drawn with replacement."""
+    limits = (np.nan, np.nan)
     if len(blocks):
         drawn = np.random.default_rng(0).integers(len(blocks), size=(_DRAWS, len(blocks)))
         times = np.stack([np.bincount(draw, minlength=len(blocks)) for draw in drawn]).astype(np.float64)
-        n, carrying = times @ blocks.sum(axis=1), times @ (blocks @ per_voxel[2])
-        found = {"fraction": 100 * carrying / n, "strength": _midmean(below[order], times @ blocks[:, order])}
-    limits: dict[str, float] = {}
-    for name, values in found.items():
-        known = values[np.isfinite(values)]
-        low, high = np.percentile(known, (2.5, 97.5)) if known.size else (np.nan, np.nan)
-        limits |= {f"signature_{name}_lower": float(low), f"signature_{name}_upper": float(high)}
-    return limits
+        with np.errstate(invalid="ignore", divide="ignore"):
+            shares = 100 * (times @ (blocks @ per_voxel[2])) / (times @ blocks.sum(axis=1))
+        known = shares[np.isfinite(shares)]
+        limits = tuple(np.percentile(known, (2.5, 97.5))) if known.size else limits
+    return {"signature_fraction_lower": float(limits[0]), "signature_fraction_upper": float(limits[1])}
+
+
+def _interval_of_strength(strength: float, line: SignatureReference) -> dict[str, float]:
+    """95 % limits of how far a person's strength lies from that of people like the controls.
+
+    By the scatter between the controls, which holds that of repeated scans, or by the latter where it is larger; NaN
+    with fewer than two controls.
+    """
+    from scipy.stats import t
+
+    n = line.n_controls
+    half = float("nan")
+    if n >= 2:
+        half = float(t.ppf(0.975, n - 1) * np.fmax(line.between, _repeated()) * np.sqrt(1 + 1 / n))
+    return {"signature_strength_lower": strength - half, "signature_strength_upper": strength + half}
+
+
+@cache
+def _repeated() -> float:
+    """SD of the strength between repeated scans, on the phantom."""
+    pairs = read_packaged("repeatability.tsv")
+    own = pairs[(pairs["measure"] == "signature_strength") & (pairs["region"] == Region.LUNG)]
+    return float(own["sd_within"].iloc[0]) if len(own) else float("nan")
 
 
 def _zonal_ratios(sums: Mapping[str, Array]) -> dict[str, float]:
@@ -397,14 +463,16 @@ def _zonal_ratios(sums: Mapping[str, Array]) -> dict[str, float]:
     return ratios
 
 
-def _reference(controls: SignatureReference | Iterable[ControlPair] | None, protocol: Protocol) -> SignatureReference:
-    if isinstance(controls, SignatureReference):
+def _reference(
+    controls: SignatureReference | Iterable[ControlPair] | None, protocol: Protocol
+) -> SignatureReference | None:
+    if controls is None or isinstance(controls, SignatureReference):
         return controls
     histograms = []
-    for t1w, t2w, lungs, reference in controls or ():
+    for t1w, t2w, lungs, reference in controls:
         pair = ratio_pair(t1w, t2w, lungs, reference, protocol=protocol)
         histograms.append(joint_histogram(pair, {Region.LUNG: lungs}, lungs, protocol=protocol))
-    return signature_reference(histograms, protocol=protocol)
+    return signature_reference(histograms)
 
 
 def _require(volume: Volume, role: Modality) -> None:

@@ -132,7 +132,8 @@ def measure_nodules(
     DataFrame
         Rows of the one table; count and density by region, the rest for the whole lung. What needs more nodules than
         there are is NaN and flagged ``few_nodules``; where 1.5 of the longest voxel side exceed a micronodule all rows
-        are flagged ``coarse_for_micronodules`` and their share is NaN.
+        are flagged ``coarse_for_micronodules`` and their share is NaN. Voxels above ``nodules.coarsest_mm`` give
+        count and density as NaN, flagged ``too_coarse_for_nodules``, and no more.
 
     Notes
     -----
@@ -141,6 +142,8 @@ def measure_nodules(
     of the random ones as well, for they are found less often.
     """
     settings = protocol.nodules
+    if too_coarse_for_nodules(lungs, protocol=protocol):
+        return _no_count(lungs, modality, lung_regions(lungs) if regions is None else regions, flags)
     counted = nodules[nodules["score"] >= settings.nodule_score] if "score" in nodules else nodules
     coarse = settings.least_voxels * max(lungs.spacing_mm) > settings.micronodule_mm
     flags = [*flags, *(["coarse_for_micronodules"] if coarse else [])]
@@ -162,6 +165,23 @@ def measure_nodules(
         for name, value in values.items()
     ]
     return table(rows)
+
+
+def too_coarse_for_nodules(image: Volume | Mask, *, protocol: Protocol = DEFAULT) -> bool:
+    """Whether voxels are so large (``nodules.coarsest_mm``) that vessels cut across are taken for nodules."""
+    return bool(image.voxel_volume_ml * 1000 > protocol.nodules.coarsest_mm**3)
+
+
+def _no_count(lungs: Mask, modality: str, regions: Mapping[str, Mask], flags: Collection[str]) -> pd.DataFrame:
+    """Rows of count and density that give the reason in place of a number."""
+    why = [*flags, "too_coarse_for_nodules"]
+    return table(
+        [
+            row(measure, np.nan, modality=modality, region=name, n_voxels=region.n_voxels, flags=why)
+            for name, region in regions.items()
+            for measure in ("nodule_count", "nodules_per_litre")
+        ]
+    )
 
 
 def random_pattern_test(

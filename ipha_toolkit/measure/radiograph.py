@@ -21,6 +21,7 @@ import pandas as pd
 
 from ipha_toolkit.errors import ImageError
 from ipha_toolkit.grid import BoolArray
+from ipha_toolkit.image.morphology import masked_mean
 from ipha_toolkit.measure.film_scale import Scale, film_scale
 from ipha_toolkit.measure.rows import row, table
 from ipha_toolkit.protocol import DEFAULT, Protocol
@@ -66,8 +67,7 @@ def texture(values: Array, field: BoolArray, *, scale: float) -> tuple[Array, Ar
     """
     from scipy import ndimage
 
-    share = np.maximum(ndimage.gaussian_filter(field.astype(float), 2 * scale), 1e-3)
-    around = ndimage.gaussian_filter(np.where(field, values, 0.0), 2 * scale) / share
+    around = masked_mean(values.astype(np.float32), field, [2 * scale] * 2, truncate=4)
     flat = np.where(field, values - around, 0.0)
     xx, yy, xy = (ndimage.gaussian_filter(flat, scale, order=order) * scale**2 for order in ((2, 0), (0, 2), (1, 1)))
     middle, half = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
@@ -186,9 +186,8 @@ def _maps(values: Array, field: BoolArray, pixel_mm: float, scale: Scale, protoc
     """What is averaged over each region."""
     from scipy import ndimage
 
-    smooth = _SMOOTH_MM / pixel_mm
-    share = np.maximum(ndimage.gaussian_filter(field.astype(float), smooth), 1e-3)
-    level = ndimage.gaussian_filter(values, smooth) / share
+    smooth = [_SMOOTH_MM / pixel_mm] * 2
+    level = masked_mean(values.astype(np.float32), field, smooth, truncate=4).astype(float)
     inner = ndimage.distance_transform_edt(field) * pixel_mm > _BORDER_MM
     lines, dots = texture(values, field, scale=max(0.8, _TEXTURE_MM / pixel_mm))
     return {

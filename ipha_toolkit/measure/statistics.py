@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+
+from ipha_toolkit.compiled import compiled
 
 _FIRST_BIN_HU = -2048
 
@@ -175,12 +176,12 @@ def _threaded(function: Callable[..., Any], arguments: list[tuple[Any, ...]]) ->
         return list(pool.map(lambda given: function(*given), arguments))
 
 
-@numba.njit(cache=True, inline="always")
+@compiled(inline="always")
 def _bin(value: np.float32) -> int:  # pragma: no cover - compiled
     return min(max(int(np.floor(value)) - _FIRST_BIN_HU, 0), _N_BINS - 1)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _accumulate(array, chosen, low, high, shift, cuts):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     sums, extremes = np.zeros(5), np.array([np.inf, -np.inf])
     histogram, below = np.zeros(_N_BINS, np.int64), np.zeros(cuts.size, np.int64)
@@ -203,7 +204,7 @@ def _accumulate(array, chosen, low, high, shift, cuts):  # type: ignore[no-untyp
     return sums, extremes, histogram, below
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _gather(array, chosen, low, high, wanted, n):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     found = np.empty(n, np.float32)
     position = 0

@@ -52,12 +52,15 @@ class Patient:
         0 to 1: how far fibrosis has drawn the lungs together.
     age_years : float, optional
         1 or more: a chest of a child's proportions, beside whatever ``scale`` is; None has an adult's.
+    wetness : float
+        Water and blood of the healthy lung over the usual: people differ.
     """
 
     seed: int
     scale: float = 1.0
     volume_loss: float = 0.0
     age_years: float | None = None
+    wetness: float = 1.0
     proportions: dict[str, float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:

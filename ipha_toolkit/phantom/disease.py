@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from ipha_toolkit.compiled import compiled
 from ipha_toolkit.grid import FloatArray, Grid
 from ipha_toolkit.phantom.anatomy import Body, Patient
 from ipha_toolkit.phantom.raster import sample
@@ -358,7 +358,7 @@ def _wall_distance(site: Site, lobules: Array) -> FloatArray:
     return wall
 
 
-@numba.njit(cache=True)
+@compiled()
 def _walls(wall, depth, cells, low, step, spacing, origin):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     size = cells.shape
     for i in range(wall.shape[0]):

@@ -118,7 +118,8 @@ def healthy_water(body: Body) -> FloatArray:
     y = body.grid.axes_mm()[1] / s
     child = 1.0 + 0.5 * np.clip((1 - s) / 0.4, 0, 1)  # children's lungs are denser (chosen)
     dependent = np.clip(1 - p["gradient"] * (y + 10) / 240, 0.6, 1.6)
-    return np.asarray(LUNG_WATER * child * p["density"] * dependent, np.float32)
+    usual = LUNG_WATER * body.patient.wetness * p["density"]
+    return np.asarray(usual * child * dependent, np.float32)
 
 
 class GreTimes(TypedDict):

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipha_toolkit.phantom.disease import Bleed, Disease, disease_of_phase, disease_on_day, phase_on_day
-from ipha_toolkit.phantom.subject import MODALITIES, SimulatedSubject, Spacing, simulate_subject
+from ipha_toolkit.phantom.subject import MODALITIES, Scenes, SimulatedSubject, Spacing, simulate_subject
 
 Array = npt.NDArray[np.float64]
 
@@ -162,7 +162,7 @@ def scan(
     *,
     spacing_mm: Spacing | Mapping[str, Spacing] = 2.5,
     modalities: Iterable[str] = MODALITIES,
-    **scanner: float | bool | str,
+    **scanner: float | bool | str | Scenes | None,
 ) -> SimulatedSubject:
     """All images of one visit, with their truth; noise and coil are the visit's own.
 
@@ -180,11 +180,12 @@ def scan_without_noise(
     *,
     spacing_mm: Spacing | Mapping[str, Spacing] = 2.5,
     modalities: Iterable[str] = ("T1w", "T2w", "ct"),
+    scenes: Scenes | None = None,
 ) -> SimulatedSubject:
     """The same visit as physics alone would show it: no noise, no coil shading, no breathing. The truth of a signal."""
     return scan(
         person, visit, spacing_mm=spacing_mm, modalities=modalities, snr=1e9, shading=0.0, motion_mm=0.0,
-        ct_noise_hu=0.0, kernel="soft",
+        ct_noise_hu=0.0, kernel="soft", scenes=scenes,
     )  # fmt: skip
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from ipha_toolkit.compiled import compiled
 from ipha_toolkit.grid import FloatArray, Grid
 
 Array = npt.NDArray[np.floating]
@@ -53,14 +53,14 @@ def _places(grid: Grid, within: Grid) -> list[npt.NDArray[np.int64] | FloatArray
     return found
 
 
-@numba.njit(cache=True, inline="always")
+@compiled(inline="always")
 def _column(column, field, a, u, b, v):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     for k in range(column.size):
         near = (1 - v) * field[a, b, k] + v * field[a, b + 1, k]
         column[k] = (1 - u) * near + u * ((1 - v) * field[a + 1, b, k] + v * field[a + 1, b + 1, k])
 
 
-@numba.njit(cache=True)
+@compiled()
 def _sample(result, field, i0, ti, j0, tj, k0, tk):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     column = np.empty(field.shape[2], np.float32)
     for i in range(i0.size):
@@ -70,7 +70,7 @@ def _sample(result, field, i0, ti, j0, tj, k0, tk):  # type: ignore[no-untyped-d
                 result[i, j, k] = column[k0[k]] * (1 - tk[k]) + column[k0[k] + 1] * tk[k]
 
 
-@numba.njit(cache=True)
+@compiled()
 def _paint(stack, tissue, field, i0, ti, j0, tj, k0, tk, step):  # type: ignore[no-untyped-def]  # pragma: no cover
     column = np.empty(field.shape[2], np.float32)
     half = np.float32(0.5)
@@ -86,7 +86,7 @@ def _paint(stack, tissue, field, i0, ti, j0, tj, k0, tk, step):  # type: ignore[
                     _cover(stack, tissue, i, j, k, min(coat, np.float32(1)))
 
 
-@numba.njit(cache=True)
+@compiled()
 def _paint_coat(stack, tissue, coat):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     for i in range(coat.shape[0]):
         for j in range(coat.shape[1]):
@@ -95,7 +95,7 @@ def _paint_coat(stack, tissue, coat):  # type: ignore[no-untyped-def]  # pragma:
                     _cover(stack, tissue, i, j, k, coat[i, j, k])
 
 
-@numba.njit(cache=True, inline="always")
+@compiled(inline="always")
 def _cover(stack, tissue, i, j, k, coat):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     for t in range(stack.shape[0]):
         if stack[t, i, j, k] != 0:
@@ -103,7 +103,7 @@ def _cover(stack, tissue, i, j, k, coat):  # type: ignore[no-untyped-def]  # pra
     stack[tissue, i, j, k] += coat
 
 
-@numba.njit(cache=True)
+@compiled()
 def _mix(result, stack, levels):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     for t in range(levels.size):
         if levels[t] != 0:

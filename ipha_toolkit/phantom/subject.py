@@ -35,6 +35,7 @@ ECHO_TIMES_MS = (0.1, 0.4, 0.8, 1.4, 2.2, 3.2, 4.6, 6.5)
 SCALES = {"adult": 1.0, "child": 0.68}
 
 Spacing = float | tuple[float, float, float]
+Scenes = dict[tuple[Grid, float, float], "Scene"]
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,9 @@ def simulate_subject(
     shift_mm: tuple[float, float, float] = (0.0, 0.0, 0.0),
     scan_seed: int | None = None,
     age_years: float | None = None,
+    wetness: float = 1.0,
     film: FilmPose | None = None,
+    scenes: Scenes | None = None,
 ) -> SimulatedSubject:
     """Simulate one patient in every modality.
 
@@ -162,8 +165,13 @@ def simulate_subject(
         Noise and coil of this scan, for the same patient scanned again; None means ``seed``.
     age_years : float, optional
         1 or more: size and proportions of a child of that age, in place of ``size``.
+    wetness : float
+        Water and blood of the healthy lung over the usual, 0.3 to 3.
     film : FilmPose, optional
         How the radiograph is taken: turned, arms raised, cut close.
+    scenes : dict, optional
+        An empty dict that keeps the bodies built for this scan; given again for the next scan of the same patient on
+        the same day, they are not built twice.
 
     Returns
     -------
@@ -186,8 +194,11 @@ def simulate_subject(
         field_strength_t, snr, shading, motion_mm, contrast, kernel, ct_noise_hu, breath, film or AS_USUAL
     )
     scale = _scale(size) if age_years is None else child_proportions(age_years)["scale"]
-    patient, noise = Patient(seed, scale, age_years=age_years), seed if scan_seed is None else scan_seed
-    return _simulate(phase, state, patient, spacing_mm, tuple(modalities), scanner, noise, shift_mm)
+    if not 0.3 <= wetness <= 3:
+        raise ValueError(f"wetness runs from 0.3 to 3, got {wetness}")
+    patient = Patient(seed, scale, age_years=age_years, wetness=wetness)
+    noise = seed if scan_seed is None else scan_seed
+    return _simulate(phase, state, patient, spacing_mm, tuple(modalities), scanner, noise, shift_mm, scenes)
 
 
 def simulate_course(
@@ -235,6 +246,7 @@ def _simulate(
     scanner: Scanner,
     noise_seed: int,
     shift_mm: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    scenes: Scenes | None = None,
 ) -> SimulatedSubject:
     unknown = [name for name in modalities if name not in MODALITIES]
     if unknown or not modalities:
@@ -244,16 +256,18 @@ def _simulate(
     full = 1 + scanner.breath
     placed = np.diag([1.0, 1.0, full, 1.0])
     placed[:3, 3] = shift_mm
-    scenes: dict[Grid, _Scene] = {}
+    scenes = {} if scenes is None else scenes
     truths: dict[Grid, Truth] = {}
     for name in modalities:
         x, y, z = _spacing(spacing_mm, name)
         grid = grid_around(patient, (x, y, z / full))
-        scene = scenes.get(grid)
-        if scene is None:
+        place = (grid, scanner.field_strength_t, full)
+        scene = scenes.get(place)
+        if scene is None or (scene.body.patient, scene.disease) != (patient, state):
             body = build_body(patient, grid)
             maps = thinned(disease_maps(body, state, patient.seed), full)
-            scene = scenes[grid] = _Scene(body, maps, scanner.field_strength_t, full)
+            scene = scenes[place] = Scene(body, state, maps, scanner.field_strength_t, full)
+        if grid not in truths:
             truths[grid] = _truth(phase, state, scene, placed)
         rng = np.random.default_rng([noise_seed, MODALITIES.index(name), 11])
         for key, volume in _IMAGE[name](scene, scanner, rng).items():
@@ -263,8 +277,11 @@ def _simulate(
 
 
 @dataclass(frozen=True)
-class _Scene:
+class Scene:
+    """A body on a grid, and what the disease did to its lungs."""
+
     body: Body
+    disease: Disease
     maps: DiseaseMaps
     field_t: float
     full: float = 1.0
@@ -281,7 +298,7 @@ class _Scene:
         return physics.attenuation(self.body, self.lung)
 
 
-def _t1w(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, Volume]:
+def _t1w(scene: Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, Volume]:
     settings: physics.GreTimes = {"te_ms": 0.8, "tr_ms": 3.6, "flip_deg": 12.0}
     clean = physics.spoiled_gre(scene.body, scene.lung, field_t=scene.field_t, contrast=scanner.contrast, **settings)
     meta = _gre_meta(scanner, **settings)
@@ -290,7 +307,7 @@ def _t1w(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str,
     return {"T1w": _mr(scene, clean, scanner, rng, Modality.T1W, meta, scanner.snr)}
 
 
-def _t2w(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, Volume]:
+def _t2w(scene: Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, Volume]:
     clean = physics.spin_echo(scene.body, scene.lung, field_t=scene.field_t, te_ms=60.0, tr_ms=1200.0)
     meta: dict[str, object] = {
         "EchoTime": 0.06,
@@ -300,7 +317,7 @@ def _t2w(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str,
     return {"T2w": _mr(scene, clean, scanner, rng, Modality.T2W, meta, 0.7 * scanner.snr)}
 
 
-def _megre(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, Volume]:
+def _megre(scene: Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, Volume]:
     coil = np.random.default_rng(rng.integers(2**32))
     state = coil.bit_generator.state
     echoes, level = {}, 0.0
@@ -320,7 +337,7 @@ def _megre(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[st
     return echoes
 
 
-def _ct(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, Volume]:
+def _ct(scene: Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, Volume]:
     image = physics.acquire_ct(
         scene.hu, spacing=scene.body.grid.spacing_mm, kernel=scanner.kernel,
         noise_hu=scanner.ct_noise_hu, rng=rng,
@@ -329,7 +346,7 @@ def _ct(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, 
     return {"ct": Volume(image, scene.body.grid.affine, modality=Modality.CT, unit="HU", name="ct", meta=meta)}
 
 
-def _dx(scene: _Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, Volume]:
+def _dx(scene: Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, Volume]:
     grid, pose, hu = scene.body.grid, scanner.film, scene.hu
     hu = arms_hu(hu, grid.axes_mm(), scene.body.patient.scale) if pose.arms_up else hu
     film = physics.project_radiograph(turned(hu, pose.rotated_deg), grid.spacing_mm, photons=4e4, rng=rng)
@@ -344,7 +361,7 @@ _IMAGE = {"T1w": _t1w, "T2w": _t2w, "MEGRE": _megre, "ct": _ct, "dx": _dx}
 
 
 def _mr(
-    scene: _Scene, clean: FloatArray, scanner: Scanner, rng: np.random.Generator, role: Modality,
+    scene: Scene, clean: FloatArray, scanner: Scanner, rng: np.random.Generator, role: Modality,
     meta: dict[str, object], snr: float,
 ) -> Volume:  # fmt: skip
     image = physics.acquire_mr(
@@ -395,7 +412,7 @@ def lung_truth(
     )
 
 
-def _truth(phase: str, disease: Disease, scene: _Scene, placed: npt.NDArray[np.float64]) -> Truth:
+def _truth(phase: str, disease: Disease, scene: Scene, placed: npt.NDArray[np.float64]) -> Truth:
     body, maps = scene.body, scene.maps
     nodules = maps.nodules.copy()
     places = nodules[["x_mm", "y_mm", "z_mm"]].to_numpy()

@@ -5,10 +5,10 @@ Vessels are grown from the hilum to supply points by splitting the points again 
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from ipha_toolkit.compiled import compiled
 from ipha_toolkit.grid import FloatArray
 
 MURRAY_EXPONENT = 2.8
@@ -101,7 +101,7 @@ def draw_capsules(
     return drawn
 
 
-@numba.njit(cache=True)
+@compiled()
 def _edge(radius, half, rod):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """Radius at which a border as soft as a voxel leaves a rod its cross section and a ball its volume."""
     if rod:
@@ -112,7 +112,7 @@ def _edge(radius, half, rod):  # type: ignore[no-untyped-def]  # pragma: no cove
     return edge
 
 
-@numba.njit(cache=True)
+@compiled()
 def _draw(drawn, origin, spacing, capsules):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     half = 0.5 * (spacing[0] * spacing[1] * spacing[2]) ** (1 / 3)
     low, high = np.zeros(3, np.int64), np.zeros(3, np.int64)

@@ -66,9 +66,19 @@ def lung_likeness(picture: FloatArray, area: BoolArray) -> Array:
     low, high = np.percentile(picture[area], (1, 99))
     x = np.clip((picture - low) / max(float(high - low), 1e-9), 0, 1)
     body = area & ~outside_air(picture, area)
-    share = ndimage.gaussian_filter(body.astype(float), _WIDE) + 1e-3
-    mean = ndimage.gaussian_filter(np.where(body, x, 0), _WIDE) / share
-    variance = ndimage.gaussian_filter(np.where(body, (x - mean) ** 2, 0), _WIDE) / share
-    dense = ndimage.gaussian_filter(np.where(body, (x - mean) / np.sqrt(variance + 0.03**2), 0), 2.0)
+    dense = ndimage.gaussian_filter(np.where(body, local_deviation(x, body, _WIDE), 0), 2.0)
     dense = ndimage.gaussian_filter(ndimage.grey_opening(dense, (_BAR, 1)), 2.0)
     return np.where(body, np.tanh(_TOWARDS_LUNG - _STEEP * dense), np.where(area, -1.0, 0.0))
+
+
+def local_deviation(x: Array, area: BoolArray, sigma: float) -> Array:
+    """Distance from the Gaussian mean of the area around each pixel, over the standard deviation there.
+
+    ``x`` runs from 0 to 1; ``sigma`` in pixels. 0.03 of the range is taken for noise.
+    """
+    from scipy import ndimage
+
+    share = ndimage.gaussian_filter(area.astype(float), sigma) + 1e-3
+    mean = ndimage.gaussian_filter(np.where(area, x, 0), sigma) / share
+    variance = ndimage.gaussian_filter(np.where(area, (x - mean) ** 2, 0), sigma) / share
+    return np.asarray((x - mean) / np.sqrt(variance + 0.03**2))

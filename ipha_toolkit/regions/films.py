@@ -27,7 +27,7 @@ from ipha_toolkit.errors import ImageError
 from ipha_toolkit.grid import BoolArray, FloatArray
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.regions.film_borders import LONG_SIDE, OUTWARD, Array, fit, followed, likeness_inside, sample
-from ipha_toolkit.regions.film_tissue import lung_likeness
+from ipha_toolkit.regions.film_tissue import local_deviation, lung_likeness
 from ipha_toolkit.terms import Region
 from ipha_toolkit.volume import Mask, Volume
 
@@ -250,14 +250,9 @@ def _working_picture(film: Volume) -> tuple[FloatArray, tuple[float, float]]:
 
 def _flattened(picture: FloatArray, area: BoolArray) -> Array:
     """Local mean removed, over local standard deviation: exposure, gain and slow shading are gone."""
-    from scipy import ndimage
-
     low, high = np.percentile(picture[area], (1, 99))
     x = np.clip((picture - low) / max(float(high - low), 1e-9), 0, 1)
-    share = ndimage.gaussian_filter(area.astype(float), _SHADING) + 1e-3
-    mean = ndimage.gaussian_filter(np.where(area, x, 0), _SHADING) / share
-    variance = ndimage.gaussian_filter(np.where(area, (x - mean) ** 2, 0), _SHADING) / share
-    return np.where(area, np.clip((x - mean) / np.sqrt(variance + 0.03**2), -3, 3), 0.0)
+    return np.where(area, np.clip(local_deviation(x, area, _SHADING), -3, 3), 0.0)
 
 
 def _ridge(flat: Array, contour: Array) -> float:

@@ -6,7 +6,7 @@ A section is a function of :class:`Shown` that returns HTML, empty where the res
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -17,13 +17,16 @@ import numpy as np
 import pandas as pd
 
 from ipha_toolkit.catalogue import MEASURES, versus_controls
+from ipha_toolkit.compare.matching import Matching
 from ipha_toolkit.errors import LayoutError
-from ipha_toolkit.figures.core import new_figure
+from ipha_toolkit.figures.cohort import plot_groups
+from ipha_toolkit.figures.core import new_figure, to_html
 from ipha_toolkit.figures.numbers import plot_histogram, plot_signature, plot_zones
 from ipha_toolkit.io.names import PAIR, PROTOCOL
 from ipha_toolkit.io.results import Results, SessionResults
-from ipha_toolkit.measure.hemosiderin import signature_reference
+from ipha_toolkit.measure.hemosiderin import SignatureReference, signature_reference
 from ipha_toolkit.protocol import Protocol
+from ipha_toolkit.report import words
 from ipha_toolkit.report.pieces import Panel, captioned, html_table, row_of_slices, write_sections
 from ipha_toolkit.volume import Mask, Volume
 from ipha_toolkit.wording import number, signed
@@ -39,9 +42,27 @@ MEASURES_SHOWN = (
 )  # fmt: skip
 """Measures of the table by group: modality and name; those without a row are left out."""
 
+MEASURES_PLOTTED = (
+    ("T1w", "signal_ratio_median"), ("T2w", "signal_ratio_median"), (PAIR, "signature_strength"),
+    ("MEGRE", "r2star_median"), ("ct", "ground_glass_fraction"), ("ct", "high_attenuation_area"),
+    ("dx", "film_opacity_mean"),
+)  # fmt: skip
+"""Measures of the plots by group."""
+
 CONTROL = "control"
 PHASES = ("none", "acute", "subacute", "chronic")
 _SEQUENCE = {"T1w": "T1w MRI", "T2w": "T2w MRI", "ct": "CT"}
+_GROUPED = ["subject", "session", "group"]
+_TOLD = (
+    "group", "age", "sex", "height_cm", "weight_kg", "site", "scanner", "days", "phase", "treatment", "diagnosis",
+    "smoking", "genotype", "field_strength_t",
+)  # fmt: skip
+"""Columns of the cohort's tables that say nothing of who someone is."""
+_UNITS = (
+    "_cm", "_mm", "_kg", "_mg", "_ml", "_percent", "_mg_per_day", "_mg_per_kg", "_g_dl", "_g_l", "_mg_l", "_ng_ml",
+    "_ug_l", "_mmhg", "_hpa", "_years", "_days", "_weeks", "_score", "_count", "_hu", "_t", "_s", "_ms",
+)  # fmt: skip
+"""Ends of names of columns of numbers."""
 _MOST_SESSIONS = 4
 _MOST_ROWS = 60
 
@@ -93,10 +114,15 @@ class Shown:
         return f"{known}, {self.group(session)}"
 
     @cached_property
+    def pictured(self) -> bool:
+        """Whether the images are at hand: without the cohort folder a page has numbers alone."""
+        return self.results.has_cohort
+
+    @cached_property
     def followed(self) -> list[SessionResults]:
         """Sessions with slices of the patient who has most of them, some four over the whole time."""
         own: dict[str, list[SessionResults]] = {}
-        for session in self.results:
+        for session in self.results if self.pictured else ():
             if set(session.modalities) & set(_SEQUENCE):
                 own.setdefault(session.subject, []).append(session)
         patients = {who: found for who, found in own.items() if not self.is_control(who)} or own
@@ -149,7 +175,7 @@ def report(results: str | Path | Results, out: str | Path) -> Path:
     Raises
     ------
     LayoutError
-        Where the folder holds no results, or the cohort folder they were made of has moved.
+        Where the folder holds no results. Where the cohort folder has moved, the page has no pictures and says so.
     """
     from ipha_toolkit.io.results import open_results
 
@@ -164,8 +190,12 @@ def _introduction(title: str, shown: Shown) -> str:
     subjects, images = {one.subject for one in results}, sum(len(one.modalities) for one in results)
     failed = len(results.failures)
     whole = "All of them were measured" if not failed else f"{failed} could not be measured and are listed at the end"
+    moved = "" if shown.pictured else (
+        " The cohort folder is not where it was, so there are no pictures here and no groups: name it with --cohort."
+    )  # fmt: skip
     return (
-        f"<h1>{escape(title)}</h1><p>{len(subjects)} participants, {len(results)} sessions, {images} images. {whole}. "
+        f"<h1>{escape(title)}</h1><p>{len(subjects)} participants, {len(results)} sessions, {images} images. {whole}."
+        f"{moved} "
         "For research, not for diagnosis.</p>"
     )
 
@@ -182,9 +212,20 @@ def people(shown: Shown) -> str:
         table = table.merge(participants.rename(columns={"participant_id": "subject"}), on="subject", how="left")
     if "subject" in visits:
         table = table.merge(visits, on=["subject", "session"], how="left")
+    told = [str(name) for name in table.columns if name in sessions or _may_be_told(str(name), table[name])]
+    unsaid = ", ".join(escape(str(name)) for name in table.columns if name not in told)
+    table = table[told]
     cells = [[_cell(value) for value in row] for row in table.head(_MOST_ROWS).itertuples(index=False)]
     left = f"<p>{len(table) - _MOST_ROWS} more sessions are in the tables.</p>" if len(table) > _MOST_ROWS else ""
-    return html_table([str(name).replace("_", " ") for name in table.columns], cells) + left
+    left += f"<p>Not shown, as they might say who someone is: the columns {unsaid}.</p>" if unsaid else ""
+    return html_table([name.replace("_", " ") for name in table.columns], cells) + left
+
+
+def _may_be_told(name: str, cells: pd.Series[Any]) -> bool:
+    """Whether a column of the cohort's tables can stand on a page that is passed on: known by its name, or a number
+    whose name ends in its unit."""
+    plain = name.lower()
+    return plain in _TOLD or (plain.endswith(_UNITS) and pd.api.types.is_numeric_dtype(cells))
 
 
 def _cell(value: object) -> str:
@@ -244,6 +285,25 @@ def _overlays(session: SessionResults, modality: str) -> dict[str, Mask | Volume
     return lung | ({"ratio to muscle": session.map(modality)} if session.has(modality, "ratio") else {})
 
 
+def group_plots(shown: Shown) -> str:
+    """A plot by group of the first measures of the table that are there."""
+    rows = shown.results.rows
+    sessions = pd.DataFrame([[one.subject, one.session, shown.group(one)] for one in shown.results], columns=_GROUPED)
+    order = {name: n for n, name in enumerate((CONTROL, *PHASES))}
+    sessions = sessions.sort_values("group", key=lambda names: names.map(lambda name: (order.get(name, 9), name)))
+    there = set(zip(rows["modality"], rows["measure"], strict=True))
+    figures = [
+        to_html(plot_groups(rows, sessions, measure=measure, modality=modality), dpi=100)
+        for modality, measure in MEASURES_PLOTTED if (modality, measure) in there
+    ]  # fmt: skip
+    if not figures:
+        return ""
+    return (
+        "<p>A dot is a session, a line the median of its group; grey: the range of the controls. Sessions of one "
+        f'patient are not independent.</p><div class="pairs">{"".join(figures)}</div>'
+    )
+
+
 def by_group(shown: Shown) -> str:
     """Mean by group, with the mean distance from the controls."""
     groups = {(one.subject, one.session): shown.group(one) for one in shown.results}
@@ -271,9 +331,9 @@ def by_group(shown: Shown) -> str:
         f" n leaves out {len(films)} sessions with a radiograph alone, which are in the rows of dx." if films else ""
     )
     return (
-        "<p>Mean of the sessions of each group in the whole lung; controls with their range. SD: mean distance from "
-        "the controls in their standard deviations. With a handful of sessions these are examples, not statistics: "
-        f"few controls make a small standard deviation, and distances of tens say no more than <em>outside</em>.{alone}"
+        "<p>Mean of the sessions of each group in the whole lung; controls with their range. SD: mean distance outside "
+        "the controls that match, in standard deviations of many people, by Crawford and Howell's t: few controls give "
+        f"small distances. With a handful of sessions these are examples, not statistics.{alone}"
         "</p>" + html_table(head, table, numbers_from=3)
         + "<p>T1w signal rises with water, blood and methemoglobin alike: gain is not T1 shortening. Ratios to muscle "
         "depend on coil and sequence.</p>"
@@ -331,23 +391,49 @@ def signature(shown: Shown) -> str:
     seen = [(one, label) for one, label in shown.seen if (one.subject, one.session) in floors.index]
     if not seen:
         return ""
-    measured = [one for one in shown.controls if (one.subject, one.session) in floors.index]
-    line = signature_reference([one.histogram(PAIR) for one in measured], protocol=shown.protocol)
+    line = _line(shown, seen)
+    if line is None:
+        return _without_line(seen)
     axes = new_figure(3.5 * len(seen), 3.6).subplots(1, len(seen), squeeze=False)[0]
     panels = []
     for ax, (one, label) in zip(axes, seen, strict=True):
         floor = float(floors[one.subject, one.session])
         plot_signature(one.histogram(PAIR), line, floor=floor, name=label, protocol=shown.protocol, ax=ax)
         if one.has("T1w", "signature"):
-            panels.append(Panel(one.image("T1w"), label, {"below the line": one.map("T1w", "signature")}))
-    caption = "T2w below the line (the protocol's), in standard deviations; above it where negative."
+            panels.append(Panel(one.image("T1w"), label, {"T2w missing": _below(one, line)}))
+    caption = "T2w below the line, in SD of the controls' voxels about it; above it where negative."
     drawn = row_of_slices(panels, limits=(-6.0, 6.0), window=shown.window("T1w")) if panels else None
     return (
         "<p>Water alone raises T1w and T2w together, along a line that the controls give; hemosiderin takes T2w away. "
-        "So a voxel is asked how far its T2w lies below what its T1w predicts, in the controls' standard deviations, "
-        "and only where that prediction stands above the noise. It is missing signal, no concentration of iron.</p>"
+        "So a voxel is asked how far its T2w lies below what its T1w predicts, in the scatter of the controls' voxels, "
+        "and only where that prediction stands above the noise. It is missing signal, no concentration of iron: water "
+        "hides iron, and methemoglobin looks like it.</p>"
         + captioned(axes[0], "All voxels of the lung. Dashed: where the signature begins; left of dotted: no evidence.")
         + (captioned(drawn, caption) if drawn else "")
+    )
+
+
+def _line(shown: Shown, seen: list[tuple[SessionResults, str]]) -> SignatureReference | None:
+    """The line of the controls that were scanned as the last session shown; None where there are none."""
+    keys = [(one.subject, one.session) for one in shown.controls if PAIR in set(one.rows["modality"])]
+    last = seen[-1][0]
+    matching = Matching(keys, shown.results.acquisitions, protocol=shown.protocol).of(last.subject, last.session, PAIR)
+    found = [one.histogram(PAIR) for one in shown.controls if (one.subject, one.session) in matching.sessions]
+    return signature_reference(found) if found else None
+
+
+def _below(session: SessionResults, line: SignatureReference) -> Volume:
+    """The map of the log ratio, set against the line: its distance below it in voxel SD."""
+    ratio = session.map("T1w", "signature")
+    below = (ratio.array + np.float32(np.log(line.slope))) / np.float32(line.spread)
+    return ratio.replace(array=below, unit="SD")
+
+
+def _without_line(seen: list[tuple[SessionResults, str]]) -> str:
+    names = ", ".join(one.subject for one, _ in seen)
+    return (
+        f"<p>No control was scanned with the sequences of {escape(names)}: T2w below what T1w predicts needs "
+        "the line of such controls, so there are ratios and maps, but no strength and no finding.</p>"
     )
 
 
@@ -376,17 +462,28 @@ def distributions(shown: Shown) -> str:
 def readings(shown: Shown) -> str:
     """The phase that the rules read from every session, with reasons."""
     cells = [
-        [r["subject"], r["session"], r["phase"], f"{r['margin']:.2f}", r["reasons"]]
+        [r["subject"], r["session"], r["phase"], f"{r['margin']:.2f}", r["reasons"], *gate_cells(r)]
         for r in shown.results.readings.head(_MOST_ROWS).to_dict("records")
     ]
-    head = ["participant", "session", "read as", "margin (1)", "reasons"]
-    return f"<p>{READING}</p>" + html_table(head, cells)
+    head = ["participant", "session", "read as", "margin (1)", "reasons", *GATE_HEAD]
+    counts = shown.results.readings["verdict"].value_counts()
+    said = ", ".join(f"{counts.get(name, 0)} {name}" for name in ("given", "limited", "withheld"))
+    return f"<p>{READING}</p><p>Of {len(shown.results.readings)} readings: {said}.</p>" + html_table(head, cells)
+
+
+GATE_HEAD = ("verdict of the gate", "limits and what is withheld", "flags")
+
+
+def gate_cells(reading: Mapping[Any, Any]) -> list[str]:
+    """What the gate says of a row of ``readings.tsv``, for the columns of :data:`GATE_HEAD`."""
+    return [str(reading["verdict"]), str(reading["limits"]) or "none", str(reading["flags"]) or "none"]
 
 
 READING = (
     "A reading follows rules of the protocol, each with its source, which a reader can change; the margin says how far "
     "the phase's support lies above the next (0: undecided). It says which phase of a bleed the images would fit, and "
-    "is no diagnosis: edema fits as well."
+    "is no diagnosis: edema fits as well. Of people not known to bleed, the cause of filled air space or of scars is "
+    "left open. What the images do not support is withheld, with the reason."
 )
 
 
@@ -400,11 +497,14 @@ SECTIONS: tuple[tuple[str, Callable[[Shown], str]], ...] = (
     ("Who was measured", people),
     ("What the images show", looks),
     ("Look for yourself", viewer),
+    ("Measures by group", group_plots),
     ("Measures by group against controls", by_group),
     ("Maps", maps),
     ("T1w and T2w together", signature),
     ("Where in the lung", distributions),
     ("Readings", readings),
     ("What could not be measured", failures),
+    ("What the flags mean", words.flags),
+    ("Methods", words.methods),
 )
 """Title and maker of every section, in order; one that returns nothing is left out."""

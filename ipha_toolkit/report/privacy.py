@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from ipha_toolkit.errors import PrivacyError
+from ipha_toolkit.io.files import home
 
 NAMES = ("PatientName", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName", "ResponsiblePerson")
 DATES = ("PatientBirthDate",)
@@ -99,10 +100,17 @@ def search(
     list of Finding
         Each text once a cell, in order of the cells; widget state last.
     """
+    return search_texts([("file name", path.stem), *_texts(notebook)], identifiers, place=path, allow=allow)
+
+
+def search_texts(
+    texts: Iterable[tuple[str, str]], identifiers: Iterable[Identifier] = (), *, place: Path, allow: Iterable[str] = ()
+) -> list[Finding]:
+    """As :func:`search`, of texts, each with the words for where it stands; the folder of ``place`` is private."""
     allowed = tuple(text.casefold() for text in allow if text)
-    patterns = [*_known_patterns(identifiers), *_place_patterns(path), *_GENERAL]
+    patterns = [*_known_patterns(identifiers), *_place_patterns(place), *_GENERAL]
     found: dict[tuple[str, str], Finding] = {}
-    for where, text in [("file name", path.stem), *_texts(notebook)]:
+    for where, text in texts:
         for what, pattern in patterns:
             for match in pattern.finditer(text):
                 hit = match[match.lastgroup or 0].strip(" '\",;:.")
@@ -288,7 +296,7 @@ def _spellings(identifier: Identifier) -> Iterator[tuple[str, int]]:
 
 
 def _place_patterns(path: Path) -> list[tuple[str, re.Pattern[str]]]:
-    folders = {str(folder) for folder in (path.resolve().parent, Path.home(), Path.cwd()) if len(folder.parts) > 1}
+    folders = {str(folder) for folder in (path.resolve().parent, *home(), Path.cwd()) if len(folder.parts) > 1}
     spelled = sorted({spelling for folder in folders for spelling in (folder, folder.replace("\\", "\\\\"))})
     return [(_PATH, re.compile(rf"{_BEFORE}{re.escape(spelling)}(?![\w-])(?:[/\\]{_STEP})*")) for spelling in spelled]
 

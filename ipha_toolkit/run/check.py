@@ -104,6 +104,8 @@ def _read(files: SessionFiles, modality: Modality, protocol: Protocol) -> Volume
 
 
 def _check_mask(files: SessionFiles, mask: MaskFile, volume: Volume, protocol: Protocol) -> list[Problem]:
+    if mask.why:
+        return [Problem(mask.path, mask.why, files.subject, files.session)]
     try:
         found = load_mask(mask.path, labels=mask.labels, image=volume, settings=protocol.reading)
         if not found.same_grid(volume):

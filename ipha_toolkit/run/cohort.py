@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import asdict, dataclass
-from hashlib import file_digest
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from ipha_toolkit.compare.controls import Reference, SessionHistogram, against_controls
-from ipha_toolkit.compare.phases import read_sessions
+from ipha_toolkit.compare.matching import acquisition_table
+from ipha_toolkit.compare.phases import FINDING_COLUMNS, READING_COLUMNS, read_sessions
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io import names, outputs, results
 from ipha_toolkit.io.layout import Cohort, Problem, SessionFiles, read_cohort
+from ipha_toolkit.io.proof import digest_of, written
 from ipha_toolkit.measure.rows import flags_of, table
 from ipha_toolkit.protocol import DEFAULT, Protocol
-from ipha_toolkit.rules import finding_rules, phase_rules
+from ipha_toolkit.rules import finding_rules, gate_rules, phase_rules
 from ipha_toolkit.run import provenance
-from ipha_toolkit.run.execute import Failures, Task, measure_all
+from ipha_toolkit.run.choice import LEVELS, Labels, choose
+from ipha_toolkit.run.execute import Failures, Task, measure_all, within
 from ipha_toolkit.run.scan import Context, Segmenter
+from ipha_toolkit.run.segmenters import find_segmenter
 from ipha_toolkit.terms import Modality
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 _LOG = logging.getLogger(__name__)
 _COUNTED = (Modality.T1W, Modality.T2W, names.PAIR)
@@ -35,7 +45,8 @@ class Analysis:
     ``rows``: the one table. ``failures``: one entry per image or session that failed. ``measured`` and ``skipped``:
     how many sessions were measured now, and how many were done before. ``readings``, ``findings``: as of
     :func:`ipha_toolkit.compare.phases.read_sessions`. ``remarks``: what stopped no one and cost something: rows of
-    ``participants.tsv`` without a folder, controls lost, files not read.
+    ``participants.tsv`` without a folder, controls lost, files not read. ``missing``: sessions of the cohort that the
+    tables lack because no run has measured them yet.
     """
 
     rows: pd.DataFrame
@@ -46,6 +57,7 @@ class Analysis:
     readings: pd.DataFrame
     findings: pd.DataFrame
     remarks: tuple[Problem, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 def analyze(
@@ -53,8 +65,13 @@ def analyze(
     out_dir: str | os.PathLike[str],
     *,
     workers: int | None = None,
+    client: Client | None = None,
+    participant_label: Labels = (),
+    session_label: Labels = (),
+    level: str = "both",
     protocol: Protocol = DEFAULT,
     segment: Segmenter | None = None,
+    segmenter: str = "",
     progress: bool = True,
 ) -> pd.DataFrame:
     """Measure every session of a cohort and set it against the controls.
@@ -65,14 +82,25 @@ def analyze(
     Parameters
     ----------
     cohort_dir : path
-        Cohort folder, see ``data/README.md``.
+        Cohort folder; ``ipha docs layout`` prints how it is laid out.
     out_dir : path
         New, empty, or the results of an earlier run.
     workers : int, optional
         Local processes; None or 1 works in this process.
+    client : distributed.Client, optional
+        Dask workers measure, one task a session, in place of local processes. They have to see both folders under
+        the same paths, and the same version of this package.
+    participant_label, session_label : str or iterable of str
+        Measure these alone, with or without ``sub-`` and ``ses-``; by default all.
+    level : {"both", "participant", "group"}
+        ``participant`` measures and writes no table of the cohort, so that several jobs can share the sessions of one
+        results folder. ``group`` measures nothing and makes the tables of what is there.
     protocol : Protocol
     segment : callable Volume -> Mask, optional
         Finds the lungs in place of :func:`ipha_toolkit.segment_lungs`; foreign masks in ``derivatives/`` still win.
+    segmenter : str
+        ``lungmask`` or ``totalsegmentator``: their command, installed with its weights, finds the lungs; rows are
+        flagged with its name. Empty: none.
     progress : bool
         Show a progress bar.
 
@@ -81,18 +109,26 @@ def analyze(
     DataFrame
         The one table: ``subject, session, modality, region, measure, value, unit, n_voxels, flag``; also written to
         ``measures.tsv``, with the data dictionary ``measures.json``. ``readings.tsv`` and ``findings.tsv`` hold the
-        phase of each session with its reasons, and the findings it rests on.
+        phase of each session with its reasons, and the findings it rests on. At level ``participant`` the rows of the
+        chosen sessions, without those against controls.
 
     Raises
     ------
     LayoutError
         Where the cohort folder or the results folder cannot be used.
     ValueError
-        Where workers is not 1 or more.
+        Where workers is not 1 or more, given beside a client, a label is of no session, the level is none of these, or
+        segment and segmenter are both given.
+    DependencyError
+        Where the segmenter's command is not installed.
     ProtocolError
         Where a rule of the protocol cannot be read.
     """
-    return run(cohort_dir, out_dir, workers=workers, protocol=protocol, segment=segment, progress=progress).rows
+    return run(
+        cohort_dir, out_dir, workers=workers, client=client, participant_label=participant_label,
+        session_label=session_label, level=level, protocol=protocol, segment=segment, segmenter=segmenter,
+        progress=progress,
+    ).rows  # fmt: skip
 
 
 def run(
@@ -100,89 +136,203 @@ def run(
     out_dir: str | os.PathLike[str],
     *,
     workers: int | None = None,
+    client: Client | None = None,
+    participant_label: Labels = (),
+    session_label: Labels = (),
+    level: str = "both",
     protocol: Protocol = DEFAULT,
     segment: Segmenter | None = None,
+    segmenter: str = "",
     progress: bool = True,
+    remove_stale: bool = False,
 ) -> Analysis:
-    """As :func:`analyze`, with failures and counts."""
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers needs to be 1 or more, got {workers}")
+    """As :func:`analyze`, with failures and counts; ``remove_stale`` takes away results of sessions that are gone."""
+    _require_options(workers, client, level, participant_label or session_label)
+    if segmenter:
+        if segment is not None:
+            raise ValueError("segment and segmenter are both given; give one")
+        segment = find_segmenter(segmenter)
     finding_rules(protocol.findings.rules)  # a rule that cannot be read stops the run before it begins
     phase_rules(protocol.phases.rules)
-    cohort = read_cohort(cohort_dir, protocol=protocol)
+    gate_rules(protocol.gate.rules)
+    here = os.fspath if client is None else os.path.abspath  # workers have working directories of their own
+    cohort = read_cohort(here(cohort_dir), protocol=protocol)
     if Path(out_dir).resolve() == cohort.root.resolve():
         raise LayoutError(f"{out_dir}: is the cohort folder itself; give another folder for the results")
-    out = outputs.results_folder(out_dir, cohort.root)
-    tasks, done, failures = _sort_out(cohort, out, Context(protocol, segment))
-    _LOG.info("%d sessions to measure, %d done before", len(tasks), len(done))
-    failures += measure_all(tasks, workers or 1, progress)
-    failures = [{key: text.replace(f"{cohort.root}{os.sep}", "") for key, text in each.items()} for each in failures]
-    rows, readings, findings = _second_pass(out, cohort, protocol)
-    outputs.write_failures(out, failures)
-    return Analysis(rows, failures, len(tasks), len(done), out, readings, findings, tuple(cohort.remarks))
+    chosen = choose(cohort.sessions, participant_label, session_label) if level != "group" else []
+    out = outputs.results_folder(here(out_dir), cohort.root)
+    outputs.write_plan(out, cohort.sessions)
+    context = Context(protocol, segment)
+    with outputs.run_lock(out, provenance.settings_digest(context)):
+        found = _sort_out(cohort, chosen, out, context)
+        _LOG.info("%d sessions to measure, %d done before", len(found.tasks), len(found.done))
+        measured = measure_all(found.tasks, workers or 1, progress, client=client)
+        remarks = [*cohort.remarks, *found.remarks]
+        if level == "participant":
+            failures, missing = _failed(out, cohort, chosen, measured)
+            rows = _rows_of(out, chosen)
+            readings, findings = (pd.DataFrame(columns=columns) for columns in (READING_COLUMNS, FINDING_COLUMNS))
+        else:
+            with outputs.cohort_lock(out):
+                remarks += [*_gone(out, cohort, remove_stale), *_changed_tables(out)]
+                failures, missing = _failed(out, cohort, cohort.sessions, measured)
+                rows, readings, findings = second_pass(out, cohort, protocol)
+                outputs.write_failures(out, failures)
+    n = len(found.tasks), len(found.done)
+    return Analysis(rows, failures, *n, out, readings, findings, tuple(remarks), missing)
 
 
-def _sort_out(cohort: Cohort, out: Path, context: Context) -> tuple[list[Task], list[SessionFiles], Failures]:
-    """Sessions to be measured, sessions done before, and why others cannot be measured."""
-    tasks, done, failures = [], [], []
-    for files in cohort.sessions:
-        stopped = cohort.stopped(files)
-        failures += [outputs.failure(files, "", problem.path, problem) for problem in stopped]
-        if stopped:
+def _require_options(workers: int | None, client: object, level: str, labels: object) -> None:
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers needs to be 1 or more, got {workers}")
+    if client is not None and workers is not None:
+        raise ValueError("give workers or a client: the client's own workers measure")
+    if level not in LEVELS:
+        raise ValueError(f"level is one of {', '.join(LEVELS)}, got {level!r}")
+    if level == "group" and labels:
+        raise ValueError("level group is of all sessions; leave out participant_label and session_label")
+
+
+@dataclass
+class _SortedOut:
+    """Sessions to be measured, sessions done before, and what is to be said."""
+
+    tasks: list[Task] = field(default_factory=list)
+    done: list[SessionFiles] = field(default_factory=list)
+    remarks: list[Problem] = field(default_factory=list)
+
+
+def _sort_out(cohort: Cohort, chosen: Sequence[SessionFiles], out: Path, context: Context) -> _SortedOut:
+    found = _SortedOut()
+    for files in chosen:
+        if cohort.stopped(files):
             outputs.remove_session(out, files)
             continue
         own = Context(context.protocol, context.segment, _subject_flags(cohort, files, context.protocol))
-        try:
-            source = provenance.first_pass(files, cohort.root, own)
-        except OSError as error:
-            failures.append(outputs.failure(files, "", str(error.filename), error))
-            continue
-        if outputs.is_done(out, files, source):
-            done.append(files)
+        source = provenance.first_pass(files, cohort.root, own)
+        damaged = outputs.damage(out, files)
+        if damaged:
+            text = f"{_listed(damaged)} is not as it was written; the session is measured again"
+            found.remarks.append(Problem(outputs.session_folder(out, files), text))
+        if not damaged and outputs.is_done(out, files, source):
+            found.done.append(files)
         else:
-            tasks.append(Task(out, cohort.root, files, source, own))
-    return tasks, done, failures
+            found.tasks.append(Task(out, cohort.root, files, source, own))
+    return found
+
+
+def _gone(out: Path, cohort: Cohort, remove: bool) -> list[Problem]:
+    """Results of sessions that the cohort no longer has are in no table; they are told, and taken away where asked."""
+    folders = outputs.gone(out, cohort.sessions)
+    if remove:
+        outputs.remove_gone(out, folders)
+    told = "taken away" if remove else "left as they are and in no table; --remove-stale takes them away"
+    return [Problem(out / name, f"results of a session that is no longer in the cohort: {told}") for name in folders]
+
+
+def _changed_tables(out: Path) -> list[Problem]:
+    """Tables of the cohort that are not as they were written; they are made anew."""
+    changed = [name for name, digest in written(out).items() if digest_of(out / name) != digest]
+    return [Problem(out / name, "is not as it was written; it is made again") for name in changed]
+
+
+def _listed(names_: list[str]) -> str:
+    return ", ".join(names_[:3]) + (f" and {len(names_) - 3} more" if len(names_) > 3 else "")
+
+
+def _failed(
+    out: Path, cohort: Cohort, asked: Sequence[SessionFiles], found: Mapping[str, Failures]
+) -> tuple[Failures, tuple[str, ...]]:
+    """What failed in each session, in the order of the cohort, and sessions that no run has measured yet.
+
+    What this run found counts, and of other sessions what their folders tell: so the table is the same however the
+    sessions were shared among runs.
+    """
+    failures: Failures = []
+    missing = []
+    for files in asked:
+        stopped = cohort.stopped(files)
+        known = found[files.label] if files.label in found else outputs.read_failures(out, files)
+        if known is None and not stopped:
+            missing.append(files.label)
+        said = [outputs.failure(files, "", problem.path, problem) for problem in (*stopped, *cohort.failed(files))]
+        failures += [*(within(cohort.root, each) for each in said), *((not stopped and known) or [])]
+    return failures, tuple(missing)
+
+
+def _rows_of(out: Path, sessions: Sequence[SessionFiles]) -> pd.DataFrame:
+    """Rows of the first pass of those sessions that were measured."""
+    places = [outputs.session_folder(out, files) / names.rows_file(files.label) for files in sessions]
+    frames = [results.read_rows(path) for path in places if path.exists()]
+    return pd.concat(frames, ignore_index=True) if frames else table([])
 
 
 def _subject_flags(cohort: Cohort, files: SessionFiles, protocol: Protocol) -> tuple[str, ...]:
-    try:
-        return ("child",) if float(cohort.covariate(files.subject, "age")) < protocol.lungs.child_age_years else ()
-    except ValueError:
-        return ()
+    age = _people(cohort, [files.subject])[files.subject].get("age", float("nan"))
+    flags = (("child", protocol.lungs.child_age_years), ("young_child", protocol.gate.young_years))
+    return tuple(flag for flag, limit in flags if age < limit)
 
 
-def _second_pass(out: Path, cohort: Cohort, protocol: Protocol) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Rows of all sessions with what controls say of them, readings, findings; made anew only if they would differ."""
+def _people(cohort: Cohort, subjects: Iterable[str]) -> dict[str, dict[str, float]]:
+    """Age in years and height in cm of each subject, as far as participants.tsv gives numbers."""
+    found: dict[str, dict[str, float]] = {}
+    for subject in subjects:
+        found[subject] = {}
+        for column in ("age", "height_cm"):
+            with suppress(ValueError):
+                found[subject][column] = float(cohort.covariate(subject, column))
+    return found
+
+
+def second_pass(
+    out: Path, cohort: Cohort, protocol: Protocol, *, strata: Mapping[str, str] | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Rows of all sessions with what controls say of them, readings, findings; made anew only if they would differ.
+
+    Parameters
+    ----------
+    out : Path
+        Results folder.
+    cohort : Cohort
+        Its sessions that have results are compared.
+    protocol : Protocol
+    strata : mapping of str to str, optional
+        Of each subject, where controls count for subjects of their own stratum alone.
+    """
     folders = {
         files.label: outputs.session_folder(out, files)
         for files in cohort.sessions
-        if (outputs.session_folder(out, files) / names.PROVENANCE).exists() and not cohort.stopped(files)
+        if outputs.has_results(out, files) and not cohort.stopped(files)
     }
-    source = provenance.second_pass({label: _digest(folder) for label, folder in folders.items()}, cohort, protocol)
+    source = provenance.second_pass(
+        {label: digest_of(folder / names.PROVENANCE) for label, folder in folders.items()}, cohort, protocol
+    )
+    source |= {"strata": dict(strata)} if strata else {}
     if outputs.is_compared(out, source):
         known = results.Results(out, cohort.root)
         return known.rows, known.readings, known.findings
-    rows, reference = _compared(out, cohort, [files for files in cohort.sessions if files.label in folders], protocol)
-    readings, findings = read_sessions(rows, protocol=protocol)
+    measured = [files for files in cohort.sessions if files.label in folders]
+    rows, reference, acquisitions = _compared(out, cohort, measured, protocol, strata or {})
+    readings, findings = read_sessions(
+        rows, protocol=protocol, left_out=reference.left_out,
+        groups={files.subject: cohort.covariate(files.subject, "group") for files in measured},
+    )  # fmt: skip
     outputs.write_cohort(
-        out, rows, reference=asdict(reference), protocol=protocol, readings=readings, findings=findings, source=source
-    )
+        out, rows, reference=asdict(reference), protocol=protocol, readings=readings, findings=findings,
+        acquisitions=acquisitions, source=source,
+    )  # fmt: skip
     return rows, readings, findings
 
 
-def _digest(folder: Path) -> str:
-    with (folder / names.PROVENANCE).open("rb") as stream:
-        return file_digest(stream, "sha256").hexdigest()
-
-
 def _compared(
-    out: Path, cohort: Cohort, sessions: list[SessionFiles], protocol: Protocol
-) -> tuple[pd.DataFrame, Reference]:
-    frames, histograms = [], []
+    out: Path, cohort: Cohort, sessions: list[SessionFiles], protocol: Protocol, strata: Mapping[str, str]
+) -> tuple[pd.DataFrame, Reference, pd.DataFrame]:
+    frames, histograms, made = [], [], list[dict[Any, Any]]()
     for files in sessions:
         folder = outputs.session_folder(out, files)
         rows = results.read_rows(folder / names.rows_file(files.label))
         frames.append(rows)
+        made += results.read_acquisitions(folder / names.acquisition_file(files.label)).to_dict("records")
         for modality in _COUNTED:
             path = folder / names.histogram_file(files.label, modality)
             if path.exists():
@@ -190,11 +340,38 @@ def _compared(
                 histograms.append(SessionHistogram(files.subject, files.session, modality, counts, flags))
     rows = pd.concat(frames, ignore_index=True) if frames else table([])
     controls = [files.subject for files in cohort.sessions if cohort.is_control(files.subject)]
-    compared, reference = against_controls(rows, histograms, controls, protocol=protocol)
+    acquisitions, people = acquisition_table(made), _people(cohort, {files.subject for files in sessions})
+    given = [
+        against_controls(
+            rows[rows["subject"].isin(own)], [h for h in histograms if h.subject in own], controls,
+            acquisitions=acquisitions, people=people, protocol=protocol,
+        )
+        for own in _by_stratum(rows["subject"].unique(), strata)
+    ]  # fmt: skip
+    compared = pd.concat([table([]) if not len(more) else more for more, _ in given], ignore_index=True)
+    reference = _joined([each for _, each in given])
     whole = pd.concat([rows, compared], ignore_index=True) if len(compared) else rows
     order = {files.label: n for n, files in enumerate(cohort.sessions)}
     labels = whole["subject"].str.cat(whole["session"], sep="_").str.rstrip("_")
-    return whole.iloc[labels.map(order).argsort(kind="stable")].reset_index(drop=True), reference
+    return whole.iloc[labels.map(order).argsort(kind="stable")].reset_index(drop=True), reference, acquisitions
+
+
+def _by_stratum(subjects: Iterable[str], strata: Mapping[str, str]) -> list[set[str]]:
+    """Subjects that are compared with each other; all where there are no strata."""
+    groups: dict[str, set[str]] = {}
+    for subject in subjects:
+        groups.setdefault(strata.get(subject, ""), set()).add(subject)
+    return list(groups.values()) or [set()]
+
+
+def _joined(references: Sequence[Reference]) -> Reference:
+    """What the controls of several strata gave; thresholds are of the first, as each has its own."""
+    if len(references) == 1:
+        return references[0]
+    left_out = {image: text for each in references for image, text in each.left_out.items()}
+    controls = tuple(sorted({name for each in references for name in each.controls}))
+    digest = sha256("".join(each.digest for each in references).encode()).hexdigest()
+    return replace(references[0], controls=controls, digest=digest, left_out=left_out)
 
 
 def _common_flags(rows: pd.DataFrame, modality: str) -> tuple[str, ...]:

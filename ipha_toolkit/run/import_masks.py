@@ -11,7 +11,7 @@ import numpy as np
 
 from ipha_toolkit.errors import IphaError, LayoutError
 from ipha_toolkit.io.dicom import Part, Stack
-from ipha_toolkit.io.images import load, load_mask, save
+from ipha_toolkit.io.images import label_values, load, load_mask, save
 from ipha_toolkit.io.import_record import record_entry
 from ipha_toolkit.io.layout import SessionFiles, lung_labels, read_cohort
 from ipha_toolkit.io.names import is_image, stem
@@ -176,12 +176,7 @@ def _lung_values(path: Path) -> tuple[int, ...] | None:
     """Labels of a label image that are lung, None for a plain mask."""
     if path.with_name(f"{stem(path)}.tsv").exists():
         return lung_labels(path)
-    import nibabel as nib
-
-    values = (
-        np.unique(np.asarray(nib.load(path).dataobj)) if path.name.endswith((".nii", ".nii.gz")) else np.array([0, 1])
-    )
-    labels = [int(value) for value in values if value]
+    labels = [int(value) for value in label_values(path) if value]
     if len(labels) <= 1:
         return None
     return tuple(labels) if max(labels) <= _MOST_LUNG_LABELS else tuple(_TOTAL_LOBES)

@@ -17,6 +17,7 @@ import pandas as pd
 
 from ipha_toolkit import __version__
 from ipha_toolkit.errors import LayoutError
+from ipha_toolkit.io import nifti
 from ipha_toolkit.io.identifiers import days_between
 from ipha_toolkit.io.layout import read_table
 from ipha_toolkit.io.outputs import write_json, write_tsv
@@ -99,15 +100,13 @@ def write_contact_sheet(
     root: Path, plan: ImportPlan, rows: Sequence[Row], record: Mapping[str, Mapping[str, str]]
 ) -> list[str]:
     """A page with every film and computed image that was converted; returns the series that nobody has signed."""
-    import nibabel as nib
-
     cells = {str(each["series"]): {str(k): str(v) for k, v in each.items()} for each in plan.table.to_dict("records")}
     told = {row.series: cells[row.series] for row in rows if record.get(row.series, {}).get("files")}
     shown = [row for row in rows if row.series in told and _to_look_at(told[row.series], row)]
     figures = []
     for row in shown:
         file = next(name for name in record[row.series]["files"].split() if name.endswith(".nii.gz"))
-        array = np.asarray(nib.load(root / file).dataobj, np.float32)
+        array = nifti.read(root / file)[0].astype(np.float32)
         plane = np.take(array, array.shape[int(np.argmin(array.shape))] // 2, axis=int(np.argmin(array.shape)))
         seen = str(told[row.series]["seen"])
         sign = f"looked at by {escape(seen)}" if seen else "<strong>not signed yet</strong>"

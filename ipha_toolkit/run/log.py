@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ipha_toolkit import __version__
+from ipha_toolkit.io.files import home
 from ipha_toolkit.io.outputs import package_version
 
 LOGGER = "ipha_toolkit"
@@ -46,7 +47,7 @@ def _library_folders() -> list[str]:
     import sysconfig
 
     paths = sysconfig.get_paths()
-    return sorted({paths["purelib"], paths["platlib"], paths["stdlib"], str(Path.home())}, key=len, reverse=True)
+    return sorted({paths["purelib"], paths["platlib"], paths["stdlib"], *map(str, home())}, key=len, reverse=True)
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Iterable, Mapping
-from errno import EINVAL
 from functools import cache
 from hashlib import file_digest, sha256
 from importlib.util import find_spec
@@ -37,22 +36,35 @@ def first_pass(files: SessionFiles, root: Path, context: Context) -> dict[str, A
     -------
     dict
         ``inputs``: SHA-256 of every file by its path in the cohort; ``settings`` that the first pass reads;
-        ``code``: digest of the modules that the session's steps run; ``versions``; ``segmenter``; ``flags``.
+        ``code``: digest of the modules that the session's steps run; ``versions``; ``segmenter``; ``flags``. A file
+        that cannot be read has the reason in place of its digest, and fails when its image is measured.
 
-    Raises
-    ------
-    OSError
-        Where an input cannot be read.
     """
-    segment = context.segment
     return {
-        "inputs": {path.relative_to(root).as_posix(): _hash(path) for path in _inputs(files)},
-        "settings": json.loads(json.dumps(context.protocol.first_pass())),
-        "code": code_digest(_modules(files)),
+        "inputs": {_named(path, root): _hash(path) for path in _inputs(files, context)},
+        "settings": _settings(context.protocol),
+        "code": _code(tuple(_modules(files))),
         "versions": {name: package_version(name) for name in _VERSIONS},
-        "segmenter": "" if segment is None else f"{segment.__module__}.{getattr(segment, '__qualname__', segment)}",
+        "segmenter": _segmenter(context),
         "flags": sorted(context.flags),
     }
+
+
+@cache
+def _settings(protocol: Protocol) -> Any:
+    """As JSON has them; shared by all sessions of a run, so not to be changed."""
+    return json.loads(json.dumps(protocol.first_pass()))
+
+
+@cache
+def _code(modules: tuple[str, ...]) -> str:
+    return code_digest(modules)
+
+
+def settings_digest(context: Context) -> str:
+    """Digest of what all sessions of a run share: runs that differ in it cannot write into one folder at once."""
+    shared = {"protocol": context.protocol.digest(), "version": ipha_toolkit.__version__}
+    return sha256(json.dumps(shared | {"segmenter": _segmenter(context)}).encode()).hexdigest()
 
 
 def second_pass(sessions: Mapping[str, str], cohort: Cohort, protocol: Protocol) -> dict[str, Any]:
@@ -129,16 +141,33 @@ def _modules(files: SessionFiles) -> list[str]:
     return ["run.scan", "run.session", *sorted({f"run.steps.{step.module}" for step in steps})]
 
 
-def _inputs(files: SessionFiles) -> list[Path]:
+def _segmenter(context: Context) -> str:
+    segment = context.segment
+    return "" if segment is None else f"{segment.__module__}.{getattr(segment, '__qualname__', segment)}"
+
+
+def _named(path: Path, root: Path) -> str:
+    """A file by its place in the cohort; one elsewhere by its name and a digest of its place, which stays unsaid."""
+    try:
+        return path.relative_to(root).as_posix()
+    except ValueError:
+        return f"elsewhere/{sha256(str(path.parent).encode()).hexdigest()[:12]}/{path.name}"
+
+
+def _inputs(files: SessionFiles, context: Context) -> list[Path]:
+    elsewhere = context.protocol.reading.data_elsewhere
     images = [*files.images.values(), *files.echoes]
     masks = [mask.path for group in (files.lungs, files.muscle) for mask in group.values()]
-    beside = [other for path in (*images, *masks) for other in files_beside(path)]
+    beside = [other for path in (*images, *masks) for other in files_beside(path, elsewhere=elsewhere)]
     beside += [path.with_name(f"{stem(path)}.tsv") for path in masks]
     return sorted({*images, *masks, *(path for path in beside if path.exists())})
 
 
 def _hash(path: Path) -> str:
     if reason := why_not_a_file(path):
-        raise OSError(EINVAL, reason, str(path))
-    with path.open("rb") as stream:
-        return file_digest(stream, "sha256").hexdigest()
+        return f"unread: {reason}"
+    try:
+        with path.open("rb") as stream:
+            return file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        return f"unread: {error.strerror or type(error).__name__}"

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from ipha_toolkit.errors import GridError
+from ipha_toolkit.errors import GridError, ImageError, IphaError, LayoutError
 from ipha_toolkit.image.bias import correct_bias
-from ipha_toolkit.image.geometry import crop
+from ipha_toolkit.image.geometry import crop, resample_to
+from ipha_toolkit.io.acquisition import acquisition_of
 from ipha_toolkit.io.checks import require_chest_hu
 from ipha_toolkit.io.claims import in_expiration
 from ipha_toolkit.io.images import load, load_echoes, load_mask
@@ -22,7 +23,7 @@ from ipha_toolkit.measure.signal import is_contrast_enhanced, ratio_map
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.regions.lung_checks import lung_flags
 from ipha_toolkit.regions.lungs import segment_lungs
-from ipha_toolkit.regions.muscle import muscle_flags, reference_tissue
+from ipha_toolkit.regions.muscle import muscle_flags, muscle_level, reference_tissue
 from ipha_toolkit.regions.vessels import segment_vessels
 from ipha_toolkit.regions.zones import Sides, lung_regions, split_left_right
 from ipha_toolkit.terms import Modality
@@ -34,7 +35,7 @@ _LATEST_MS = 10.0
 """By then the lung's signal is gone and muscle's is not: lungs stand out best in the last echo before."""
 _SHARED = {Modality.T2W: Modality.T1W}
 """A T2w image on the grid of the session's T1w takes over its lungs and muscle: blood and water make the lung as bright
-as muscle, and fat brighter, on T2w, while on T1w the lung stays darker."""
+as muscle, and fat brighter, on T2w, while on T1w the lung stays darker. On another grid, where its own are smaller."""
 _CROPPED = (Modality.CT,)
 
 Segmenter = Callable[[Volume], Mask]
@@ -69,12 +70,15 @@ class Scan:
     flags : set of str
         What is to be said of every row of this image, codes of :data:`ipha_toolkit.flags.FLAGS`. Grows as parts
         are found.
+    facts : dict
+        How the image was made, once it was read: :func:`ipha_toolkit.io.acquisition.acquisition_of`.
     """
 
     def __init__(self, files: SessionFiles, role: Modality, context: Context, *, before: Scan | None = None) -> None:
         self.files, self.role, self.context = files, role, context
         self._before = before if before is not None and _SHARED.get(role) is before.role else None
         self.flags: set[str] = set(context.flags)
+        self.facts: dict[str, str | float] = {}
 
     @property
     def protocol(self) -> Protocol:
@@ -95,6 +99,7 @@ class Scan:
         else:
             volume = load(self.files.images[self.role], modality=self.role, settings=self.protocol.reading)
             self.flags |= {"contrast_enhanced"} if is_contrast_enhanced(volume) else set()
+        self.facts = acquisition_of(volume)
         self.flags |= set(volume.meta.get("ReadFlags", ()))
         if self.role is Modality.CT:
             require_chest_hu(volume, self.protocol.reading)
@@ -120,14 +125,35 @@ class Scan:
         lungs = self.given_lungs
         if lungs is not None:
             self.flags.add("foreign_mask")
-        elif self.context.segment is not None:
+        elif self.context.segment is not None and self.role in getattr(self.context.segment, "modalities", Modality):
             lungs = self.context.segment(self.volume)
+            self.flags |= getattr(self.context.segment, "flags", set())
             self.volume.require_same_grid(lungs)
         elif self._shares_grid:
             lungs = self._before.lungs  # type: ignore[union-attr]
         else:
-            lungs = segment_lungs(self.volume, protocol=self.protocol)
+            lungs = self._found_lungs()
         return lungs
+
+    def _found_lungs(self) -> Mask:
+        """Ours; where T1w on another grid shows more lung than T2w does, or T2w shows none, the lungs of T1w.
+
+        Only positions are carried over: between two breath-holds the lungs may have moved.
+        """
+        if self._before is None or "lungs" not in self._before.__dict__:
+            return segment_lungs(self.volume, protocol=self.protocol)
+        carried = resample_to(self._before.lungs, self.volume, order=0)
+        least = max(1.0, self.protocol.lungs.t2w_to_t1w_least * carried.n_voxels)
+        try:
+            lungs = segment_lungs(self.volume, protocol=self.protocol)
+        except ImageError:
+            if not carried.n_voxels:
+                raise
+            lungs = None
+        if lungs is not None and lungs.n_voxels >= least:
+            return lungs
+        self.flags.add("lungs_from_t1w")
+        return carried
 
     @cached_property
     def chest_lungs(self) -> Mask:
@@ -163,8 +189,11 @@ class Scan:
 
     @cached_property
     def noise(self) -> Noise:
-        """Noise of an MR image."""
-        return estimate_noise(self.volume, self.lungs)
+        """Noise of an MR image, and whether ghosts lie over it."""
+        noise = estimate_noise(self.volume, self.lungs)
+        limit = self.protocol.gate.ghost_share * muscle_level(self.volume, self.muscle)
+        self.flags |= {"ghosts"} if noise.ghost > limit else set()
+        return noise
 
     @cached_property
     def corrected(self) -> Volume:
@@ -177,6 +206,10 @@ class Scan:
         muscle = self._given(self.files.muscle, "muscle")
         if muscle is None and self._shares_grid:
             muscle = self._before.muscle  # type: ignore[union-attr]
+        elif (
+            muscle is None and "lungs_from_t1w" in self.flags
+        ):  # with the lungs, the wall beside them is not told either
+            muscle = resample_to(self._before.muscle, self.volume, order=0)  # type: ignore[union-attr]
         if muscle is None:
             muscle = reference_tissue(self.corrected, self.lungs, sides=self.sides)
         self.flags |= set(muscle_flags(muscle, self.lungs))
@@ -210,6 +243,8 @@ class Scan:
         """The mask of this image made elsewhere; of T1w and T2w on one grid, either serves both."""
         file = masks.get(self.role)
         if file is not None:
+            if file.why:
+                raise LayoutError(f"{file.path}: {file.why}")
             mask = load_mask(file.path, labels=file.labels, image=self.volume, settings=self.protocol.reading)
             if not self.volume.same_grid(mask):
                 raise GridError(
@@ -219,10 +254,17 @@ class Scan:
                 )
             return mask
         for other in _PARTNERS.get(self.role, ()):
-            if other in masks:
-                mask = load_mask(masks[other].path, labels=masks[other].labels, settings=self.protocol.reading)
-                return mask if self.volume.same_grid(mask) else None
+            if other in masks and not masks[other].why:
+                return self._borrowed(masks[other])
         return None
+
+    def _borrowed(self, file: MaskFile) -> Mask | None:
+        """A mask of the other image, where it can be read and lies on this one's grid."""
+        try:
+            mask = load_mask(file.path, labels=file.labels, settings=self.protocol.reading)
+        except IphaError:  # a failure of the image it was made for
+            return None
+        return mask if self.volume.same_grid(mask) else None
 
 
 _PARTNERS = {Modality.T1W: (Modality.T2W,), Modality.T2W: (Modality.T1W,)}

@@ -51,6 +51,7 @@ def measure_session(files: SessionFiles, context: Context) -> SessionResult:
                 break
         if measured:
             scans[role] = scan
+            result.acquisitions.append({"modality": str(role)} | scan.facts)
         _let_go(scan, scans)
     for roles, step in PAIRS.items():
         if all(role in scans for role in roles):

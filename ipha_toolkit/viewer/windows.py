@@ -24,6 +24,10 @@ SIGNED_COLOURS = "berlin"
 """Of maps with values on both sides of zero: blue below, red above, zero as dark as lung (matplotlib; Crameri)."""
 
 
+COLOURS_OF = {"signature": SIGNED_COLOURS, "opacity": "cividis", "r2": "magma", "ratio": "viridis"}
+"""Colours of a quantity wherever it is shown, by a word of the map's name: in the viewer, in stills and in figures."""
+
+
 def looks_of(overlays: Sequence[Layer], *, limits: tuple[float, float] | None = None) -> list[dict[str, Any]]:
     """How each overlay is coloured: ``colour`` of a mask; of a map see :func:`map_look`."""
     masks, maps, looks = 0, 0, list[dict[str, Any]]()
@@ -40,15 +44,17 @@ def looks_of(overlays: Sequence[Layer], *, limits: tuple[float, float] | None = 
 def map_look(layer: Layer, *, order: int = 0, limits: tuple[float, float] | None = None) -> dict[str, Any]:
     """Name of a map's colours, the ``colours`` themselves (256 x 3, 0 to 255), and the ``limits`` they stand for.
 
-    A map with values on both sides of zero, HU left aside, gets diverging colours centred on zero.
+    A quantity of :data:`COLOURS_OF` has its own colours. Another map with values on both sides of zero, HU left aside,
+    gets diverging ones. Diverging colours are centred on zero.
     """
     from matplotlib import colormaps
 
     low, high = limits or map_limits(layer)
-    signed = low < 0 < high and layer.unit != "HU"
+    own = next((colours for word, colours in COLOURS_OF.items() if word in layer.name.lower()), None)
+    signed = own == SIGNED_COLOURS or (own is None and low < 0 < high and layer.unit != "HU")
     if signed:
         low, high = -max(-low, high), max(-low, high)
-    name = SIGNED_COLOURS if signed else MAP_COLOURS[order % len(MAP_COLOURS)]
+    name = SIGNED_COLOURS if signed else own or MAP_COLOURS[order % len(MAP_COLOURS)]
     colours = np.rint(255 * colormaps[name](np.linspace(0, 1, 256))[:, :3])
     return {"colours": colours, "limits": (low, high), "name": name}
 

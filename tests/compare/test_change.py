@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from ipha_toolkit.compare.change import compare_sessions, phantom_repeatability, read_change, repeatability
+from ipha_toolkit.compare.matching import acquisition_table
 from ipha_toolkit.compare.nodules import match_nodules, summarize_matches
 from ipha_toolkit.errors import DataError
 from ipha_toolkit.measure.rows import row, table
@@ -213,3 +214,27 @@ def test_the_packages_own_scatter_covers_the_deciding_measures():
     whole = {f"{r.modality} {r.measure}" for r in known[known["region"] == "lung"].itertuples()}
     assert set(Protocol().change.deciding) <= whole
     assert (known["repeatability_coefficient"] > 0).mean() > 0.95
+
+
+def flagged(subject, session, value, *flags, modality="T1w", measure="signal_ratio_median"):
+    made = row(measure, value, modality=modality, region="lung", n_voxels=9, flags=flags)
+    return made | {"subject": subject, "session": session}
+
+
+def test_a_change_over_contrast_agent_is_withheld_in_words():
+    rows = table([flagged("a", "1", 0.15), flagged("a", "2", 0.4, "contrast_enhanced")])
+    found = compare_sessions(rows).iloc[0]
+    assert (found["verdict"], found["flag"]) == ("withheld", "contrast_enhanced")
+    assert found["limits"] == "contrast enhanced: a contrast agent was given on one of the dates"
+    plain = table([flagged("a", "1", 0.15), flagged("a", "2", 0.4)])
+    assert compare_sessions(plain).iloc[0]["verdict"] == "different"
+    reading = read_change(rows[rows["session"] == "1"], rows[rows["session"] == "2"])
+    assert reading.verdict == "withheld"
+    assert "T1w signal_ratio_median is withheld: contrast enhanced" in reading.reasons[0]
+
+
+def test_a_change_of_sequence_is_no_change():
+    rows = table([flagged("a", "1", 0.15), flagged("a", "2", 0.4)])
+    facts = [{"subject": "a", "session": s, "modality": "T1w", "field_t": f} for s, f in (("1", 1.5), ("2", 3.0))]
+    found = compare_sessions(rows, acquisitions=acquisition_table(facts)).iloc[0]
+    assert (found["verdict"], found["limits"]) == ("withheld", "T1w field 3 T, not 1.5 T")

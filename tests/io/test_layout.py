@@ -214,19 +214,29 @@ def test_a_mask_without_modality_belongs_to_an_only_image(tmp_path):
             ["a/sub-01/sub-01_T1w_desc-lung_mask.nii.gz", "b/sub-01/sub-01_T1w_desc-lung_mask.nii"],
             "2 masks claim the T1w image",
         ),
-        (["a/sub-01/sub-01_T1w_T2w_desc-lung_mask.nii.gz"], "cannot tell which image the mask belongs to"),
     ],
 )
-def test_a_mask_that_cannot_be_placed_is_a_problem(tmp_path, names, text):
+def test_a_mask_that_cannot_be_used_fails_its_image_alone(tmp_path, names, text):
     touch(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz", "sub-01/anat/sub-01_T2w.nii.gz")
     touch(tmp_path, *(f"derivatives/{name}" for name in names))
-    assert any(text in message for message in messages(read_cohort(tmp_path), "sub-01"))
+    (session,) = read_cohort(tmp_path).sessions
+    assert list(session.lungs) == ["T1w"] and text in session.lungs["T1w"].why
 
 
-def test_a_label_table_without_lungs_is_a_problem(tmp_path):
+def test_a_mask_of_no_image_is_a_failure_that_stops_no_image(tmp_path):
+    touch(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz", "sub-01/anat/sub-01_T2w.nii.gz")
+    touch(tmp_path, "derivatives/a/sub-01/sub-01_T1w_T2w_desc-lung_mask.nii.gz")
+    cohort = read_cohort(tmp_path)
+    (problem,) = cohort.failed(cohort.sessions[0])
+    assert "cannot tell which image the mask belongs to" in problem.message
+    assert cohort.stopped(cohort.sessions[0]) == []
+
+
+def test_a_label_table_without_lungs_fails_its_image(tmp_path):
     touch(tmp_path, "sub-01/ct/sub-01_ct.nii.gz", "derivatives/t/sub-01/sub-01_ct_dseg.nii.gz")
     (tmp_path / "derivatives/t/sub-01/sub-01_ct_dseg.tsv").write_text("index\tname\n5\tliver\n")
-    assert any("no label name holds 'lung'; has liver" in text for text in messages(read_cohort(tmp_path)))
+    (session,) = read_cohort(tmp_path).sessions
+    assert "no label name holds 'lung'; has liver" in session.lungs["ct"].why
 
 
 def test_our_own_results_are_not_read_as_masks(tmp_path):

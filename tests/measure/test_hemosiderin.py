@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t
 from toys import AFFINE, SHAPE, toy_masks, toy_mr
 
-from ipha_toolkit.errors import GridError, ImageError
+from ipha_toolkit.errors import DataError, GridError, ImageError
 from ipha_toolkit.measure.hemosiderin import (
     SignatureReference,
     hemosiderin_signature,
@@ -13,7 +16,6 @@ from ipha_toolkit.measure.hemosiderin import (
     signature_reference,
     signature_rows,
 )
-from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.regions.zones import lung_regions
 from ipha_toolkit.volume import Mask, Volume
 
@@ -123,20 +125,24 @@ def test_a_dark_upper_third_has_a_higher_load_than_the_lower():
     assert values_of(rows, "upper")["signature_strength"] > values_of(rows, "lower")["signature_strength"] + 3
 
 
-def test_intervals_hold_the_value_and_widen_where_the_lung_is_uneven():
-    t2w = toy_mr("T2w", lung=40, seed=1)
-    array = t2w.array.copy()
-    array[8:17] *= np.where(LUNGS.array[8:17], 0.3, 1)
-    even = values_of(signature(40, 25)[0])
-    uneven = values_of(
-        hemosiderin_signature(toy_mr("T1w", lung=40), t2w.replace(array=array), LUNGS, reference=MUSCLE, controls=LINE)[
-            0
-        ]
-    )
-    for values in (even, uneven):
-        assert values["signature_strength_lower"] <= values["signature_strength"] <= values["signature_strength_upper"]
-    width = [v["signature_strength_upper"] - v["signature_strength_lower"] for v in (even, uneven)]
-    assert width[1] > 3 * width[0]
+def test_the_interval_of_the_strength_comes_from_the_scatter_between_controls():
+    one, other = (values_of(signature(40, 25, controls=replace(LINE, between=b))[0]) for b in (2.0, 6.0))
+    for values in (one, other):
+        assert values["signature_strength_lower"] < values["signature_strength"] < values["signature_strength_upper"]
+    half = (one["signature_strength_upper"] - one["signature_strength_lower"]) / 2
+    assert half == pytest.approx(t.ppf(0.975, 8) * 2.0 * np.sqrt(10 / 9))
+    assert (other["signature_strength_upper"] - other["signature_strength_lower"]) / 2 == pytest.approx(3 * half)
+
+
+def test_the_interval_of_a_control_left_out_holds_zero_nearly_always():
+    rng = np.random.default_rng(5)
+    held = []
+    for _ in range(30):
+        people = [controls_histogram(1.2 * np.exp(rng.normal(0, 0.15)), seed=int(rng.integers(1e9))) for _ in range(6)]
+        line = signature_reference(people[1:])
+        found = {r["measure"]: r["value"] for r in signature_rows(people[0], line, 0.0)}
+        held.append(found["signature_strength_lower"] <= 0 <= found["signature_strength_upper"])
+    assert np.mean(held) >= 0.87
 
 
 def controls_histogram(slope, seed, vessels=0.0):
@@ -161,12 +167,16 @@ def test_line_and_spread_are_recovered_from_controls_vessels_or_not():
 def test_few_controls_and_none_are_flagged():
     few = signature_reference([controls_histogram(1.2, 0)])
     assert few.flags() == ["few_controls"]
-    fallback = signature_reference([])
-    settings = Protocol().signature
-    assert (fallback.slope, fallback.spread, fallback.n_controls) == (settings.slope, settings.spread, 0)
-    rows, _ = signature(controls=None)
-    judged = rows[rows["measure"] != "signature_floor"]
-    assert judged["flag"].str.contains("no_controls").all()
+    with pytest.raises(DataError, match="needs joint histograms of one control at least"):
+        signature_reference([])
+
+
+def test_without_controls_there_are_ratios_and_maps_but_no_strength():
+    rows, maps = signature(40, 20, controls=None)
+    assert set(rows["measure"]) == {"signature_floor", "t2w_over_t1w"}
+    assert values_of(rows)["t2w_over_t1w"] == pytest.approx(0.5, rel=0.05)
+    assert maps["signature"].unit == "1"
+    assert np.nanmedian(maps["signature"].array[LUNGS.array]) == pytest.approx(np.log(2), abs=0.06)
 
 
 def test_controls_may_be_given_as_their_images():

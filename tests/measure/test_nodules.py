@@ -10,6 +10,7 @@ from ipha_toolkit.measure.nodules import (
     measure_nodules,
     nodule_candidates,
     random_pattern_test,
+    too_coarse_for_nodules,
 )
 from ipha_toolkit.protocol import DEFAULT
 from ipha_toolkit.volume import Mask, Volume
@@ -236,6 +237,18 @@ def test_coarse_voxels_give_no_share_of_micronodules():
     rows = measure_nodules(table_of(GRID), coarse, modality="ct")
     assert np.isnan(values(rows)["micronodule_share"])
     assert rows["flag"].str.contains("coarse_for_micronodules").all()
+
+
+def test_voxels_too_large_for_nodules_give_the_reason_and_no_count():
+    coarse = LUNGS.replace(affine=np.diag([3.9, 3.9, 3.9, 1]))
+    rows = measure_nodules(table_of(GRID), coarse, modality="T1w")
+    assert rows["value"].isna().all() and set(rows["measure"]) == {"nodule_count", "nodules_per_litre"}
+    assert rows["flag"].str.contains("too_coarse_for_nodules").all()
+
+
+def test_thick_slices_of_fine_voxels_are_counted():
+    thick = LUNGS.replace(affine=np.diag([0.7, 0.7, 5.0, 1]))
+    assert not too_coarse_for_nodules(thick)
 
 
 def test_only_sure_candidates_count():

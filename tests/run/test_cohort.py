@@ -1,11 +1,23 @@
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from toys import AFFINE, put_echoes, put_participants, put_session, toy_ct, toy_masks, toy_mr
+from toys import (
+    AFFINE,
+    break_file,
+    put_echoes,
+    put_participants,
+    put_session,
+    toy_cohort,
+    toy_ct,
+    toy_masks,
+    toy_mr,
+    whole_box,
+)
 
 import ipha_toolkit as ipha
 from ipha_toolkit.catalogue import MEASURES, ROW_COLUMNS
@@ -19,12 +31,8 @@ from ipha_toolkit.volume import Mask, Volume
 
 @pytest.fixture
 def cohort(tmp_path):
-    """Two controls and a patient, T1w and CT each, masks as of another tool."""
-    root = tmp_path / "cohort"
-    for seed, (subject, lung) in enumerate({"sub-c1": 20, "sub-c2": 22, "sub-p1": 50}.items()):
-        put_session(root, subject, "ses-1", [toy_mr(lung=lung, seed=seed), toy_ct(lung=-870 + lung, seed=seed)])
-    put_participants(root, {"sub-c1": "control", "sub-c2": "control", "sub-p1": "iph"})
-    return root
+    """Two controls and a patient, T1w and CT each, masks as of another tool; the same as in ``analyzed``."""
+    return toy_cohort(tmp_path / "cohort")
 
 
 def contents(folder):
@@ -38,13 +46,9 @@ def value(rows, subject, measure, modality="T1w", region="lung"):
     return float(chosen["value"].iloc[0])
 
 
-def break_file(path):
-    path.write_bytes(path.read_bytes()[:1000])
-
-
-def test_a_cohort_becomes_one_table(cohort, tmp_path):
-    out = tmp_path / "out"
-    rows = ipha.analyze(cohort, out, progress=False)
+def test_a_cohort_becomes_one_table(analyzed):
+    out = analyzed / "out"
+    rows = ipha.analyze(analyzed / "cohort", out, progress=False)
     assert tuple(rows.columns) == ROW_COLUMNS
     assert set(rows["subject"]) == {"sub-c1", "sub-c2", "sub-p1"}
     assert set(rows["measure"]) <= set(MEASURES)
@@ -60,12 +64,12 @@ def test_a_cohort_becomes_one_table(cohort, tmp_path):
     assert described["flags"].keys() >= {"foreign_mask", "few_controls"}
 
 
-def test_every_session_is_read_with_reasons(cohort, tmp_path):
-    analysis = run(cohort, tmp_path / "out", progress=False)
-    readings = pd.read_csv(tmp_path / "out" / "readings.tsv", sep="\t")
+def test_every_session_is_read_with_reasons(analyzed):
+    analysis = run(analyzed / "cohort", analyzed / "out", progress=False)
+    readings = pd.read_csv(analyzed / "out" / "readings.tsv", sep="\t")
     assert readings["subject"].tolist() == ["sub-c1", "sub-c2", "sub-p1"]
     assert readings["reasons"].str.len().min() > 10
-    findings = pd.read_csv(tmp_path / "out" / "findings.tsv", sep="\t")
+    findings = pd.read_csv(analyzed / "out" / "findings.tsv", sep="\t")
     assert len(findings) == len(analysis.findings) > 0
 
 
@@ -76,9 +80,8 @@ def test_a_rule_that_cannot_be_read_stops_before_anything_is_measured(cohort, tm
     assert not (tmp_path / "out").exists()
 
 
-def test_masks_maps_and_provenance_are_kept(cohort, tmp_path):
-    run(cohort, tmp_path / "out", progress=False)
-    place = tmp_path / "out" / "sub-p1" / "ses-1"
+def test_masks_maps_and_provenance_are_kept(toy_analysis):
+    place = toy_analysis / "out" / "sub-p1" / "ses-1"
     ratio = ipha.load(place / "sub-p1_ses-1_T1w_desc-ratio_map.nii.gz", modality="T1w")
     assert np.median(ratio.array[toy_masks()[0].array]) == pytest.approx(50 / 80, rel=0.05)
     source = json.loads((place / "provenance.json").read_text())
@@ -88,31 +91,30 @@ def test_masks_maps_and_provenance_are_kept(cohort, tmp_path):
     assert source["settings"]["attenuation"]["consolidation_hu"] == -300
 
 
-def test_running_again_measures_nothing_and_changes_nothing(cohort, tmp_path):
-    first = run(cohort, tmp_path / "out", progress=False)
-    before = contents(tmp_path / "out")
-    again = run(cohort, tmp_path / "out", progress=False)
-    assert (first.measured, again.measured, again.skipped) == (3, 0, 3)
-    assert contents(tmp_path / "out") == before
+def test_running_again_measures_nothing_and_changes_nothing(analyzed):
+    before = contents(analyzed / "out")
+    again = run(analyzed / "cohort", analyzed / "out", progress=False)
+    assert (again.measured, again.skipped) == (0, 3)
+    assert contents(analyzed / "out") == before
 
 
-def test_what_changed_is_measured_anew_and_nothing_else(cohort, tmp_path):
-    run(cohort, tmp_path / "out", progress=False)
+def test_what_changed_is_measured_anew_and_nothing_else(analyzed):
+    cohort, out = analyzed / "cohort", analyzed / "out"
     put_session(cohort, "sub-p1", "ses-1", [toy_mr(lung=40, seed=9)])
-    again = run(cohort, tmp_path / "out", progress=False)
+    again = run(cohort, out, progress=False)
     assert (again.measured, again.skipped) == (1, 2)
     assert value(again.rows, "sub-p1", "signal_ratio_median") == pytest.approx(0.5, rel=0.05)
     other = Protocol.from_toml("[attenuation]\nconsolidation_hu = -200\n")
-    assert run(cohort, tmp_path / "out", protocol=other, progress=False).measured == 3
+    assert run(cohort, out, protocol=other, progress=False).measured == 3
 
 
-def test_adding_a_control_redoes_the_second_pass_only(cohort, tmp_path):
-    run(cohort, tmp_path / "out", progress=False)
-    before = json.loads((tmp_path / "out" / "reference.json").read_text())
+def test_adding_a_control_redoes_the_second_pass_only(analyzed):
+    cohort, out = analyzed / "cohort", analyzed / "out"
+    before = json.loads((out / "reference.json").read_text())
     put_session(cohort, "sub-c3", "ses-1", [toy_mr(lung=30, seed=7)])
     put_participants(cohort, {"sub-c1": "control", "sub-c2": "control", "sub-c3": "control", "sub-p1": "iph"})
-    again = run(cohort, tmp_path / "out", progress=False)
-    after = json.loads((tmp_path / "out" / "reference.json").read_text())
+    again = run(cohort, out, progress=False)
+    after = json.loads((out / "reference.json").read_text())
     assert (again.measured, again.skipped) == (1, 3)
     assert after["controls"] == ["sub-c1", "sub-c2", "sub-c3"]
     assert after["digest"] != before["digest"]
@@ -142,19 +144,17 @@ def test_a_mended_file_is_taken_up_by_the_next_run(cohort, tmp_path):
     assert (again.measured, again.skipped, again.failures) == (1, 2, [])
 
 
-def test_a_session_that_broke_leaves_no_old_results(cohort, tmp_path):
-    run(cohort, tmp_path / "out", progress=False)
-    for path in (cohort / "sub-p1/ses-1").rglob("*.nii.gz"):
+def test_a_session_that_broke_leaves_no_old_results(analyzed):
+    for path in (analyzed / "cohort/sub-p1/ses-1").rglob("*.nii.gz"):
         break_file(path)
-    again = run(cohort, tmp_path / "out", progress=False)
+    again = run(analyzed / "cohort", analyzed / "out", progress=False)
     assert "sub-p1" not in set(again.rows["subject"])
     assert len(again.failures) == 2
 
 
-def test_workers_give_the_same_results(cohort, tmp_path):
-    run(cohort, tmp_path / "one", progress=False)
-    run(cohort, tmp_path / "two", workers=2, progress=False)
-    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+def test_workers_give_the_same_results(toy_analysis, cohort, tmp_path):
+    run(cohort, tmp_path / "out", workers=2, progress=False)
+    assert contents(tmp_path / "out") == contents(toy_analysis / "out")
 
 
 def dies(volume):
@@ -175,10 +175,6 @@ def test_a_worker_that_dies_fails_its_session_only(cohort, tmp_path):
     assert [failure["subject"] for failure in analysis.failures] == ["sub-c1"]
     assert "worker process died" in analysis.failures[0]["error"]
     assert set(analysis.rows["subject"]) == {"sub-c2", "sub-p1"}
-
-
-def whole_box(volume):
-    return Mask(np.asarray(toy_masks()[0].array), AFFINE)
 
 
 def test_a_callable_finds_the_lungs_where_no_mask_is_given(cohort, tmp_path):
@@ -294,7 +290,8 @@ def test_a_disk_that_is_full_is_a_failure_of_that_session(cohort, tmp_path, monk
 
     monkeypatch.setattr(outputs, "save", full)
     analysis = run(cohort, tmp_path / "out", progress=False)
-    assert "No space left" in analysis.failures[0]["error"]
+    error = analysis.failures[0]["error"]
+    assert "out/sub-c2/ses-1: the disk or the quota is full: up to" in error and "MB are needed" in error
     assert set(analysis.rows["subject"]) == {"sub-c1", "sub-p1"}
 
 
@@ -322,20 +319,22 @@ def test_check_reports_images_and_every_problem_at_once(cohort):
     assert (report.sessions["image"] == "cannot be used").sum() == 2
 
 
-@pytest.fixture
-def paired(tmp_path):
-    """Six controls on a line of water and a patient dark on T2w, T1w and T2w each."""
-    root = tmp_path / "in"
+@pytest.fixture(scope="module")
+def paired(tmp_path_factory):
+    """Six controls on a line of water and a patient dark on T2w, T1w and T2w each; analyzed, not to be changed."""
+    folder = tmp_path_factory.mktemp("paired")
+    root = folder / "in"
     for n in range(6):
         pair = [toy_mr("T1w", lung=38 + n, seed=n), toy_mr("T2w", lung=48 + n, seed=9 + n)]
         put_session(root, f"sub-c{n}", "ses-1", pair)
     put_session(root, "sub-p1", "ses-1", [toy_mr("T1w", lung=45, seed=30), toy_mr("T2w", lung=12, seed=31)])
     put_participants(root, {f"sub-c{n}": "control" for n in range(6)} | {"sub-p1": "iph"})
-    return root
+    run(root, folder / "out", progress=False)
+    return folder
 
 
-def test_the_signature_is_set_against_the_controls_line(paired, tmp_path):
-    rows = run(paired, tmp_path / "out", progress=False).rows
+def test_the_signature_is_set_against_the_controls_line(paired):
+    rows = read_rows(paired / "out" / "measures.tsv")
     strength = rows.query("measure == 'signature_strength' and region == 'lung'").set_index("subject")["value"]
     assert strength["sub-p1"] > 5
     assert strength.drop("sub-p1").abs().max() < 1.5
@@ -344,27 +343,24 @@ def test_the_signature_is_set_against_the_controls_line(paired, tmp_path):
     assert slopes.nunique() == 7  # each control left out of its own line
     found = rows.query("modality == 'T1w+T2w' and subject == 'sub-p1'")
     assert {"signature_fraction", "signature_no_evidence", "signature_strength_vs_controls"} <= set(found["measure"])
-    reference = json.loads((tmp_path / "out" / "reference.json").read_text())
+    reference = json.loads((paired / "out" / "reference.json").read_text())
     assert reference["thresholds"]["T1w+T2w"] == pytest.approx(slopes["sub-p1"])
-    signature = ipha.load(tmp_path / "out/sub-p1/ses-1/sub-p1_ses-1_T1w_desc-signature_map.nii.gz", modality="T1w")
-    assert np.nanmedian(signature.array[toy_masks()[0].array]) > 3
+    signature = ipha.load(paired / "out/sub-p1/ses-1/sub-p1_ses-1_T1w_desc-signature_map.nii.gz", modality="T1w")
+    assert np.nanmedian(signature.array[toy_masks()[0].array]) == pytest.approx(np.log(45 / 12), abs=0.1)
 
 
 @pytest.fixture
-def shifted(paired):
-    """The cohort with one T2w 3 mm off the grid of its T1w."""
-    shifted = AFFINE.copy()
+def shifted(paired, tmp_path):
+    """The same, with one T2w 3 mm off the grid of its T1w."""
+    shutil.copytree(paired, tmp_path, dirs_exist_ok=True)
+    root, shifted = tmp_path / "in", AFFINE.copy()
     shifted[:3, 3] = 3
-    for path in (paired / "sub-p1/ses-1/anat").glob("*T2w.nii.gz"):
-        path.unlink()
-    for path in (paired / "derivatives/hand/sub-p1/ses-1").glob("*T2w*"):
-        path.unlink()
-    lungs, muscle = (mask.replace(affine=shifted) for mask in toy_masks())
+    for name, mask in zip(("lung", "muscle"), toy_masks(), strict=True):
+        path = root / f"derivatives/hand/sub-p1/ses-1/sub-p1_ses-1_T2w_desc-{name}_mask.nii.gz"
+        ipha.save(mask.replace(affine=shifted), path)
     moved = toy_mr("T2w", lung=12, seed=31).replace(affine=shifted)
-    ipha.save(moved, paired / "sub-p1/ses-1/anat/sub-p1_ses-1_T2w.nii.gz")
-    for name, mask in (("lung", lungs), ("muscle", muscle)):
-        ipha.save(mask, paired / f"derivatives/hand/sub-p1/ses-1/sub-p1_ses-1_T2w_desc-{name}_mask.nii.gz")
-    return paired
+    ipha.save(moved, root / "sub-p1/ses-1/anat/sub-p1_ses-1_T2w.nii.gz")
+    return root
 
 
 def test_t2w_on_another_grid_is_moved_onto_t1w(shifted, tmp_path):
@@ -375,6 +371,8 @@ def test_t2w_on_another_grid_is_moved_onto_t1w(shifted, tmp_path):
 
 
 def test_t1w_and_t2w_that_cannot_be_aligned_are_a_failure_of_the_pair_alone(shifted, tmp_path):
+    for control in shifted.glob("sub-c*"):
+        shutil.rmtree(control)
     strict = Protocol.from_toml("[alignment]\nquality_least = 0.999\n")
     analysis = run(shifted, tmp_path / "out", protocol=strict, progress=False)
     assert [failure["modality"] for failure in analysis.failures] == ["T1w+T2w"]

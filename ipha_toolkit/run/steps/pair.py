@@ -6,11 +6,10 @@ from ipha_toolkit.image.align import align
 from ipha_toolkit.io.names import PAIR
 from ipha_toolkit.io.outputs import Part
 from ipha_toolkit.measure.hemosiderin import (
-    floor_row,
     joint_histogram,
+    pair_rows,
     ratio_pair,
     signature_map,
-    signature_reference,
 )
 from ipha_toolkit.measure.rows import table
 from ipha_toolkit.run.scan import Scan
@@ -30,10 +29,9 @@ def measure_pair(t1w: Scan, t2w: Scan) -> Part:
     )  # fmt: skip
     flags = t1w.flags | t2w.flags | moved | set(pair.flags)
     histogram = joint_histogram(pair, t1w.regions, t1w.lungs, protocol=t1w.protocol)
-    against_fallback = signature_map(pair, signature_reference([], protocol=t1w.protocol))
     return Part(
         PAIR,
-        table([floor_row(pair, flags)]),
-        maps={"signature": against_fallback.replace(meta={})},
+        table(pair_rows(pair, histogram, flags)),
+        maps={"signature": signature_map(pair, None).replace(meta={})},
         histogram=histogram,
     )

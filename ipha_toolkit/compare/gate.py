@@ -1,0 +1,151 @@
+"""The gate: which answers the images support.
+
+For every finding, reading and change the gate asks what it needs and what is there: controls of a matching sequence and
+age, noise that can be estimated, whole lungs, no contrast agent where it misleads, breath, voxel size, no ghosts. The
+answer is given, given with a named limit, or withheld with the reason in words. Needs are lines of ``gate.rules``: what
+a flag on the row that carries an answer does to it (:data:`ipha_toolkit.rules.GATE_LINES`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from ipha_toolkit.flags import FLAGS
+from ipha_toolkit.measure.rows import flags_of
+from ipha_toolkit.protocol import DEFAULT, Protocol
+from ipha_toolkit.rules import FindingRule, gate_rules
+
+GIVEN, LIMITED, WITHHELD = "given", "limited", "withheld"
+"""Verdicts, best first."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What becomes of an answer: ``verdict`` is given, limited or withheld, ``reasons`` say why, in words."""
+
+    verdict: str = GIVEN
+    reasons: tuple[str, ...] = ()
+
+    def __and__(self, other: Verdict) -> Verdict:
+        """The stricter of two, with the reasons of both."""
+        order = (GIVEN, LIMITED, WITHHELD)
+        reasons = tuple(dict.fromkeys([*self.reasons, *other.reasons]))
+        return Verdict(max(self.verdict, other.verdict, key=order.index), reasons)
+
+
+def judge_finding(finding: str, seen: bool, flags: Collection[str], *, protocol: Protocol = DEFAULT) -> Verdict:
+    """Whether a finding may be given that rests on a row with these flags.
+
+    Parameters
+    ----------
+    finding : str
+        A name in :data:`ipha_toolkit.flags.FINDINGS`.
+    seen : bool
+        Whether it is there (grade 1 or more): some needs speak against its absence alone.
+    flags : collection of str
+        Codes on the row that carries it.
+    protocol : Protocol
+        ``gate.rules``.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> judge_finding("micronodules", True, ["coarse_for_micronodules"]).verdict
+    'limited'
+    >>> judge_finding("micronodules", False, ["coarse_for_micronodules"]).verdict
+    'withheld'
+    """
+    found = Verdict()
+    for rule in gate_rules(protocol.gate.rules):
+        if rule.flag in flags and finding in rule.answers and rule.verdict != "unlike":
+            strict = rule.verdict == WITHHELD or (rule.verdict == "absence" and not seen)
+            found &= Verdict(WITHHELD if strict else LIMITED, (_said(rule.flag, rule.reason),))
+    return found
+
+
+def judge_missing(rule: FindingRule, rows: pd.DataFrame) -> Verdict | None:
+    """Why a finding has no row to rest on although its image was measured; None where the image was not.
+
+    Parameters
+    ----------
+    rule : FindingRule
+        The rule that would carry it.
+    rows : DataFrame
+        Rows of the one table of one session.
+    """
+    own = rows[rows["modality"] == rule.modality]
+    if own.empty:
+        return None
+    name = f"{rule.modality} {rule.measure.replace('_', ' ')}"
+    carried = own[(own["measure"] == rule.measure) & (own["region"] == "lung")]
+    if not needs_controls(rule):
+        return Verdict(WITHHELD, (f"{name} could not be measured",)) if carried.empty else None
+    flags = {flag for cell in own["flag"] for flag in flags_of(cell)}
+    for flag in ("no_matching_controls", "no_controls"):
+        if flag in flags:
+            reason = "no control of a matching sequence" if flag == "no_matching_controls" else "no controls"
+            return Verdict(WITHHELD, (f"{reason}, which {name} needs",))
+    return Verdict(WITHHELD, (f"fewer than two controls have {name}",)) if carried.empty else None
+
+
+def needs_controls(rule: FindingRule) -> bool:
+    """Whether the measure of a rule is set against controls."""
+    return rule.measure.endswith("_vs_controls") or rule.measure.startswith("signature_")
+
+
+def judge_change(before: str, after: str, *, protocol: Protocol = DEFAULT) -> Verdict:
+    """Whether a change between two rows may be called one, by the flags of both.
+
+    Parameters
+    ----------
+    before, after : str
+        Cells ``flag`` of the two rows.
+    protocol : Protocol
+        ``gate.rules`` of the answer ``change``.
+
+    Examples
+    --------
+    >>> judge_change("", "contrast_enhanced").verdict
+    'withheld'
+    >>> judge_change("contrast_enhanced", "contrast_enhanced").verdict
+    'given'
+    """
+    one, other = flags_of(before), flags_of(after)
+    found = Verdict()
+    for rule in gate_rules(protocol.gate.rules):
+        if "change" not in rule.answers:
+            continue
+        carries = rule.flag in one ^ other if rule.verdict == "unlike" else rule.flag in one | other
+        if carries:
+            found &= Verdict(LIMITED if rule.verdict == LIMITED else WITHHELD, (_said(rule.flag, rule.reason),))
+    return found
+
+
+def all_flags(rows: pd.DataFrame) -> str:
+    """Every flag on the rows of the whole lung, as a cell: ``T1w: ghosts, few_controls; ct: child``."""
+    lung = rows[rows["region"] == "lung"]
+    said = []
+    for modality, own in lung.groupby("modality", sort=False):
+        codes = {code for cell in own["flag"].unique() for code in flags_of(cell)}
+        if codes:
+            said.append(f"{modality}: {', '.join(code for code in FLAGS if code in codes)}")
+    return "; ".join(said)
+
+
+def in_words(verdicts: Iterable[tuple[str, Verdict]]) -> tuple[str, ...]:
+    """Reasons with the answers that they concern: ``ghosts add to lung signal (T1w signal gain, T2w signal gain)``."""
+    by_reason: dict[str, list[str]] = {}
+    for answer, verdict in verdicts:
+        for reason in verdict.reasons:
+            by_reason.setdefault(reason, []).append(answer)
+    return tuple(f"{reason} ({', '.join(dict.fromkeys(answers))})" for reason, answers in by_reason.items())
+
+
+def _said(flag: str, reason: str) -> str:
+    return f"{flag.replace('_', ' ')}: {reason}"

@@ -1,0 +1,153 @@
+"""Folders that appear whole: written beside their place, moved into it, and what dead runs left of them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+import socket
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from ipha_toolkit.errors import ReadError
+from ipha_toolkit.io import proof
+from ipha_toolkit.io.files import read_json
+from ipha_toolkit.io.locks import is_free, locked
+from ipha_toolkit.io.names import RESULTS_TOOL
+
+PREFIX = ".draft-"
+_OWNER = ".owner.json"
+_OLD = re.compile(r"\.draft-(s(?:ub|es)-[A-Za-z0-9]+)-[a-z0-9_]{8}-old")
+_TEXT = re.compile(r"\.[\w.+-]+\.ipha-[0-9a-f]{12}-(\d+)-[a-z0-9_]{8}\.draft")
+_FORGOTTEN_S = 86400.0
+"""A draft of another machine is taken for a dead run's after this time: no session takes a day."""
+_LOG = logging.getLogger(__name__)
+
+
+def lock_of(target: Path) -> Path:
+    """The lock of a session's folder; its parent folder is made."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target.with_name(f".{target.name}.lock")
+
+
+@contextmanager
+def draft_of(target: Path) -> Iterator[Path]:
+    """An empty folder beside ``target`` that says whose it is; taken away again unless :func:`put` has moved it."""
+    draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=f"{PREFIX}{target.name}-"))
+    try:
+        with (draft / _OWNER).open("w+b") as owner:
+            is_free(owner, draft / _OWNER)  # takes the lock, and lets it go with the file
+            owner.write(json.dumps(_owner()).encode())
+            owner.flush()
+            yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def put(draft: Path, target: Path) -> list[str]:
+    """Move a draft into its place; what others put into the old folder moves over. Names of what did."""
+    rights = rights_of(target.parent)
+    draft.chmod(rights)
+    for path in draft.iterdir():
+        path.chmod(rights & 0o666)
+    old = draft.with_name(f"{draft.name}-old")
+    if target.is_dir():
+        target.replace(old)
+    elif os.path.lexists(target):
+        target.rename(proof.free_name(target))
+    draft.replace(target)
+    (target / _OWNER).unlink(missing_ok=True)
+    return proof.move_rest(old, target)
+
+
+def clear_leftovers(out: Path) -> None:
+    """Take away what dead runs left in a results folder; never what another run is writing, nor what is not ours."""
+    places = [out, *(path for path in out.glob("sub-*") if path.is_dir() and not path.is_symlink())]
+    for place in places:
+        for path in sorted(place.glob(f"{PREFIX}*")):
+            if (found := _OLD.fullmatch(path.name)) and path.is_dir():
+                _take_back(path, place / found[1])
+            elif path.is_dir() and not path.is_symlink() and _is_dead(path / _OWNER):
+                shutil.rmtree(path, ignore_errors=True)
+        for path in place.glob(".*.draft"):
+            if (pid := _TEXT.fullmatch(path.name)) and _is_gone(path, _here() in path.name, int(pid[1])):
+                path.unlink(missing_ok=True)
+
+
+def text_draft(path: Path) -> Path:
+    """An empty file beside ``path`` that no other process writes to, its owner in its name."""
+    prefix = f".{path.name}.ipha-{_here()}-{os.getpid()}-"
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".draft")
+    os.close(handle)
+    draft = Path(name)
+    draft.chmod(rights_of(path.parent) & 0o666)
+    return draft
+
+
+def rights_of(folder: Path) -> int:
+    """Who may do what in a folder; what is made in it is given the same."""
+    return stat.S_IMODE(folder.stat().st_mode)
+
+
+def _take_back(old: Path, target: Path) -> None:
+    """A folder that a dead run had moved aside: back where its place is empty, else what is not ours into the new."""
+    with locked(lock_of(target), target.name):
+        if old.is_dir() and not target.exists():
+            old.rename(target)
+        elif old.is_dir():
+            proof.move_rest(old, target)
+
+
+def _is_dead(marker: Path) -> bool:
+    """Whether a draft is one of ours whose run has ended."""
+    try:
+        owner = read_json(marker)
+        if owner.get("tool") != RESULTS_TOOL or not isinstance(owner.get("pid"), int):
+            return False
+        with marker.open("r+b") as file:
+            if not is_free(file, marker):
+                return False
+        same = owner.get("host") == _here() and owner.get("started") == _started(owner["pid"])
+        return _is_gone(marker, owner.get("host") == _here(), owner["pid"] if same else 0)
+    except (ReadError, OSError):
+        return False
+
+
+def _is_gone(path: Path, here: bool, pid: int) -> bool:
+    """Whether the process that wrote a file has ended: on this machine by its number, on another by the file's age."""
+    if not here:
+        return time.time() - path.stat().st_mtime > _FORGOTTEN_S
+    if pid == os.getpid() or pid <= 0:
+        return pid <= 0
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _owner() -> dict[str, Any]:
+    return {"tool": RESULTS_TOOL, "host": _here(), "pid": os.getpid(), "started": _started(os.getpid())}
+
+
+def _here() -> str:
+    """This machine, without its name."""
+    return sha256(socket.gethostname().encode()).hexdigest()[:12]
+
+
+def _started(pid: int) -> str:
+    """When a process began, so that a number given anew is not taken for it; empty where the system does not say."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""

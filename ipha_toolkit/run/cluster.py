@@ -1,0 +1,177 @@
+"""Sessions measured by Dask workers: one task a session, results written where the worker runs.
+
+Dask sends a task that killed its worker to another one, three times as it comes, and counts the deaths of neighbors
+against it. So attempts are counted in the session's own mark in the results folder (:mod:`ipha_toolkit.io.marks`), and
+what Dask gives up although it was hardly begun is sent again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ipha_toolkit.errors import DependencyError, IphaError, LayoutError
+from ipha_toolkit.io import marks
+from ipha_toolkit.run.execute import Failures, Task, died
+from ipha_toolkit.run.worker import ATTEMPTS, look, measure_packed
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+_LOG = logging.getLogger(__name__)
+_SENT = 4
+"""How often a session is sent that Dask gives up before it was begun twice."""
+_MEMORY = {f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause")}
+"""Nothing is kept in a worker but the session it measures, so that there is nothing to spill."""
+
+
+class ClusterError(IphaError):
+    """The Dask cluster cannot be used, or went away."""
+
+
+@contextmanager
+def connect(address: str, *, workers: int | None = None, memory_limit: str | None = None) -> Iterator[Client]:
+    """A client of a running scheduler, or of a cluster on this machine that ends with it.
+
+    Parameters
+    ----------
+    address : str
+        ``tcp://HOST:PORT``; ``local`` starts a scheduler and workers here.
+    workers : int, optional
+        Of ``local``: how many processes, one thread each; by default one a core.
+    memory_limit : str, optional
+        Of ``local``: of each worker, as ``4GB``; by default its share of the machine's memory.
+
+    Raises
+    ------
+    ClusterError
+        Where no scheduler answers.
+    DependencyError
+        Where Dask is not installed.
+    ValueError
+        Where workers or memory_limit is given for a scheduler that has workers of its own.
+    """
+    distributed = _dask()
+    if address != "local" and (workers is not None or memory_limit is not None):
+        raise ValueError(f"--workers and --memory-limit are of --scheduler local; {address} has workers of its own")
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers needs to be 1 or more, got {workers}")
+    with (
+        _started(distributed, workers, memory_limit) if address == "local" else _reached(distributed, address) as client
+    ):
+        print(f"Dask scheduler {client.scheduler.address}, dashboard {client.dashboard_link}", file=sys.stderr)
+        yield client
+
+
+@contextmanager
+def _started(distributed: Any, workers: int | None, memory_limit: str | None) -> Iterator[Client]:
+    import dask
+
+    with (
+        dask.config.set(_MEMORY),
+        distributed.LocalCluster(
+            n_workers=workers or os.cpu_count(), threads_per_worker=1, memory_limit=memory_limit or "auto",
+            dashboard_address=":0", silence_logs=logging.ERROR,
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):  # fmt: skip
+        yield client
+
+
+@contextmanager
+def _reached(distributed: Any, address: str) -> Iterator[Client]:
+    try:
+        client = distributed.Client(address, timeout="20s")
+    except (OSError, ValueError) as error:
+        raise ClusterError(f"--scheduler {address}: no Dask scheduler answers there: {error}") from None
+    with client:
+        yield client
+
+
+def measured(tasks: list[Task], client: Client) -> Iterator[tuple[str, Failures]]:
+    """Measure sessions on the client's workers; label and failures of each as it is finished.
+
+    Raises
+    ------
+    LayoutError
+        Where a worker sees other folders or another installation.
+    ClusterError
+        Where the scheduler goes away.
+    """
+    if tasks:
+        with marks.token(tasks[0].out) as run:
+            _require_same(client, tasks[0], run)
+            yield from _finished(tasks, client, run)
+
+
+def _finished(tasks: list[Task], client: Client, run: str) -> Iterator[tuple[str, Failures]]:
+    from concurrent.futures import CancelledError
+
+    from distributed import as_completed
+    from distributed.comm import CommClosedError
+
+    jobs: dict[str, tuple[Task, int]] = {}
+    try:
+        waiting = as_completed([_send(client, task, run, 1, jobs) for task in tasks])
+        for job in waiting:
+            task, sent = jobs.pop(job.key)
+            failures = _answer(job, task, run, sent)
+            if failures is None:
+                waiting.add(_send(client, task, run, sent + 1, jobs))
+            else:
+                yield task.label, failures
+    except (CancelledError, CommClosedError, TimeoutError) as error:
+        raise ClusterError(
+            f"the Dask scheduler {client.scheduler.address if client.scheduler else ''} went away ({error}); what was "
+            "finished is kept, run it again to go on"
+        ) from None
+
+
+def _send(client: Client, task: Task, run: str, sent: int, jobs: dict[str, tuple[Task, int]]) -> Future:
+    import cloudpickle
+
+    key = f"ipha-{task.label}-{run}-{sent}"
+    jobs[key] = (task, sent)
+    return client.submit(measure_packed, cloudpickle.dumps(task), run, key=key, pure=False, retries=0)
+
+
+def _answer(job: Future, task: Task, run: str, sent: int) -> Failures | None:
+    """Failures of a session; None where it has to be sent again."""
+    from distributed import KilledWorker
+
+    try:
+        return list(job.result())
+    except KilledWorker:
+        if marks.attempts(task.out, task.label, run) < ATTEMPTS and sent < _SENT:
+            _LOG.warning("%s: its worker died; sent again", task.label)
+            return None
+        return died(task, f" {ATTEMPTS} times")
+
+
+def _require_same(client: Client, task: Task, run: str) -> None:
+    """Refuse workers that see other folders, or other code; those that come later are asked with their first task."""
+    import cloudpickle
+
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    if not workers:
+        _LOG.warning("the Dask scheduler has no worker yet; the run waits for one")
+        return
+    threads = max(worker["nthreads"] for worker in workers.values())
+    if threads > 1:
+        _LOG.warning("workers of %d threads measure one session at a time each; start more workers instead", threads)
+    for address, found in client.run(look, cloudpickle.dumps(task), run, on_error="return").items():
+        if found:
+            reason = found if isinstance(found, str) else f"{type(found).__name__}: {found}"
+            raise LayoutError(f"Dask worker {address}: {reason}")
+
+
+def _dask() -> Any:
+    try:
+        import distributed
+    except ImportError:
+        raise DependencyError("Dask is not installed; python -m pip install 'ipha-toolkit[dask]' adds it") from None
+    return distributed

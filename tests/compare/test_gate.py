@@ -1,0 +1,88 @@
+import pytest
+
+from ipha_toolkit.compare.gate import all_flags, in_words, judge_change, judge_finding, judge_missing
+from ipha_toolkit.errors import ProtocolError
+from ipha_toolkit.measure.rows import row, table
+from ipha_toolkit.protocol import Protocol
+from ipha_toolkit.rules import finding_rules, gate_rules
+
+
+@pytest.mark.parametrize(
+    ("finding", "seen", "flag", "verdict"),
+    [
+        ("hemosiderin_signature", True, "contrast_enhanced", "withheld"),
+        ("t1w_signal_gain", True, "contrast_enhanced", "limited"),
+        ("t1w_signal_gain", True, "ghosts", "withheld"),
+        ("t1w_signal_gain", True, "other_age", "withheld"),
+        ("t1w_signal_gain", True, "few_controls", "limited"),
+        ("ground_glass_opacity", True, "expiration", "withheld"),
+        ("ground_glass_opacity", True, "young_child", "withheld"),
+        ("ground_glass_opacity", True, "few_controls", "given"),
+        ("micronodules", False, "coarse_for_micronodules", "withheld"),
+        ("micronodules", True, "coarse_for_micronodules", "limited"),
+    ],
+)
+def test_what_a_flag_does_to_a_finding(finding, seen, flag, verdict):
+    found = judge_finding(finding, seen, [flag])
+    assert found.verdict == verdict
+    assert (found.reasons == ()) == (verdict == "given")
+
+
+def test_the_strictest_verdict_counts_and_all_reasons_stay():
+    found = judge_finding("t1w_signal_gain", True, ["few_controls", "ghosts"])
+    assert found.verdict == "withheld"
+    assert found.reasons == (
+        "ghosts: ghosts add to lung signal", "few controls: their spread is hardly known"
+    )  # fmt: skip
+    assert (
+        in_words([("T1w signal gain", found), ("T2w signal gain", judge_finding("t2w_signal_gain", True, ["ghosts"]))])[
+            0
+        ]
+        == "ghosts: ghosts add to lung signal (T1w signal gain, T2w signal gain)"
+    )
+
+
+def rows_with(flag, measure="hyperintense_fraction"):
+    return table([row(measure, 5.0, modality="T1w", region="lung", n_voxels=9, flags=[flag] if flag else [])])
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("no_controls", "no controls, which T1w"),
+        ("no_matching_controls", "no control of a matching sequence, which T1w"),
+        ("", "fewer than two controls have T1w"),
+    ],
+)
+def test_a_finding_without_controls_is_withheld_in_words(flag, said):
+    rule = next(r for r in finding_rules(Protocol().findings.rules) if r.finding == "t1w_signal_gain")
+    assert judge_missing(rule, rows_with(flag)).reasons[0].startswith(said)
+
+
+def test_a_finding_whose_image_was_not_made_is_not_judged():
+    rule = next(r for r in finding_rules(Protocol().findings.rules) if r.finding == "consolidation")
+    assert judge_missing(rule, rows_with("no_controls")) is None
+
+
+def test_a_change_over_contrast_agent_or_breath_is_withheld():
+    assert judge_change("contrast_enhanced", "").verdict == "withheld"
+    assert judge_change("child", "child;expiration").verdict == "withheld"
+    assert judge_change("expiration", "expiration").verdict == "given"
+    assert judge_change("ghosts", "ghosts").verdict == "withheld"
+
+
+def test_flags_of_a_session_are_listed_by_image():
+    assert all_flags(rows_with("ghosts")) == "T1w: ghosts"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("withheld haze: ghosts -- x", "answer 'haze' is none of"),
+        ("withheld consolidation: gosts -- x", "flag 'gosts' is none of"),
+        ("refused consolidation: ghosts -- x", "needs the form"),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_named(line, said):
+    with pytest.raises(ProtocolError, match=said):
+        gate_rules([line])
