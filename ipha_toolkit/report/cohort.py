@@ -24,6 +24,7 @@ from ipha_toolkit.figures.core import new_figure, to_html
 from ipha_toolkit.figures.numbers import plot_histogram, plot_signature, plot_zones
 from ipha_toolkit.io.files import read_json
 from ipha_toolkit.io.names import PAIR, POOLING, PROTOCOL, SITES
+from ipha_toolkit.io.people import may_be_told
 from ipha_toolkit.io.results import Results, SessionResults
 from ipha_toolkit.measure.hemosiderin import SignatureReference, signature_reference
 from ipha_toolkit.measure.rows import usable
@@ -55,16 +56,6 @@ CONTROL = "control"
 PHASES = ("none", "acute", "subacute", "chronic")
 _SEQUENCE = {"T1w": "T1w MRI", "T2w": "T2w MRI", "ct": "CT"}
 _GROUPED = ["subject", "session", "group"]
-_TOLD = (
-    "group", "age", "sex", "height_cm", "weight_kg", "site", "scanner", "days", "phase", "treatment", "diagnosis",
-    "smoking", "genotype", "field_strength_t",
-)  # fmt: skip
-"""Columns of the cohort's tables that say nothing of who someone is."""
-_UNITS = (
-    "_cm", "_mm", "_kg", "_mg", "_ml", "_percent", "_mg_per_day", "_mg_per_kg", "_g_dl", "_g_l", "_mg_l", "_ng_ml",
-    "_ug_l", "_mmhg", "_hpa", "_years", "_days", "_weeks", "_score", "_count", "_hu", "_t", "_s", "_ms",
-)  # fmt: skip
-"""Ends of names of columns of numbers."""
 _MOST_SESSIONS = 4
 _MOST_ROWS = 60
 _MOST_SITES = 30
@@ -215,20 +206,13 @@ def people(shown: Shown) -> str:
         table = table.merge(participants.rename(columns={"participant_id": "subject"}), on="subject", how="left")
     if "subject" in visits:
         table = table.merge(visits, on=["subject", "session"], how="left")
-    told = [str(name) for name in table.columns if name in sessions or _may_be_told(str(name), table[name])]
+    told = [str(name) for name in table.columns if name in sessions or may_be_told(str(name), table[name])]
     unsaid = ", ".join(escape(str(name)) for name in table.columns if name not in told)
     table = table[told]
     cells = [[_cell(value) for value in row] for row in table.head(_MOST_ROWS).itertuples(index=False)]
     left = f"<p>{len(table) - _MOST_ROWS} more sessions are in the tables.</p>" if len(table) > _MOST_ROWS else ""
     left += f"<p>Not shown, as they might say who someone is: the columns {unsaid}.</p>" if unsaid else ""
     return html_table([name.replace("_", " ") for name in table.columns], cells) + left
-
-
-def _may_be_told(name: str, cells: pd.Series[Any]) -> bool:
-    """Whether a column of the cohort's tables can stand on a page that is passed on: known by its name, or a number
-    whose name ends in its unit."""
-    plain = name.lower()
-    return plain in _TOLD or (plain.endswith(_UNITS) and pd.api.types.is_numeric_dtype(cells))
 
 
 def _cell(value: object) -> str:

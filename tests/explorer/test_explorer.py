@@ -80,6 +80,15 @@ def test_units_of_the_clinics_columns_and_dates_without_images(results: Any) -> 
     assert [visit["days"] for visit in known["courses"]["sub-p1"]] == [0, 12, 40]
 
 
+def test_what_might_say_who_someone_is_stays_with_python(results: Any) -> None:
+    text = ExplorerCohort(results).to_json()
+    assert json.loads(text)["withheld"] == ["remark"] and "HYPERLINK" not in text and "blood alone" not in text
+    assert "remark" in ipha.explore(results).table()
+    assert "HYPERLINK" in ExplorerCohort(results, ("remark",)).to_json()
+    with pytest.raises(ValueError, match="also: no column name; there are hemoglobin_g_dl, "):
+        ipha.explore(results, also=["name"])
+
+
 def test_limits_drawn_are_those_a_change_is_judged_by() -> None:
     rows = pd.DataFrame(
         [["sub-1", f"ses-{n}", "ct", "lung", "ground_glass_fraction", value] for n, value in ((1, 20.0), (2, 60.0))],
