@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -121,15 +123,23 @@ def bland_altman(first: npt.ArrayLike, second: npt.ArrayLike) -> pd.DataFrame:
     return pd.DataFrame({"value": values, "low": values - half, "high": values + half, "n": n}, index=names)
 
 
-def cohens_kappa(first: npt.ArrayLike, second: npt.ArrayLike, *, order: list[str] | None = None) -> Agreement:
+def cohens_kappa(
+    first: npt.ArrayLike,
+    second: npt.ArrayLike,
+    *,
+    order: Sequence[str] | None = None,
+    weights: Literal["linear", "quadratic"] = "quadratic",
+) -> Agreement:
     """Agreement of two readers on categories beyond chance.
 
     Parameters
     ----------
     first, second : array_like of str, shape (n,)
         Pairs with a missing reading are dropped.
-    order : list of str, optional
-        Categories in order, as none, mild, moderate, marked: disagreement then counts by its squared distance.
+    order : sequence of str, optional
+        Categories in order, as none, mild, moderate, marked: disagreement then counts by its distance.
+    weights : {"linear", "quadratic"}
+        By the distance itself or by its square; with order alone.
 
     Returns
     -------
@@ -148,7 +158,7 @@ def cohens_kappa(first: npt.ArrayLike, second: npt.ArrayLike, *, order: list[str
     from statsmodels.stats.inter_rater import cohens_kappa as kappa
 
     pairs = pd.DataFrame({"first": np.asarray(first), "second": np.asarray(second)}).dropna()
-    names = order or sorted({*pairs["first"], *pairs["second"]}, key=str)
+    names = list(order) if order else sorted({*pairs["first"], *pairs["second"]}, key=str)
     unknown = sorted({*pairs["first"], *pairs["second"]} - set(names), key=str)
     if pairs.empty or unknown:
         raise DataError(f"kappa needs pairs of the categories {', '.join(map(str, names))}; " + (
@@ -156,7 +166,7 @@ def cohens_kappa(first: npt.ArrayLike, second: npt.ArrayLike, *, order: list[str
     if len(names) < 2:
         return Agreement(np.nan, np.nan, np.nan, len(pairs))
     counts = pd.crosstab(pairs["first"], pairs["second"]).reindex(index=names, columns=names, fill_value=0)
-    found = kappa(counts.to_numpy(), wt="quadratic" if order else None)
+    found = kappa(counts.to_numpy(), wt=weights if order else None)
     return Agreement(float(found.kappa), float(found.kappa_low), float(found.kappa_upp), len(pairs))
 
 
