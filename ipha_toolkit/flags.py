@@ -35,6 +35,7 @@ FLAGS: dict[str, str] = {
     "small_zone": "the zone holds under 300 pixels",
     # noise
     "noise_not_estimable": "no air outside the body with five distinct values: noise cannot be estimated",
+    "noise_uncertain": "noise estimates part: it is not the same all over; what depends on it is withheld",
     "ghosts": "structured signal in the air outside the body: ghosts lie over the lungs as well",
     # controls
     "no_controls": "no control in participants.tsv: the protocol's fallback threshold was used",

@@ -30,8 +30,8 @@ _LEAST_SIDE = 0.25
 _LEAST_WIDTH_MM = 100.0
 _MIDDLE = 0.035
 _MOST_IN_THE_MIDDLE = 0.12
-"""Of the dark spaces, within 3.5 % of the body's width of its middle. Chosen: phantoms and real chests 0 to 0.06, whole or
-in stacks of six slices of any direction; a spine of an abdomen taken for lung 0.12 to 0.22."""
+"""Of the dark spaces, within 3.5 % of the body's width of its middle. Chosen: phantoms and real chests 0 to 0.06, whole
+or in stacks of six slices of any direction; a spine of an abdomen taken for lung 0.12 to 0.22."""
 _LEAST_ABREAST = 0.5
 """Of the height of the shorter side that the taller one shares. Chosen: phantoms and real chests 0.91 to 1."""
 _ONE_LUNG_SHARE = 0.05
