@@ -35,7 +35,7 @@ FLAGS: dict[str, str] = {
     "small_zone": "the zone holds under 300 pixels",
     # noise
     "noise_not_estimable": "no air of five distinct values, nor tissue smooth enough: noise cannot be estimated",
-    "noise_from_tissue": "no air outside the body: noise read from smooth tissue, within a fifth on cropped phantoms",
+    "noise_from_tissue": "no air outside the body: noise read from smooth tissue, within 15 % on cropped phantoms",
     "noise_uncertain": "noise estimates part: it is not the same all over; what depends on it is withheld",
     "ghosts": "structured signal in the air outside the body: ghosts lie over the lungs as well",
     # controls

@@ -35,6 +35,8 @@ or in stacks of six slices of any direction; a spine of an abdomen taken for lun
 _LEAST_ABREAST = 0.5
 """Of the height of the shorter side that the taller one shares. Chosen: phantoms and real chests 0.91 to 1."""
 _ONE_LUNG_SHARE = 0.05
+_REACHING_OVER = 0.35
+"""Of a lung alone, beyond the middle of the body, towards a collapsed one. Chosen."""
 _LEAST_ONE_LUNG_ML = 60.0
 """Lungs of an infant, both: a single one of less beside no other is none."""
 _CUT_SHARE = 0.01
@@ -78,7 +80,9 @@ def require_chest(lungs: Mask, image: Volume, sides: Sequence[BoolArray]) -> Non
     fill = min(_fill(side) for side in sides if np.count_nonzero(side) > least)
     if fill < _LEAST_FILL:
         raise _no_chest(image, f"the dark spaces are no lungs by their shape: they fill {fill:.0%} of their outline")
-    misplaced = _misplaced(inside, _body(inside, signal, around), spacing, whole=min(image.shape) > 1)
+    alone = min(map(np.count_nonzero, sides)) < _ONE_LUNG_SHARE * sum(map(np.count_nonzero, sides))
+    body = _body(inside, signal, around)
+    misplaced = _misplaced(inside, body, spacing, alone=alone, whole=min(image.shape) > 1)
     if misplaced:
         raise _no_chest(image, f"the dark spaces are no lungs by their place: {misplaced}")
     share = _share_of_body(inside, signal, around, spacing)
@@ -173,11 +177,13 @@ def _body(inside: BoolArray, signal: npt.NDArray[np.float32], around: BoolArray)
     return np.asarray((signal > 0.25 * np.median(signal[around])) | inside) if around.any() else inside
 
 
-def _misplaced(inside: BoolArray, body: BoolArray, spacing: npt.NDArray[np.float64], *, whole: bool) -> str:
+def _misplaced(
+    inside: BoolArray, body: BoolArray, spacing: npt.NDArray[np.float64], *, alone: bool, whole: bool
+) -> str:
     """Why dark spaces do not lie as lungs do, one on each side of a spine; empty where they do or nobody can say.
 
-    A lung may be opaque, so that one alone is seen: it lies on one side. Not asked of sagittal slabs, which show no two
-    sides. ``whole``: the image is no single slice, so that a volume can be too small.
+    A lung may be opaque or collapsed, so that one ``alone`` is seen: it lies mostly on one side. Not asked of sagittal
+    slabs, which show no two sides. ``whole``: the image is no single slice, so that a volume can be too small.
     """
     from scipy import ndimage
 
@@ -189,13 +195,14 @@ def _misplaced(inside: BoolArray, body: BoolArray, spacing: npt.NDArray[np.float
     lung = inside.sum(axis=(1, 2))
     reach = max(1, round(_MIDDLE * (high - low)))
     central = lung[max(middle - reach, 0) : middle + reach + 1].sum() / lung.sum()
-    if central > _MOST_IN_THE_MIDDLE:
-        return f"{central:.0%} of them lie on the middle of the body, where the spine is"
     halves = inside[:middle], inside[middle + 1 :]
-    if min(map(np.count_nonzero, halves)) < _ONE_LUNG_SHARE * lung.sum():
+    lesser = min(map(np.count_nonzero, halves)) / lung.sum()
+    if central > _MOST_IN_THE_MIDDLE and not (alone and lesser < _REACHING_OVER):
+        return f"{central:.0%} of them lie on the middle of the body, where the spine is"
+    if lesser < _ONE_LUNG_SHARE:
         volume_ml = lung.sum() * spacing.prod() / 1000
-        alone = whole and volume_ml < _LEAST_ONE_LUNG_ML
-        return f"a single one of {volume_ml:.0f} mL with no second lung beside the spine" if alone else ""
+        small = whole and volume_ml < _LEAST_ONE_LUNG_ML
+        return f"a single one of {volume_ml:.0f} mL with no second lung beside the spine" if small else ""
     spans = [_middle_span(half) for half in halves]
     shared = min(high for _, high in spans) - max(low for low, _ in spans)
     abreast = shared / max(min(high - low for low, high in spans), 1)

@@ -100,3 +100,11 @@ def test_a_chest_with_one_lung_opaque_is_no_abdomen(make_chest, kind, planes):
     lungs = segment_lungs(coronal)
     clear = truth.array[:, planes] & (np.indices(coronal.shape)[0] > coronal.shape[0] / 2)
     assert np.count_nonzero(lungs.array & clear) > 0.85 * np.count_nonzero(clear)
+
+
+def test_a_lung_that_reaches_over_to_a_collapsed_one_is_a_lung(make_chest):
+    t1w, truth = make_chest("T1w", spacing=(4.0, 4.0, 4.0), one_lung=True)
+    x, y, z = np.moveaxis(t1w.to_world(np.moveaxis(np.indices(t1w.shape), 0, -1)), -1, 0)
+    over = ((x + 5) / 45) ** 2 + ((y - 45) / 35) ** 2 + (z / 90) ** 2 < 1
+    grown = t1w.replace(array=np.where(over, 10 + np.random.default_rng(2).normal(0, 2, t1w.shape), t1w.array))
+    assert segment_lungs(grown).volume_ml > 0.85 * truth.volume_ml
