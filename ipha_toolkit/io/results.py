@@ -373,7 +373,7 @@ def read_rows(path: str | Path | TextIO) -> pd.DataFrame:
     LayoutError
         Where the table was cut, edited or damaged since.
     """
-    return _as_written(Path(path), _rows)
+    return _as_written(Path(path), _rows) if isinstance(path, str | Path) else _rows(path)
 
 
 def _as_written(path: Path, read: Callable[[Path], pd.DataFrame]) -> pd.DataFrame:
@@ -386,7 +386,7 @@ def _as_written(path: Path, read: Callable[[Path], pd.DataFrame]) -> pd.DataFram
         raise LayoutError(f"{path}: {_NOT_AS_WRITTEN} ({' '.join(str(error).split())[:100]})") from None
 
 
-def _rows(path: Path) -> pd.DataFrame:
+def _rows(path: Path | TextIO) -> pd.DataFrame:
     text = dict.fromkeys(_TEXT, str)
     frame = pd.read_csv(path, sep="\t", dtype=text, keep_default_na=False, na_values={"value": ["n/a"]})
     if missing := [name for name in ROW_COLUMNS if name not in frame.columns]:
