@@ -50,6 +50,8 @@ _HOME = {
     "open_results": "io.results",
     "teaching_cohort": "io.packaged",
     "report": "report.cohort",
+    "to_redcap": "io.redcap",
+    "from_redcap": "io.redcap",
     "simulate_subject": "phantom.subject",
     "simulate_course": "phantom.subject",
     "simulate_cohort": "run.simulate",
@@ -74,6 +76,7 @@ _HOME = {
     "measure_texture": "measure.texture",
     "detect_nodules": "measure.nodules",
     "measure_nodules": "measure.nodules",
+    "detectable_places": "measure.nodule_null",
     "if_possible": "figures.core",
 }
 

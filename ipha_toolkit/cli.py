@@ -118,6 +118,20 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_import_masks)
 
     command = commands.add_parser(
+        "checklist", parents=[common], help="write the CLAIM checklist of a results folder, filled as far as it knows"
+    )
+    command.add_argument("results", type=Path, metavar="RESULTS", help="results folder")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="HTML file to write")
+    command.set_defaults(run=_checklist)
+
+    command = commands.add_parser(
+        "redcap", parents=[common], help="write the measures of a results folder as REDCap takes them"
+    )
+    command.add_argument("results", type=Path, metavar="RESULTS", help="results folder")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="CSV file to write")
+    command.set_defaults(run=_redcap)
+
+    command = commands.add_parser(
         "check", parents=[common], help="report what would be analyzed and every problem found", epilog=EPILOG
     )
     command.add_argument("cohort", type=Path, metavar="COHORT", help="cohort folder")
@@ -430,6 +444,23 @@ def _report(options: argparse.Namespace) -> int:
     from ipha_toolkit.report.cohort import report
 
     print(report(open_results(options.results, cohort=options.cohort), options.out))
+    return 0
+
+
+def _checklist(options: argparse.Namespace) -> int:
+    from ipha_toolkit.io.results import open_results
+    from ipha_toolkit.report.checklist import checklist
+
+    print(checklist(open_results(options.results), options.out))
+    return 0
+
+
+def _redcap(options: argparse.Namespace) -> int:
+    from ipha_toolkit.io.redcap import to_redcap
+    from ipha_toolkit.io.results import open_results
+
+    to_redcap(open_results(options.results).rows).to_csv(options.out, index=False)
+    print(options.out)
     return 0
 
 

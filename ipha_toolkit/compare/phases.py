@@ -59,6 +59,8 @@ from ipha_toolkit.terms import Modality, Phase, Region
 SIGNATURE = "hemosiderin_signature"
 """The finding that tells iron from other causes of a dense lung."""
 
+_FILM_LIMIT = "a radiograph alone: a clear one does not exclude ground glass, which CT shows"
+
 GRADES = ("absent", "mild", "moderate", "marked")
 """Words for grades 0 to 3."""
 
@@ -205,7 +207,7 @@ def classify_phase(
     grades = {found.finding: found.grade for found in counted}
     rules = phase_rules(protocol.phases.rules)
     support = {phase: _support(phase, rules, grades) for phase in _possible(rules, grades, bleeds)}
-    limits = _limits(findings, counted, left_out)
+    limits = _limits(findings, counted, left_out) + ((_FILM_LIMIT,) if alone else ())
     missing = _missing(rules, findings)
     by_name = {NAMES[phase]: support.get(phase, np.nan) for phase in PHASES}
     if undecided or not grades:

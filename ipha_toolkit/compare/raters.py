@@ -8,6 +8,8 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from ipha_toolkit.compare.readers import cohens_kappa
+
 _COLUMNS = (
     "rater", "other", "n", "agree", "kappa", "low", "high", "weighted_kappa", "weighted_low", "weighted_high", "note"
 )  # fmt: skip
@@ -57,18 +59,10 @@ def _pair(ratings: pd.DataFrame, one: str, other: str, verdicts: list[str]) -> d
     used = set(both["verdict_x"]) | set(both["verdict_y"])
     if len(used) < 2:
         return found | {"note": f"all verdicts are {used.pop()}: chance alone would agree, so kappa says nothing"}
-    counts = pd.crosstab(
-        pd.Categorical(both["verdict_x"], verdicts), pd.Categorical(both["verdict_y"], verdicts), dropna=False
-    )
-    return found | _kappa(counts.to_numpy(float))
-
-
-def _kappa(counts: np.ndarray) -> dict[str, object]:
-    from statsmodels.stats.inter_rater import cohens_kappa
-
-    plain, weighted = cohens_kappa(counts), cohens_kappa(counts, wt="linear")
-    found = {
-        "kappa": plain.kappa, "low": plain.kappa_low, "high": plain.kappa_upp, "weighted_kappa": weighted.kappa,
-        "weighted_low": weighted.kappa_low, "weighted_high": weighted.kappa_upp,
+    plain = cohens_kappa(both["verdict_x"], both["verdict_y"])
+    weighted = cohens_kappa(both["verdict_x"], both["verdict_y"], order=verdicts, weights="linear")
+    kappas = {
+        "kappa": plain.value, "low": plain.low, "high": plain.high,
+        "weighted_kappa": weighted.value, "weighted_low": weighted.low, "weighted_high": weighted.high,
     }  # fmt: skip
-    return {name: float(np.clip(value, -1, 1)) for name, value in found.items()}
+    return found | {name: float(np.clip(value, -1, 1)) for name, value in kappas.items()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
+from io import StringIO
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -295,7 +296,7 @@ class SessionResults:
             Where there is none; the message lists those there are.
         """
         path = self._made(names.map_file(self.label, modality, kind), f"{kind} map of {modality}")
-        unit = {"r2star": "1/s", "opacity": "HU", "signature": "SD", "ratio": "1"}.get(kind, "")
+        unit = {"r2star": "1/s", "opacity": "HU", "signature": "1", "ratio": "1"}.get(kind, "")
         modality = Modality.T1W if modality == names.PAIR else modality
         return load(path, modality=modality).replace(unit=unit, name=f"{kind} of {modality}")
 
@@ -374,7 +375,7 @@ class SessionResults:
         return path
 
 
-def read_rows(path: str | Path | TextIO) -> pd.DataFrame:
+def read_rows(path: str | Path) -> pd.DataFrame:
     """A table of measures as written by this toolkit, with its column types.
 
     Raises
@@ -383,6 +384,17 @@ def read_rows(path: str | Path | TextIO) -> pd.DataFrame:
         Where the table was cut, edited or damaged since.
     """
     return _as_written(Path(path), _rows)
+
+
+def parse_rows(text: str) -> pd.DataFrame:
+    """As :func:`read_rows`, of a table's text.
+
+    Raises
+    ------
+    ValueError
+        Where it lacks a column or holds text where numbers belong.
+    """
+    return _rows(StringIO(text))
 
 
 def _as_written(path: Path, read: Callable[[Path], pd.DataFrame]) -> pd.DataFrame:
@@ -395,7 +407,7 @@ def _as_written(path: Path, read: Callable[[Path], pd.DataFrame]) -> pd.DataFram
         raise LayoutError(f"{path}: {_NOT_AS_WRITTEN} ({' '.join(str(error).split())[:100]})") from None
 
 
-def _rows(path: Path) -> pd.DataFrame:
+def _rows(path: Path | TextIO) -> pd.DataFrame:
     text = dict.fromkeys(_TEXT, str)
     frame = pd.read_csv(path, sep="\t", dtype=text, keep_default_na=False, na_values={"value": ["n/a"]})
     if missing := [name for name in ROW_COLUMNS if name not in frame.columns]:
