@@ -109,5 +109,5 @@ def test_an_archive_with_a_foreign_word_is_not_read(results, tmp_path):
 
 
 def test_a_site_needs_a_plain_name(results, tmp_path):
-    with pytest.raises(LayoutError, match="site 'St. Anna'"):
+    with pytest.raises(LayoutError, match=r"site 'St\. Anna'"):
         share(results, tmp_path / "a.zip", site="St. Anna")
