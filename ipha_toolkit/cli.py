@@ -118,6 +118,20 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_import_masks)
 
     command = commands.add_parser(
+        "checklist", parents=[common], help="write the CLAIM checklist of a results folder, filled as far as it knows"
+    )
+    command.add_argument("results", type=Path, metavar="RESULTS", help="results folder")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="HTML file to write")
+    command.set_defaults(run=_checklist)
+
+    command = commands.add_parser(
+        "redcap", parents=[common], help="write the measures of a results folder as REDCap takes them"
+    )
+    command.add_argument("results", type=Path, metavar="RESULTS", help="results folder")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="CSV file to write")
+    command.set_defaults(run=_redcap)
+
+    command = commands.add_parser(
         "check", parents=[common], help="report what would be analyzed and every problem found", epilog=EPILOG
     )
     command.add_argument("cohort", type=Path, metavar="COHORT", help="cohort folder")
@@ -127,7 +141,12 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("analyze", parents=[common], help="measure every session of a cohort", epilog=EPILOG)
     command.add_argument("cohort", type=Path, metavar="COHORT", help="cohort folder")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
-    command.add_argument("--workers", type=int, metavar="N", help="processes on this machine (default: 1)")
+    command.add_argument(
+        "--workers", type=int, metavar="N", help="local processes (default: what cores and free memory allow)"
+    )
+    command.add_argument(
+        "--remove-stale", action="store_true", help="take away results of sessions that are no longer in the cohort"
+    )
     command.add_argument("--protocol", type=Path, metavar="FILE", help="TOML file of settings (default: built in)")
     command.add_argument(
         "--participant-label", nargs="+", default=[], metavar="LABEL", help="measure these alone, with or without sub-"
@@ -141,7 +160,23 @@ def _parser() -> argparse.ArgumentParser:
         "--scheduler", metavar="tcp://HOST:PORT", help="Dask scheduler whose workers measure; local starts one here"
     )
     command.add_argument("--memory-limit", metavar="SIZE", help="of each worker of --scheduler local, as 4GB")
+    command.add_argument(
+        "--segmenter",
+        choices=("lungmask", "totalsegmentator"),
+        default="",
+        help="find lungs with this command, installed with its weights by you (default: built in)",
+    )
+    command.add_argument(
+        "--ratings", type=Path, metavar="FILE", help="ratings.tsv of a review: leave out what is rated unusable"
+    )
     command.set_defaults(run=_analyze)
+
+    command = commands.add_parser("ratings", parents=[common], help="join ratings of several raters", epilog=EPILOG)
+    actions = command.add_subparsers(dest="action", required=True, metavar="ACTION")
+    merge = actions.add_parser("merge", parents=[common], help="one table of all raters, and how far they agree")
+    merge.add_argument("files", nargs="+", type=Path, metavar="FILE", help="ratings.tsv of each rater")
+    merge.add_argument("--out", type=Path, required=True, metavar="FILE", help="table of all ratings")
+    merge.set_defaults(run=_merge_ratings)
 
     command = commands.add_parser(
         "status", parents=[common], help="how far an analysis is, by session, from its results folder", epilog=EPILOG
@@ -184,14 +219,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("notebooks", nargs="+", type=Path, metavar="NOTEBOOK", help="several get an index page")
     command.add_argument(
-        "--to", action="append", choices=["html", "slides"], help="default: html; give it twice for both"
+        "--to",
+        action="append",
+        choices=["html", "slides", "handout"],
+        help="default: html; give it again for more; handout is the slides as PDF, by Chromium or Chrome",
     )
     command.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder for the pages (default: here)")
     command.add_argument(
-        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a parameter"
-    )
+        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+        help="set a parameter; author, place and date make a title slide",
+    )  # fmt: skip
     command.add_argument(
         "--allow", action="append", default=[], metavar="TEXT", help="publish TEXT although it looks like an identifier"
+    )
+    command.add_argument(
+        "--code", action=argparse.BooleanOptionalAction, help="show code (default: on pages, not on slides)"
     )
     command.set_defaults(run=_render)
 
@@ -199,6 +241,24 @@ def _parser() -> argparse.ArgumentParser:
         "protocol", parents=[common], help="print every setting of the analysis as TOML, to edit and pass back"
     )
     command.set_defaults(run=_protocol)
+
+    command = commands.add_parser(
+        "info", parents=[common], help="print versions, cores, memory and extras, for a bug report"
+    )
+    command.set_defaults(run=_info)
+
+    command = commands.add_parser("docs", parents=[common], help="open the documentation that came with the package")
+    command.add_argument(
+        "topic", nargs="?", choices=["layout"], help="layout: print how a cohort folder is laid out, and open nothing"
+    )
+    command.add_argument("--no-browser", action="store_true", help="print where it lies, and open nothing")
+    command.set_defaults(run=_docs)
+
+    command = commands.add_parser(
+        "completion", parents=[common], help="print the script that lets a shell complete ipha's commands and options"
+    )
+    command.add_argument("shell", choices=["bash", "zsh"], help="source <(ipha completion bash)")
+    command.set_defaults(run=_completion)
     return parser
 
 
@@ -292,13 +352,16 @@ def _check(options: argparse.Namespace) -> int:
 def _analyze(options: argparse.Namespace) -> int:
     from ipha_toolkit.protocol import DEFAULT, Protocol
     from ipha_toolkit.run.cohort import run
+    from ipha_toolkit.run.machine import default_workers
 
     protocol = Protocol.read(options.protocol) if options.protocol else DEFAULT
+    workers = default_workers() if options.workers is None and not options.scheduler else options.workers
     with _cluster(options) as client:
         analysis = run(
-            options.cohort, options.out, workers=None if client else options.workers, client=client,
+            options.cohort, options.out, workers=None if client else workers, client=client,
             participant_label=options.participant_label, session_label=options.session_label, level=options.level,
-            protocol=protocol, progress=not options.quiet,
+            protocol=protocol, segmenter=options.segmenter, ratings=options.ratings, progress=not options.quiet,
+            remove_stale=options.remove_stale,
         )  # fmt: skip
     counts = f"{analysis.measured} sessions measured, {analysis.skipped} done before, {len(analysis.failures)} failures"
     whole = f"; {len(analysis.rows)} rows in {options.out / 'measures.tsv'}" if options.level != "participant" else ""
@@ -358,6 +421,24 @@ def _pool(options: argparse.Namespace) -> int:
     return 0
 
 
+def _merge_ratings(options: argparse.Namespace) -> int:
+    from ipha_toolkit.run.ratings import merge_ratings
+    from ipha_toolkit.wording import number
+
+    for row in merge_ratings(options.files, options.out).to_dict("records"):
+        pair = f"{row['rater']} and {row['other']}: {row['n']} images rated by both"
+        if row["note"]:
+            print(f"{pair}; {row['note']}")
+            continue
+        interval = f"95 % interval {number(row['low'])} to {number(row['high'])}"
+        print(
+            f"{pair}, {100 * row['agree']:.0f} % alike; Cohen's kappa {number(row['kappa'])} ({interval}), "
+            f"linearly weighted {number(row['weighted_kappa'])}"
+        )
+    print(f"all ratings are in {options.out}")
+    return 0
+
+
 def _report(options: argparse.Namespace) -> int:
     from ipha_toolkit.io.results import open_results
     from ipha_toolkit.report.cohort import report
@@ -366,13 +447,31 @@ def _report(options: argparse.Namespace) -> int:
     return 0
 
 
+def _checklist(options: argparse.Namespace) -> int:
+    from ipha_toolkit.io.results import open_results
+    from ipha_toolkit.report.checklist import checklist
+
+    print(checklist(open_results(options.results), options.out))
+    return 0
+
+
+def _redcap(options: argparse.Namespace) -> int:
+    from ipha_toolkit.io.redcap import to_redcap
+    from ipha_toolkit.io.results import open_results
+
+    to_redcap(open_results(options.results).rows).to_csv(options.out, index=False)
+    print(options.out)
+    return 0
+
+
 def _render(options: argparse.Namespace) -> int:
     from ipha_toolkit.report.render import render_all
 
     parameters = dict(options.parameter)  # text: each notebook's own default says what kind it is
     pages = render_all(
-        options.notebooks, options.out, to=options.to or ["html"], parameters=parameters, allow=options.allow
-    )
+        options.notebooks, options.out, to=options.to or ["html"], parameters=parameters, allow=options.allow,
+        code=options.code,
+    )  # fmt: skip
     for page in pages:
         print(page)
     return 0
@@ -383,3 +482,47 @@ def _protocol(options: argparse.Namespace) -> int:
 
     print(DEFAULT.to_toml(), end="")
     return 0
+
+
+def _info(options: argparse.Namespace) -> int:
+    from ipha_toolkit.run.machine import about
+
+    facts = about()
+    width = max(map(len, facts))
+    for name, said in facts.items():
+        print(f"{name:{width}}  {said}")
+    return 0
+
+
+def _docs(options: argparse.Namespace) -> int:
+    import webbrowser
+
+    from ipha_toolkit.io.packaged import layout_text, site_index
+
+    if options.topic == "layout":
+        print(layout_text(), end="")
+        return 0
+    index = site_index()
+    print(index)
+    if not options.no_browser:
+        webbrowser.open(index.as_uri())
+    return 0
+
+
+def _completion(options: argparse.Namespace) -> int:
+    import shtab
+
+    parser = _parser()
+    for action in _paths_of(parser):
+        action.complete = shtab.FILE  # type: ignore[attr-defined]
+    print(shtab.complete(parser, shell=options.shell))
+    return 0
+
+
+def _paths_of(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """Every argument of the command and its subcommands that is a path."""
+    found = [action for action in parser._actions if action.type is Path]
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found += [path for command in action.choices.values() for path in _paths_of(command)]
+    return found

@@ -54,3 +54,30 @@ def bundled(page: Any, call: str, *given: Any) -> Any:
         f"async ([source, given]) => ({call})(await {load}, ...given)",
         [bundle(), list(given)],
     )
+
+
+_NEXT_SLIDE = """(number) => {
+  const at = Reveal.getIndices(Reveal.getSlides()[number]);
+  Reveal.slide(at.h, at.v);
+}"""
+_CUT = """() => {
+  const slide = document.querySelector("section.present:not(.stack) > .slide");
+  const cut = (node) => node.scrollHeight > node.clientHeight + 2 || node.scrollWidth > node.clientWidth + 2;
+  const scrolls = (node) => ["auto", "scroll", "hidden"].includes(getComputedStyle(node).overflowY);
+  const inside = [...slide.querySelectorAll("*")].filter((node) => !node.closest("aside, .ipha-viewer"));
+  return [slide, ...inside.filter((node) => node.clientHeight && scrolls(node))].filter(cut).map(
+    (node) => `${node.tagName} ${node.className} in ${slide.innerText.slice(0, 40)}`);
+}"""
+
+
+def cut_slides(page: Any, url: str) -> list[str]:
+    """What scrolls or is cut on any slide of a presentation in a window of 1280 x 720; every slide is opened."""
+    page.set_viewport_size({"width": 1280, "height": 720})
+    page.goto(url)
+    page.wait_for_function("() => window.Reveal?.isReady()")
+    found = []
+    for number in range(page.evaluate("() => Reveal.getTotalSlides()")):
+        page.evaluate(_NEXT_SLIDE, number)
+        settle(page)
+        found += [f"{number + 1}: {each}" for each in page.evaluate(_CUT)]
+    return found

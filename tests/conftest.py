@@ -49,6 +49,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Together(config, log)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The long form of the campaign of faults, see ``tests/faults/test_campaign.py``."""
+    parser.addoption("--faults", action="store_true", help="try all faults; writes benchmarks/results/faults.md")
+    parser.addoption("--faults-share", type=float, default=1.0, metavar="SHARE", help="of all faults, 0 to 1")
+    parser.addoption("--faults-before", metavar="DIR", help="another tree to try them in first, for the table")
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """A headless browser; for a module only, as its event loop would disturb others that start one."""

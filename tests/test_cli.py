@@ -1,9 +1,13 @@
+import shutil
 import subprocess
 import sys
+from pathlib import Path
+from shutil import which
 
 import pytest
 from toys import put_participants, put_session, toy_ct, toy_mr
 
+from ipha_toolkit import bids_app
 from ipha_toolkit.cli import main
 
 
@@ -64,11 +68,68 @@ def test_the_printed_protocol_can_be_passed_back(cohort, tmp_path, capsys):
     assert main(arguments) == 0
 
 
-def test_the_command_runs_as_a_module_of_the_installed_package():
+def test_the_command_runs_as_a_module():
     found = subprocess.run(
-        [sys.executable, "-c", "from ipha_toolkit.cli import main; raise SystemExit(main(['--help']))"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+        [sys.executable, "-m", "ipha_toolkit", "--help"], capture_output=True, text=True, check=True
+    )  # fmt: skip
     assert "analyze" in found.stdout and "Exit status" in found.stdout
+
+
+def test_info_says_what_a_bug_report_needs_and_no_path(capsys):
+    assert main(["info"]) == 0
+    said = capsys.readouterr().out
+    assert all(word in said for word in ("ipha_toolkit", "Python", "cores", "free memory", "numpy"))
+    assert str(Path.home()) not in said
+
+
+def test_the_layout_is_printed_for_those_without_a_checkout(capsys):
+    assert main(["docs", "layout"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("# The cohort folder") and "Masks from other tools" in said
+
+
+def test_an_empty_cohort_is_told_where_the_layout_stands(tmp_path, capsys):
+    assert main(["check", str(tmp_path)]) == 2
+    assert "ipha docs layout" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_completion_script_knows_every_command(shell, capsys):
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert all(name in script for name in ("analyze", "import-masks", "--remove-stale"))
+
+
+@pytest.mark.skipif(not which("bash"), reason="no bash")
+def test_bash_completes_a_command(capsys):
+    main(["completion", "bash"])
+    asks = (
+        'COMP_WORDS=(ipha ana); COMP_CWORD=1; COMP_LINE="ipha ana"; COMP_POINT=8; _shtab_ipha; '
+        'echo "${COMPREPLY[@]}"'
+    )  # fmt: skip
+    script = f"{capsys.readouterr().out}\n{asks}\n"
+    found = subprocess.run(["bash"], input=script, capture_output=True, text=True, check=False)
+    assert found.stdout.strip() == "analyze", found.stderr
+
+
+def test_results_of_sessions_that_are_gone_are_told_and_removed_on_request(cohort, tmp_path, capsys):
+    put_session(cohort, "sub-2", "ses-1", [toy_ct()])
+    arguments = ["analyze", str(cohort), "--out", str(tmp_path / "out"), "--workers", "1", "-q"]
+    main(arguments)
+    shutil.rmtree(cohort / "sub-2")
+    capsys.readouterr()
+    assert main(arguments) == 0
+    assert "sub-2/ses-1: results of a session that is no longer in the cohort" in capsys.readouterr().err
+    assert (tmp_path / "out/sub-2/ses-1").is_dir()
+    assert main([*arguments, "--remove-stale"]) == 0
+    assert "taken away" in capsys.readouterr().err
+    assert not (tmp_path / "out/sub-2").exists() and (tmp_path / "out/sub-1/ses-1").is_dir()
+
+
+def test_a_bids_app_call_is_an_analysis_of_one_level(monkeypatch):
+    called = []
+    monkeypatch.setattr("ipha_toolkit.cli.main", lambda arguments: called.append(arguments) or 0)
+    assert bids_app.main(["in", "out", "participant", "--workers", "2"]) == 0
+    assert called == [["analyze", "in", "--out", "out", "--level", "participant", "--workers", "2"]]
+    with pytest.raises(SystemExit):
+        bids_app.main(["in", "out", "cohort"])

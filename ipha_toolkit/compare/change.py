@@ -20,11 +20,13 @@ from ipha_toolkit.compare.gate import WITHHELD, Verdict, judge_change
 from ipha_toolkit.compare.groups import require
 from ipha_toolkit.compare.matching import facts_by_image, unlike
 from ipha_toolkit.io.packaged import read_packaged
-from ipha_toolkit.measure.rows import flags_of, joined
+from ipha_toolkit.measure.rows import flags_of, joined, usable
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.terms import Region
 
 _KEY = ["modality", "region", "measure"]
+
+_NORMAL_95 = 1.959964
 
 _CHANGE_COLUMNS = [
     "subject", "session_from", "session_to", "days", *_KEY, "before", "after", "change", "smallest_detectable_change",
@@ -44,8 +46,9 @@ def repeatability(test: pd.DataFrame, retest: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         ``modality, region, measure, unit, n_pairs, sd_within`` (within-subject standard deviation, in the unit of the
-        measure), ``repeatability_coefficient`` (two scans of the same lung differ by less in 95 % of cases) and its
-        95 % interval ``low, high``. A difference between the two rounds that all subjects share counts as scatter.
+        measure), ``repeatability_coefficient`` (two further scans of a lung differ by less in 95 % of cases, by t of so
+        many pairs), and ``low, high``, the 95 % interval of what it would be if the scatter were known. A
+        difference between the two rounds that all subjects share counts as scatter.
         ``sd_at_zero`` and ``sd_share``: the same scatter where it grows with what is measured, a constant part in the
         measure's unit and a share of its level, as squares added; a change is judged by the larger of both scatters.
 
@@ -78,7 +81,7 @@ def repeatability(test: pd.DataFrame, retest: pd.DataFrame) -> pd.DataFrame:
     found["sd_within"] = np.sqrt(found["mean"])
     found["repeatability_coefficient"] = _coefficient(found, 0.95)
     low, high = _chi_factors(found["n_pairs"].to_numpy())
-    found["low"], found["high"] = (found["repeatability_coefficient"] * factor for factor in (low, high))
+    found["low"], found["high"] = (_NORMAL_95 * np.sqrt(2) * found["sd_within"] * factor for factor in (low, high))
     columns = [*_KEY, "unit", "n_pairs", "sd_within", "repeatability_coefficient", "low", "high"]
     return found[[*columns, "sd_at_zero", "sd_share"]]
 
@@ -86,6 +89,29 @@ def repeatability(test: pd.DataFrame, retest: pd.DataFrame) -> pd.DataFrame:
 def phantom_repeatability() -> pd.DataFrame:
     """The package's table of :func:`repeatability`, from test-retest pairs on the phantom."""
     return read_packaged("repeatability.tsv")
+
+
+def change_limits(scatter: pd.DataFrame | None = None, *, protocol: Protocol = DEFAULT) -> pd.DataFrame:
+    """What the smallest detectable change of every measure is made of, for those who draw it.
+
+    Parameters
+    ----------
+    scatter : DataFrame, optional
+        As of :func:`repeatability`; None takes :func:`phantom_repeatability`.
+    protocol : Protocol
+        ``change.confidence``.
+
+    Returns
+    -------
+    DataFrame
+        ``pooled, at_zero`` (in the measure's unit) and ``share`` by modality, region and measure: at a level x the
+        smallest detectable change is the larger of ``pooled`` and ``hypot(at_zero, share * x)``, as in
+        :func:`compare_sessions`.
+    """
+    known = _known(scatter)
+    pooled, at_zero, share = _limits(known, protocol.change.confidence)
+    found = known[_KEY].assign(pooled=pooled, at_zero=np.nan_to_num(at_zero), share=np.nan_to_num(share))
+    return found.set_index(_KEY)
 
 
 def compare_sessions(
@@ -131,7 +157,9 @@ def compare_sessions(
     Bland & Altman 1999, doi 10.1177/096228029900800204.
     """
     known = _known(scatter)
+    rows = usable(rows)
     chosen = rows[rows["measure"].map(lambda name: MEASURES[name].compared)]
+    chosen = chosen if "flag" in chosen else chosen.assign(flag="")
     pairs = _consecutive(chosen, sessions)
     columns = ["subject", "session", *_KEY, "value", "flag"]
     before = chosen[columns].rename(columns={"session": "session_from", "value": "before", "flag": "flag_before"})
@@ -265,14 +293,23 @@ def _coefficient(scatter: pd.DataFrame, confidence: float) -> npt.NDArray[np.flo
 def _detectable(scatter: pd.DataFrame, level: pd.Series, confidence: float) -> npt.NDArray[np.float64]:
     """Smallest detectable change of measures at their levels; of a scatter without parts, at any level.
 
-    Not below that of all levels together, for a scatter near zero rests on few pairs. Two parts share the pairs, so
-    each is taken to rest on half of them.
+    Not below that of all levels together, for a scatter near zero rests on few pairs.
+    """
+    pooled, at_zero, share = _limits(scatter, confidence)
+    return np.asarray(np.fmax(pooled, np.hypot(at_zero, share * np.asarray(level, float))))
+
+
+def _limits(scatter: pd.DataFrame, confidence: float) -> tuple[npt.NDArray[np.float64], ...]:
+    """Smallest detectable change of all levels together, and where it grows with the level its constant part and share.
+
+    Two parts share the pairs, so each is taken to rest on half of them. NaN where the scatter has no parts.
     """
     pooled = _coefficient(scatter, confidence)
     if not {"sd_at_zero", "sd_share"} <= set(scatter):
-        return pooled
-    sd = np.hypot(scatter["sd_at_zero"], scatter["sd_share"] * level)
-    return np.fmax(pooled, _coefficient(scatter.assign(sd_within=sd, n_pairs=scatter["n_pairs"] / 2), confidence))
+        return pooled, np.full_like(pooled, np.nan), np.full_like(pooled, np.nan)
+    half = scatter.assign(n_pairs=scatter["n_pairs"] / 2)
+    parts = [_coefficient(half.assign(sd_within=half[name]), confidence) for name in ("sd_at_zero", "sd_share")]
+    return pooled, parts[0], parts[1]
 
 
 def _by_level(half_squares: npt.NDArray[np.float64], level: npt.NDArray[np.float64]) -> tuple[float, float]:

@@ -112,7 +112,7 @@ def run_demo(
     started = perf_counter()
     cohort = write_population(
         group, out / "cohort", about={"demo": SEED}, spacing_mm=spacing_mm, modalities=MODALITIES, workers=workers,
-        progress=progress,
+        progress=progress, replace=True,
     )  # fmt: skip
     simulated = perf_counter()
     analysis = run(cohort, out / "results", workers=workers, protocol=protocol, progress=progress)

@@ -11,7 +11,8 @@ import pandas as pd
 from ipha_toolkit.catalogue import MEASURES
 from ipha_toolkit.compare.groups import require
 from ipha_toolkit.errors import DataError
-from ipha_toolkit.figures.core import SERIES_COLOURS, describe, literal, new_figure, plain
+from ipha_toolkit.figures.core import SERIES_COLOURS, describe, legend_above, literal, new_figure, plain
+from ipha_toolkit.measure.rows import usable
 from ipha_toolkit.terms import Phase, Region
 from ipha_toolkit.wording import number
 
@@ -86,7 +87,7 @@ def plot_trend(
     if np.isfinite(limit):
         words.append(f"Shaded: first value plus and minus the smallest detectable change, {number(limit)} {unit}.")
     ax.set(xlabel="time since the first date (years)", ylabel=f"{title} ({unit})")
-    plain(ax).legend(frameon=False, fontsize=8)
+    legend_above(plain(ax))
     return describe(ax, " ".join(words))
 
 
@@ -290,6 +291,7 @@ def _shade_bar(ax: Axes, highest: float, dose: str) -> None:
 
 
 def _chosen(rows: pd.DataFrame, measure: str, modality: str, region: str) -> pd.DataFrame:
+    rows = usable(rows)
     kept = (rows["measure"] == measure) & (rows["modality"] == modality) & (rows["region"] == region)
     return rows[kept & rows["value"].notna()]
 

@@ -165,6 +165,11 @@ def plain(ax: Axes) -> Axes:
     return ax
 
 
+def legend_above(ax: Axes, *, columns: int = 3) -> None:
+    """A legend over the Axes, where no data can lie under it."""
+    ax.legend(frameon=False, fontsize=8, ncols=columns, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
+
+
 def literal(text: str) -> str:
     """Text from data as matplotlib is to print it: no mathematics, no hidden legend entry."""
     return ("\u200b" if text.startswith("_") else "") + text.replace("$", r"\$")

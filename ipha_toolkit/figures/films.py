@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ipha_toolkit.compare.clearing import follow_radiographs
-from ipha_toolkit.figures.core import SERIES_COLOURS, describe, new_figure
+from ipha_toolkit.figures.core import SERIES_COLOURS, describe, legend_above, new_figure, plain
 from ipha_toolkit.protocol import DEFAULT, Protocol
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def plot_opacity_series(
     whole = follow_radiographs(rows[rows["region"] == "lung"], days, protocol=protocol).iloc[0]
     ax.set_xlabel("day")
     ax.set_ylabel(f"{measure.removeprefix('film_').replace('_', ' ')} (1)")
-    ax.legend(frameon=False, fontsize=8, ncols=2)
+    legend_above(plain(ax))
     if pd.isna(whole["days_to_clear"]):
         words = "no rise to clear"
     elif whole["censored"]:

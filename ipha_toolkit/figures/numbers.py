@@ -11,9 +11,19 @@ import pandas as pd
 
 from ipha_toolkit.catalogue import MEASURES
 from ipha_toolkit.errors import DataError
-from ipha_toolkit.figures.core import CONTROL_INK, SERIES_COLOURS, colour_bars, describe, literal, new_figure, plain
+from ipha_toolkit.figures.core import (
+    CONTROL_INK,
+    SERIES_COLOURS,
+    colour_bars,
+    describe,
+    legend_above,
+    literal,
+    new_figure,
+    plain,
+)
 from ipha_toolkit.measure.hemosiderin import JOINT_EDGES, SignatureReference
 from ipha_toolkit.measure.histogram import BIN_EDGES, quantile_of, weighted_quantile
+from ipha_toolkit.measure.rows import usable
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.terms import Region
 from ipha_toolkit.wording import number
@@ -85,7 +95,7 @@ def plot_histogram(
     ax.set(
         xlabel=quantity, ylabel=f"lung voxels (% per {high[0] - low[0]:.3g})", ylim=(0, None), xlim=(low[0], high[-1])
     )
-    plain(ax).legend(frameon=False, fontsize=8)
+    legend_above(plain(ax))
     return describe(ax, _histogram_words(each, border, name, quantity, threshold))
 
 
@@ -201,6 +211,8 @@ def plot_zones(
 ) -> Axes:
     """Bars of one measure by zone of the lung, one colour a session, controls as dots.
 
+    HU have no natural zero to stand on: they are drawn as marks in place of bars.
+
     Parameters
     ----------
     rows : DataFrame
@@ -229,6 +241,7 @@ def plot_zones(
     """
     own = _rows_of(rows, measure, modality, regions)
     kind = str(own["modality"].iloc[0])
+    unit = MEASURES[measure].unit if measure in MEASURES else str(own["unit"].iloc[0])
     zones = [zone for zone in regions if zone in set(own["region"])]
     groups = list(own.groupby(["subject", "session"], sort=False))
     ax = ax or new_figure(max(4.5, 0.9 * len(zones) + 1.5), 3.6).subplots()
@@ -238,24 +251,35 @@ def plot_zones(
         value = group.groupby("region")["value"].first().reindex(zones)
         at = np.arange(len(zones)) + (order - (len(groups) - 1) / 2) * width
         name = " ".join(filter(None, map(str, key))) or kind
-        ax.bar(
-            at, value.fillna(0), 0.92 * width, color=SERIES_COLOURS[order % len(SERIES_COLOURS)], label=literal(name)
-        )
+        colour = SERIES_COLOURS[order % len(SERIES_COLOURS)]
+        if unit == "HU":
+            ax.plot(at, value, "D", ms=7, color=colour, label=literal(name))
+        else:
+            ax.bar(at, value.fillna(0), 0.92 * width, color=colour, label=literal(name))
         for x in at[value.isna()]:
-            ax.text(x, 0, " no value", rotation=90, ha="center", va="bottom", size=8, color="#444444")
+            _say_missing(ax, x)
         words.append(f"{name}: " + ", ".join(f"{zone} {number(v)}" for zone, v in value.items()))
     if controls is not None:
         words.append(_control_dots(ax, _rows_of(controls, measure, kind, zones), zones))
-    unit = MEASURES[measure].unit if measure in MEASURES else str(own["unit"].iloc[0])
     title = measure.replace("_", " ")
-    ax.axhline(0, color="black", lw=0.8)
+    if unit != "HU":
+        ax.axhline(0, color="black", lw=0.8)
     ax.set(ylabel=f"{title} ({unit})", xlabel="zone of the lung")
     ax.set_xticks(range(len(zones)), zones)
-    plain(ax).legend(frameon=False, fontsize=8)
+    legend_above(plain(ax))
     return describe(ax, f"Bars of {kind} {title} ({unit}) by zone. " + "; ".join(words) + ".")
 
 
+def _say_missing(ax: Axes, x: float) -> None:
+    """At the foot of the Axes, whatever its scale."""
+    ax.text(
+        x, 0.02, "no value", rotation=90, ha="center", va="bottom", size=8, color="#444444",
+        transform=ax.get_xaxis_transform(),
+    )  # fmt: skip
+
+
 def _rows_of(rows: pd.DataFrame, measure: str, modality: str | None, regions: Sequence[str]) -> pd.DataFrame:
+    rows = usable(rows)
     found = rows[(rows["measure"] == measure) & rows["region"].isin(list(regions))]
     found = found if modality is None else found[found["modality"] == modality]
     kinds = sorted(set(found["modality"].astype(str)))

@@ -81,14 +81,12 @@ def plot_slice(
     picture = _Picture.of(volume, overlays, plane, window=window, limits=limits, opacity=opacity)
     at = picture.centre() if position_mm is None else np.asarray(position_mm, float)
     cut = _Cut.through(picture.image, picture.plane, at)
-    width, height = np.ptp(cut.extent[:2]), np.ptp(cut.extent[2:])
-    ax = ax or new_figure(5.6, 5.6 * float(np.clip(height / width, 0.4, 1.6)) - 0.4).subplots()
+    ax = ax or _axes_for(np.ptp(cut.extent[:2]), np.ptp(cut.extent[2:]))
     bars = picture.draw(ax, at)
     ax.set(xlim=cut.extent[:2], ylim=cut.extent[2:], xlabel=f"{picture.axis(0)} (mm)", ylabel=f"{picture.axis(1)} (mm)")
     picture.annotate(ax)
     colour_bars(ax, bars)
-    where = f"{picture.axis(2)} {at[picture.across]:.1f} mm"
-    ax.set_title(minus(f"{picture.image.name}, {picture.plane}, {where}"), fontsize=9, parse_math=False)
+    ax.set_title(picture.title(at), fontsize=9, parse_math=False)
     return describe(ax, picture.words(at))
 
 
@@ -313,6 +311,12 @@ class _Picture:
         """Name of the plane's columns (0), rows (1), or of what runs across it (2)."""
         return "xyz"[PLANES[self.plane][place]]
 
+    def title(self, at: npt.NDArray[np.float64]) -> str:
+        """Name, plane and place; a single slice, as of a radiograph, is named alone."""
+        if self.image.array.shape[self.across] == 1:
+            return self.image.name
+        return minus(f"{self.image.name}, {self.plane}, {self.axis(2)} {at[self.across]:.1f} mm")
+
     def _of_interest(self) -> tuple[Layer, npt.NDArray[np.intp]]:
         """A layer and voxel indices in it, shape (n, 3): of the first mask or map, or the image's two corners."""
         for layer in self.overlays:
@@ -432,12 +436,22 @@ def _scale_bar(ax: Axes) -> None:
     _write(ax, label, 0.97, 0.045, "right", "bottom", size=8)
 
 
+def _axes_for(width: float, height: float) -> Axes:
+    """Axes of a new figure for a picture of so many millimetres, beside it room for labels and a colour bar."""
+    drawn = 4.2 * float(np.clip(height / width, 0.4, 1.6))
+    figure = new_figure(5.9, drawn + 0.8)
+    figure.set_layout_engine("compressed")  # the plain one leaves the label of a narrow picture outside
+    return figure.subplots()
+
+
 def _row_of_axes(volumes: Sequence[Volume], plane: str | None) -> list[Axes]:
     layers = [pixels.image_layer(volume, 0) for volume in volumes]
     columns, rows, _ = PLANES.get(plane or pixels.face(layers[0]), PLANES["axial"])
     low, high = pixels.bounds_mm(layers)
     height = 2.8 * float(np.clip((high - low)[rows] / (high - low)[columns], 0.3, 2)) + 0.8
-    return list(new_figure(4.4 * len(volumes), height).subplots(1, len(volumes), squeeze=False)[0])
+    figure = new_figure(4.4 * len(volumes), height)
+    figure.set_layout_engine("compressed")
+    return list(figure.subplots(1, len(volumes), squeeze=False)[0])
 
 
 def _shared_windows(volumes: Sequence[Volume]) -> dict[Any, tuple[float, float]]:

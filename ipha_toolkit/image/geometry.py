@@ -171,6 +171,13 @@ def bounding_box(inside: npt.NDArray[np.bool_]) -> Box:
     return ranges[0], ranges[1], ranges[2]
 
 
+def roomy_box(inside: npt.NDArray[np.bool_], spacing_mm: npt.ArrayLike, margin_mm: float) -> tuple[slice, ...]:
+    """Slices around the True voxels with a margin, as far as the array goes; ValueError where there are none."""
+    reach = np.ceil(margin_mm / np.asarray(spacing_mm)).astype(int).tolist()
+    ranges = zip(bounding_box(inside), reach, inside.shape, strict=True)
+    return tuple(slice(max(0, low - r), min(high + r, n)) for (low, high), r, n in ranges)
+
+
 def depth_mm(inside: npt.NDArray[np.bool_], spacing_mm: Sequence[float] | npt.NDArray[np.floating]) -> FloatArray:
     """Distance in mm of every True voxel to the nearest False one, 0 at False ones; the array's border is no edge.
 

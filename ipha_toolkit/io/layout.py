@@ -1,6 +1,7 @@
 """The cohort folder: who is in it, which images and masks each session has, and every problem found.
 
-The layout is described in ``data/README.md``. Nothing is read here but names and tables; images are opened by
+The layout is described in ``data/README.md``, which the package ships and ``ipha docs layout`` prints. Nothing is read
+here but names and tables; images are opened by
 :func:`ipha_toolkit.io.images.load`.
 """
 
@@ -19,6 +20,7 @@ from ipha_toolkit.io.claims import settle
 from ipha_toolkit.io.files import why_not_a_file
 from ipha_toolkit.io.masks import MaskFile, is_own_result, lung_labels, mask_files, placed
 from ipha_toolkit.io.names import (
+    MANUAL,
     echo_number,
     entities_of,
     files_beside,
@@ -67,6 +69,12 @@ class SessionFiles:
     def label(self) -> str:
         """``sub-001_ses-01``, or ``sub-001`` where the subject has no session folders."""
         return f"{self.subject}_{self.session}" if self.session else self.subject
+
+    def source(self, modality: str) -> Path:
+        """The file whose grid rows, masks and maps of a modality lie on: of echoes the first, of a pair T1w."""
+        if modality == Modality.MEGRE:
+            return self.echoes[0]
+        return self.images[Modality(str(modality).partition("+")[0])]
 
     def image(self, modality: str) -> Volume:
         """Read an image of the session; of several echoes the first, ``echo-2_MEGRE`` the second.
@@ -201,6 +209,30 @@ def read_cohort(root: str | os.PathLike[str], *, protocol: Protocol = DEFAULT) -
 open_cohort = read_cohort
 
 
+def read_session(
+    root: str | os.PathLike[str], subject: str, session: str, *, protocol: Protocol = DEFAULT
+) -> SessionFiles:
+    """The images of one session, without looking at the rest of the cohort folder, and without masks from elsewhere.
+
+    Parameters
+    ----------
+    root : path
+    subject, session : str
+        ``sub-001``, and ``ses-01`` or nothing.
+    protocol : Protocol
+        ``layout.choice``.
+
+    Raises
+    ------
+    KeyError
+        Where the folder has no such session.
+    """
+    place = Path(root) / subject / session
+    if not place.is_dir():
+        raise KeyError(f"{root} has no session {label_of(subject, session)}")
+    return _read_session(subject, session, place, [], protocol)[0]
+
+
 def _subject_folders(root: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
     """The ``sub-*`` folders of a cohort, and what beside them looks as if it should be read."""
     if not root.is_dir():
@@ -220,7 +252,7 @@ def _subject_folders(root: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
             left.append((path, "images lie in the folder of their subject, sub-<label>/"))
     if not folders:
         hint = f"; {left[0][0].name}: {left[0][1]}" if left else ""
-        raise LayoutError(f"{root}: holds no sub-* folder; see data/README.md for the cohort folder's layout{hint}")
+        raise LayoutError(f"{root}: holds no sub-* folder; `ipha docs layout` prints how a cohort is laid out{hint}")
     return folders, left
 
 
@@ -293,7 +325,9 @@ def _read_session(
     named |= {Modality.MEGRE: stem(echoes[0])} if echoes else {}
     lungs, muscle, strange = placed(masks, named, others, SessionFiles(subject, session).label, reading.fail)
     reading.left += strange
-    files = SessionFiles(subject, session, chosen, echoes, _one_mask_each(lungs), _one_mask_each(muscle))
+    files = SessionFiles(
+        subject, session, chosen, echoes, _one_mask_each(lungs, reading), _one_mask_each(muscle, reading)
+    )
     return files, reading.problems, reading.left
 
 
@@ -382,10 +416,15 @@ def _taken(role: Modality, paths: list[Path], protocol: Protocol, reading: _Read
     return taken
 
 
-def _one_mask_each(found: dict[Modality, list[MaskFile]]) -> dict[Modality, MaskFile]:
-    """One mask an image; several are refused when that image is measured."""
+def _one_mask_each(found: dict[Modality, list[MaskFile]], reading: _Reading) -> dict[Modality, MaskFile]:
+    """One mask an image, the painted one where there is one; several are refused when that image is measured."""
     chosen = {}
-    for role, masks in found.items():
+    for role, given in found.items():
+        painted = [mask for mask in given if MANUAL in mask.path.parts[:-1]]
+        masks = painted if len(painted) == 1 else given
+        if len(masks) < len(given):
+            others = ", ".join(mask.path.name for mask in given if mask is not painted[0])
+            reading.remark(painted[0].path, f"painted by hand, it is taken in place of {others} of another tool")
         names = ", ".join(mask.path.name for mask in masks)
         why = f"{len(masks)} masks claim the {role} image: {names}; keep one" if len(masks) > 1 else masks[0].why
         chosen[role] = replace(masks[0], why=why)

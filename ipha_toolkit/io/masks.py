@@ -160,7 +160,7 @@ def _why_no_mask(path: Path, subject: str, session: str | None) -> str:
     if not is_image(path):
         return "its ending is none that is read as an image"
     if not stem(path).endswith(("_mask", "_dseg")):
-        return "its name ends neither with _mask nor with _dseg; see data/README.md for masks from other tools"
+        return "its name ends neither with _mask nor with _dseg; see `ipha docs layout` for masks of other tools"
     if not shows(path):
         return "its name does not say that the mask shows lung or muscle; add desc-lung or desc-muscle before _mask"
     return ""

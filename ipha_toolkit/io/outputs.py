@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -26,6 +26,7 @@ from ipha_toolkit.errors import LayoutError, ReadError
 from ipha_toolkit.flags import FLAGS
 from ipha_toolkit.io import marks, names, proof
 from ipha_toolkit.io.acquisition import ACQUISITION_COLUMNS
+from ipha_toolkit.io.axes import on_axes, stored_grid
 from ipha_toolkit.io.drafts import PREFIX, clear_leftovers, draft_of, lock_of, put, text_draft
 from ipha_toolkit.io.files import read_json
 from ipha_toolkit.io.images import save
@@ -225,8 +226,9 @@ def write_session(
         target.parent.mkdir(parents=True, exist_ok=True)
         with draft_of(target) as draft:
             for part in result.parts:
+                grid = stored_grid(files.source(part.modality)) if part.masks or part.maps else None
                 for name, image in part.images(label).items():
-                    save(image, draft / name)
+                    save(image if grid is None else on_axes(image, grid), draft / name)
                 for name, table in part.tables(label).items():
                     write_tsv(draft / name, table)
             write_tsv(draft / names.rows_file(label), result.rows)
@@ -262,29 +264,27 @@ def remove_session(out: Path, files: SessionFiles) -> None:
     proof.remove_ours(session_folder(out, files))
 
 
-def remove_gone(out: Path, sessions: Collection[SessionFiles]) -> list[str]:
-    """Take away results of sessions that the cohort no longer has.
+def gone(out: Path, sessions: Collection[SessionFiles]) -> list[str]:
+    """Folders of results, as ``sub-001/ses-01``, of sessions that the cohort no longer has.
 
     Parameters
     ----------
     out : Path
     sessions : collection of SessionFiles
         All sessions of the cohort.
-
-    Returns
-    -------
-    list of str
-        Their folders, as ``sub-001/ses-01``.
     """
-    known, gone = {session_folder(out, files) for files in sessions}, []
-    for record in sorted(out.glob(f"sub-*/**/{names.PROVENANCE}")):
-        folder = record.parent
-        if folder not in known and proof.read_sealed(record):
-            with locked(lock_of(folder), folder.name):
-                proof.remove_ours(folder)
-            proof.remove_empty(folder.parent)
-            gone.append(folder.relative_to(out).as_posix())
-    return gone
+    known = {session_folder(out, files) for files in sessions}
+    held = [path for path in sorted(out.glob(f"sub-*/**/{names.PROVENANCE}")) if path.parent not in known]
+    return [path.parent.relative_to(out).as_posix() for path in held if proof.read_sealed(path)]
+
+
+def remove_gone(out: Path, folders: Iterable[str]) -> None:
+    """Take away what is provably ours in results of sessions that are gone, as :func:`gone` names them."""
+    for name in folders:
+        folder = out / name
+        with locked(lock_of(folder), folder.name):
+            proof.remove_ours(folder)
+        proof.remove_empty(folder.parent)
 
 
 def write_cohort(

@@ -1,10 +1,21 @@
-"""Tables that come with the package."""
+"""Tables, texts and pages that come with the package."""
 
 from __future__ import annotations
 
+import os
 from importlib.resources import as_file, files
+from pathlib import Path
+from zipfile import ZipFile
 
 import pandas as pd
+
+from ipha_toolkit.errors import DataError, LayoutError
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_CHECKOUT = _PACKAGE.parent
+
+TEACHING = _PACKAGE / "tables" / "teaching.zip"
+"""Tables of a simulated cohort, made by ``tools/teaching_cohort.py``."""
 
 
 def read_packaged(name: str) -> pd.DataFrame:
@@ -18,3 +29,62 @@ def read_packaged(name: str) -> pd.DataFrame:
     with as_file(files("ipha_toolkit") / "tables" / name) as path:
         frame = pd.read_csv(path, sep="\t", comment="#", keep_default_na=False, na_values={"value": ["n/a"]})
     return frame
+
+
+def layout_text() -> str:
+    """How a cohort folder is laid out and named: ``data/README.md``, of the package or of the checkout it is used from.
+
+    Raises
+    ------
+    DataError
+        Where neither is there.
+    """
+    return _first([_PACKAGE / "tables" / "cohort_folder.md", _CHECKOUT / "data" / "README.md"]).read_text("utf-8")
+
+
+def site_index() -> Path:
+    """First page of the documentation: the copy the package ships, or the one built in the checkout it is used from.
+
+    Raises
+    ------
+    DataError
+        Where neither is there.
+    """
+    return _first([_PACKAGE / "site" / "index.html", _CHECKOUT / "docs" / "_build" / "html" / "index.html"])
+
+
+def teaching_cohort(out: str | os.PathLike[str]) -> Path:
+    """Unpack the tables of 40 simulated patients, followed over years, and 20 controls: rows to learn on, no images.
+
+    Parameters
+    ----------
+    out : path
+        Folder that gets ``cohort`` (who they are and their visits) and ``results`` (what was measured on CT).
+
+    Returns
+    -------
+    Path
+        The results folder, for :func:`ipha_toolkit.open_results`.
+
+    Raises
+    ------
+    LayoutError
+        Where one of the two is there already.
+    """
+    target = Path(out)
+    for name in ("cohort", "results"):
+        if (target / name).exists():
+            raise LayoutError(f"{target / name}: is there already; give a new or empty folder")
+    with ZipFile(TEACHING) as packed:
+        packed.extractall(target)
+    return target / "results"
+
+
+def _first(places: list[Path]) -> Path:
+    for path in places:
+        if path.is_file():
+            return path
+    raise DataError(
+        f"{places[0].name}: not shipped with this installation; in a checkout `python tools/docs.py` builds the pages, "
+        "`pip install .` installs them"
+    )

@@ -17,10 +17,19 @@ import pandas as pd
 import ipha_toolkit
 from ipha_toolkit.catalogue import ROW_COLUMNS
 from ipha_toolkit.errors import LayoutError
+from ipha_toolkit.flags import RATED_UNUSABLE
 from ipha_toolkit.io import names
 from ipha_toolkit.io.files import read_json, why_not_a_file
 from ipha_toolkit.io.images import load, load_mask
-from ipha_toolkit.io.layout import Cohort, SessionFiles, is_own_result, read_cohort, read_participants, read_visits
+from ipha_toolkit.io.layout import (
+    Cohort,
+    SessionFiles,
+    is_own_result,
+    read_cohort,
+    read_participants,
+    read_session,
+    read_visits,
+)
 from ipha_toolkit.io.proof import digest_of, written
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Mask, Volume
@@ -115,12 +124,12 @@ class Results:
     @cached_property
     def participants(self) -> pd.DataFrame:
         """``participants.tsv`` of the cohort, numbers as numbers."""
-        return read_participants(self.cohort.root)
+        return read_participants(self._source)
 
     @cached_property
     def visits(self) -> pd.DataFrame:
         """What the clinic knows of every session, from ``sub-*_sessions.tsv``, with the participants' columns."""
-        return read_visits(self.cohort.root)
+        return read_visits(self._source)
 
     @property
     def has_cohort(self) -> bool:
@@ -136,12 +145,17 @@ class Results:
         LayoutError
             Where it is no longer where it was.
         """
+        return read_cohort(self._source)
+
+    @property
+    def _source(self) -> Path:
+        """Where the cohort folder is, or else LayoutError."""
         if not self._cohort.is_dir():
             raise LayoutError(
                 f"{self.path}: was made of the cohort folder {self._cohort}, which is not there; "
                 f"open_results({str(self.path)!r}, cohort=...) says where it is now"
             )
-        return read_cohort(self._cohort)
+        return self._cohort
 
     @cached_property
     def sessions(self) -> list[SessionResults]:
@@ -225,6 +239,10 @@ class SessionResults:
             for modality, own in rows.groupby("modality", sort=False)
         }
 
+    def is_usable(self, modality: str) -> bool:
+        """Whether no rater whose verdict the analysis was given called the image or its mask unusable."""
+        return RATED_UNUSABLE not in self.flags.get(modality, ())
+
     @property
     def reading(self) -> pd.Series[Any] | None:
         """The session's row of ``readings.tsv``; None where it has none."""
@@ -278,7 +296,7 @@ class SessionResults:
             Where there is none; the message lists those there are.
         """
         path = self._made(names.map_file(self.label, modality, kind), f"{kind} map of {modality}")
-        unit = {"r2star": "1/s", "opacity": "HU", "signature": "SD", "ratio": "1"}.get(kind, "")
+        unit = {"r2star": "1/s", "opacity": "HU", "signature": "1", "ratio": "1"}.get(kind, "")
         modality = Modality.T1W if modality == names.PAIR else modality
         return load(path, modality=modality).replace(unit=unit, name=f"{kind} of {modality}")
 
@@ -315,6 +333,10 @@ class SessionResults:
             options["nodules"] = found[found["score"] >= self.nodule_score]
         return ipha_toolkit.view(*volumes, overlays=overlays, **options)
 
+    def paint(self, modality: str, **options: Any) -> Any:
+        """Correct the lung mask of an image by hand; see :func:`ipha_toolkit.paint`."""
+        return ipha_toolkit.paint(self, modality, **options)
+
     @property
     def nodule_score(self) -> float:
         """Candidates from this score on count as nodules, by the protocol of the results."""
@@ -339,7 +361,7 @@ class SessionResults:
 
     @cached_property
     def _files(self) -> SessionFiles:
-        return self.results.cohort[self.subject, self.session]
+        return read_session(self.results._source, self.subject, self.session)
 
     def _own(self, table: pd.DataFrame) -> pd.DataFrame:
         mine = (table["subject"] == self.subject) & (table["session"] == self.session)

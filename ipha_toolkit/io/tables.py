@@ -118,7 +118,7 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     rows: list[tuple[int, list[str]]] = []
     try:
         for cells in reader:
-            plain = [" ".join(cell.split()) for cell in cells]
+            plain = [_plain(cell) for cell in cells]
             if any(plain):
                 rows.append((reader.line_num, ["" if cell in _EMPTY else cell for cell in plain]))
     except csv.Error as error:
@@ -135,6 +135,11 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         what = f"names the column {twice[0]!r} twice" if twice and twice[0] else "has a column without a name"
         raise LayoutError(f"{path}: the header {what}; mend it")
     return names, rows[1:]
+
+
+def _plain(cell: str) -> str:
+    """A cell without control characters, which would colour a terminal, its blanks single."""
+    return "".join(letter for letter in " ".join(cell.split()) if letter.isprintable())
 
 
 def _without_decimal_commas(cells: pd.Series[str]) -> pd.Series[str]:

@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ipha_toolkit.errors import ImageError
+from ipha_toolkit.regions.chest import missing_lung_ml, perhaps_missing
 from ipha_toolkit.regions.zones import Sides, split_left_right
+from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Mask, Volume
 
 _PLAUSIBLE_ML = (60.0, 9000.0)
@@ -33,7 +35,8 @@ def lung_flags(lungs: Mask, image: Volume, *, sides: Sides | None = None) -> lis
     -------
     list of str
         Codes of :data:`ipha_toolkit.flags.FLAGS`: ``single_slice`` (the image has one), ``one_lung`` (one side
-        holds under 5 % of the mask), ``cut_field_of_view`` (lungs on the border of the image), and
+        holds under 5 % of the mask), ``lung_perhaps_missing`` (CT: see :func:`missing_lung_ml` for how much, mL),
+        ``cut_field_of_view`` (lungs on the border of the image), and
         ``implausible_lung_volume`` (not within 60 mL, an infant's, to 9 L; not asked of one slice).
 
     Raises
@@ -50,6 +53,8 @@ def lung_flags(lungs: Mask, image: Volume, *, sides: Sides | None = None) -> lis
     left, right = split_left_right(lungs) if sides is None else sides
     if min(left.n_voxels, right.n_voxels) < _ONE_LUNG_SHARE * lungs.n_voxels:
         flags.append("one_lung")
+    if image.modality is Modality.CT and perhaps_missing(lungs, missing_lung_ml(lungs, image)):
+        flags.append("lung_perhaps_missing")
     if _is_cut(lungs, image):
         flags.append("cut_field_of_view")
     if min(lungs.shape) > 1 and not _PLAUSIBLE_ML[0] <= lungs.volume_ml <= _PLAUSIBLE_ML[1]:

@@ -31,17 +31,19 @@ def segment_lungs(volume: Volume, *, protocol: Protocol = DEFAULT) -> Mask:
     Raises
     ------
     ImageError
-        Where no lung is found, or the modality is none that lungs are looked for in.
+        Where no lung is found, an MR image does not look like a chest, holds far less dark lung than its chest allows,
+        or the modality is none that lungs are looked for in.
 
     Notes
     -----
     CT: air enclosed by the body, its airways removed, is joined by ground glass up to −200 HU and closed over vessels
-    and over consolidation that lung surrounds or that lies on the costal side; consolidation against heart or
-    diaphragm is lost. MRI: dark space enclosed by tissue, cut where the signal passes 40 % of the way from lung to the
-    tissue beside it, and no lower than 35 % of the way to muscle: chest masks drawn by hand lie there rather than
-    halfway. **Lung as bright as muscle is not kept in MRI: in acute bleeding most of the lung can be missing**; pass a
-    mask. Deterministic. Limits were chosen on a handful of chest scans and the phantom and hold margins; none has a
-    published source.
+    and over consolidation that lung surrounds or that lies on the costal side; ribs frame what may be lung, as dense
+    as fat. Consolidation against heart or diaphragm is lost, and much of it at the back: :func:`lung_flags` says so.
+    MRI: dark space enclosed by tissue, cut where the signal passes 40 % of the way from lung to the tissue beside it,
+    and no lower than 35 % of the way to muscle: chest masks drawn by hand lie there rather than halfway. In T1w, lung
+    filled with blood is followed up to where the signal changes most. **In T2w lung as bright as what is around it is
+    not told from it: in acute bleeding the image is refused**; pass a mask, or the T1w. Deterministic. Limits were
+    chosen on a handful of chest scans and the phantom and hold margins; none has a published source.
     """
     canonical = volume.to_ras()
     if volume.modality == Modality.DX:

@@ -9,12 +9,15 @@ from ipha_toolkit.grid import BoolArray, FloatArray
 from ipha_toolkit.image.geometry import (
     block_factors,
     block_mean,
-    bounding_box,
     enlarged_slabs,
+    roomy_box,
 )
 from ipha_toolkit.image.morphology import ball, close_by, dilate_by, largest_piece, open_by, touching
 from ipha_toolkit.protocol import Protocol
+from ipha_toolkit.regions.airways import midline_tubes
 from ipha_toolkit.regions.lung_checks import lung_sized, no_lung
+from ipha_toolkit.regions.lung_shape import costal_gaps, without_enclosed_holes
+from ipha_toolkit.regions.rib_cage import inside_rib_cage
 from ipha_toolkit.regions.zones import split_left_right
 from ipha_toolkit.volume import Mask, Volume
 
@@ -24,6 +27,16 @@ _AIR_HU = -350.0
 
 _HAZE_HU = -200.0
 
+_FAT_HU = -135.0
+"""Denser, smoothed, may be fat."""
+
+_WATER_HU = -20.0
+
+_DEEP_MM = 30.0
+"""Disease as dense as fat or denser is filled in this deep between lung that is not. Chosen on the phantom."""
+
+_COSTAL_MM = 25.0
+
 _OUTSIDE_HU = -920.0
 
 _AIRWAY_HU = -930.0
@@ -32,19 +45,21 @@ _AIRWAY_HEIGHT_MM = 25.0
 
 _PURE_AIR_HU = -960.0
 
+_GAS_HU = -935.0
+"""Median of the inside of a piece of gas; lung that is not emphysema holds more. Chosen."""
+
 _WALL_MM = 6.0
 
 _WALL_HU = -600.0
+
+_SMALLEST_ISLAND_MM2 = 40.0
+"""Of air left in lung that disease fills, in a single slice. Chosen."""
 
 _ROOM_AIR_HU = -1000.0
 
 _BONE_HU = 200.0
 
 _CLOSING_MM = 8.0
-
-_SMALLEST_PLANE_MM2 = 500.0
-
-_ANGLES = 120
 
 
 def segment_ct(ct: Volume, protocol: Protocol) -> Mask:
@@ -53,14 +68,17 @@ def segment_ct(ct: Volume, protocol: Protocol) -> Mask:
     spacing = np.array(ct.grid.coarser(factors).spacing_mm)
     air = _enclosed_air(hu < _AIR_HU, hu, spacing)
     airways = _airways(air, hu, spacing)
-    aerated = _lung_pieces(air & ~airways, spacing)
+    aerated = _without_gas(_lung_pieces(air & ~airways, spacing), hu)
     if not aerated.any():
         raise no_lung(ct, f"no air above {_OUTSIDE_HU:g} HU enclosed by the body", hu)
     whole = np.zeros(hu.shape, bool)
-    left, right = split_left_right(Mask(_with_haze(aerated, hu, spacing), ct.grid.coarser(factors).affine))
+    hazy, dense, cage = _with_haze(aerated, hu, spacing)
+    left, right = split_left_right(Mask(hazy, ct.grid.coarser(factors).affine))
     for side, medial in ((left, 1), (right, -1)):
-        whole |= _with_what_it_lost(side.array, hu, spacing, medial)
-    lungs = _at_full_resolution(ct, aerated, whole & ~airways, airways, factors)
+        if side.n_voxels:
+            box = roomy_box(side.array, spacing, 2 * _CLOSING_MM)
+            whole[box] |= _with_what_it_lost(side.array[box], dense[box], cage[box], hu[box], spacing, medial)
+    lungs = _at_full_resolution(ct, aerated, whole & ~airways, airways, dense, factors)
     if not protocol.lungs.vessels:
         from ipha_toolkit.regions.vessels import segment_vessels
 
@@ -68,97 +86,95 @@ def segment_ct(ct: Volume, protocol: Protocol) -> Mask:
     return Mask(lungs, ct.affine, name="lungs")
 
 
-def _with_what_it_lost(lung: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float64], medial: int) -> BoolArray:
-    """One lung with its ground glass, closed over vessels, and over consolidation in it or at the chest wall."""
-    if not lung.any():
-        return lung
-    reach = np.ceil(2 * _CLOSING_MM / spacing).astype(int)
-    box = tuple(
-        slice(max(0, low - r), min(high + r, n))
-        for (low, high), r, n in zip(bounding_box(lung), reach, lung.shape, strict=True)
-    )
-    whole = lung.copy()
-    part = _without_enclosed_holes(lung[box])
-    added = _costal_gaps(part, spacing, medial) & (hu[box] < _BONE_HU)
-    part = part | open_by(added, spacing, 3.0)
-    whole[box] = close_by(part, spacing, _CLOSING_MM)
-    return whole
+def _with_haze(
+    lung: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float64]
+) -> tuple[BoolArray, BoolArray, BoolArray]:
+    """The lung with what touches it, is denser than it, lighter than fat, and thicker than a blurred border.
 
-
-def _with_haze(lung: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float64]) -> BoolArray:
-    """The lung with what touches it, is denser than it, lighter than fat, and thicker than a blurred border."""
+    Returns the lung, the ground glass in it, and the inside of the rib cage, within which it may be as dense as fat is
+    at the least; where no rib cage is seen, it has to be lighter still.
+    """
     haze = open_by((hu >= _AIR_HU) & (hu < _HAZE_HU), spacing, max(3.0, 1.1 * float(spacing.max())))
-    return touching(lung | haze, lung)
+    lung = touching(lung | haze, lung)
+    cage = inside_rib_cage(hu, lung, spacing)
+    if cage is None:
+        return lung, haze & lung, lung
+    dense = open_by((_evened(hu) < _FAT_HU) & cage & ~lung, spacing, 6.0) | (haze & lung)
+    lung = lung | touching(dense, haze & lung)
+    return lung, dense & lung, cage
 
 
-def _without_enclosed_holes(lung: BoolArray) -> BoolArray:
-    """One lung with what it surrounds in axial or coronal planes: vessels, consolidation, masses."""
+def _evened(hu: FloatArray) -> FloatArray:
     from scipy import ndimage
 
-    for axis in (2, 1):
-        planes = np.moveaxis(lung, axis, 0)
-        lung = np.stack([ndimage.binary_fill_holes(plane) for plane in planes], axis=axis)
-    return lung
+    return np.asarray(ndimage.gaussian_filter(hu, [0.7 if n > 1 else 0.0 for n in hu.shape]))
 
 
-def _costal_gaps(lung: BoolArray, spacing: npt.NDArray[np.float64], medial: int) -> BoolArray:
-    """What the lung lacks of its convex outline in axial planes, on the side of the ribs.
-
-    The surface under the ribs is convex: a dent there is consolidation, mass or fluid. Heart, spine, hilum and the
-    domes of the diaphragm dent the lung from the medial side (``medial``: 1 for the left lung, -1 for the right) and
-    have lung lateral to them; they stay out. So does what has no aerated lung below it: diaphragm, abdomen.
-    """
-    from skimage.morphology import convex_hull_image
-
-    gaps = np.zeros(lung.shape, bool)
-    for k in np.flatnonzero(lung.sum(axis=(0, 1)) * spacing[0] * spacing[1] > _SMALLEST_PLANE_MM2):
-        plane = lung[:, :, k]
-        gaps[:, :, k] = _beyond(plane, convex_hull_image(plane) & ~plane, spacing, medial)
-    return gaps & (np.logical_or.accumulate(lung, axis=2) if lung.shape[2] > 1 else True)
-
-
-def _beyond(plane: BoolArray, gap: BoolArray, spacing: npt.NDArray[np.float64], medial: int) -> BoolArray:
-    """Gap voxels with no lung further out, seen from the middle of the lung's medial border."""
-    i, j = np.nonzero(plane)
-    origin = (np.quantile(i, 0.98 if medial > 0 else 0.02), np.median(j))
-    angle, radius = _polar(i, j, origin, spacing)
-    farthest = np.zeros(_ANGLES)
-    np.maximum.at(farthest, angle, radius)
-    farthest = np.maximum(farthest, np.maximum(np.roll(farthest, 1), np.roll(farthest, -1)))
-    where = np.nonzero(gap)
-    angle, radius = _polar(where[0], where[1], origin, spacing)
-    beyond = gap.copy()
-    lateral = (where[0] - origin[0]) * medial < 0
-    beyond[where] = (radius > farthest[angle]) & lateral
-    return beyond
-
-
-def _polar(
-    i: npt.NDArray[np.intp],
-    j: npt.NDArray[np.intp],
-    origin: tuple[float, float],
+def _with_what_it_lost(
+    lung: BoolArray,
+    dense: BoolArray,
+    cage: BoolArray,
+    hu: FloatArray,
     spacing: npt.NDArray[np.float64],
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-    x, y = (i - origin[0]) * spacing[0], (j - origin[1]) * spacing[1]
-    angle = ((np.arctan2(y, x) / (2 * np.pi) + 0.5) * _ANGLES).astype(np.intp) % _ANGLES
-    return angle, np.hypot(x, y)
+    medial: int,
+) -> BoolArray:
+    """One lung with dense disease beside its ground glass, closed over vessels, consolidation in it or at the ribs."""
+    if (dense & lung).any():
+        lung = lung | _dense_disease(lung, dense & lung, cage, hu, spacing, medial)
+    lung = without_enclosed_holes(lung, spacing)
+    added = costal_gaps(lung, spacing, medial, cage=cage if min(lung.shape) > 1 else None) & (hu < _BONE_HU)
+    return close_by(lung | added, spacing, _CLOSING_MM)
+
+
+def _dense_disease(
+    lung: BoolArray,
+    dense: BoolArray,
+    cage: BoolArray,
+    hu: FloatArray,
+    spacing: npt.NDArray[np.float64],
+    medial: int,
+) -> BoolArray:
+    """What is lighter than water, in hollows of the lung or under the ribs, and near ground glass."""
+    hollow = close_by(lung, spacing, _DEEP_MM if min(lung.shape) > 1 else _CLOSING_MM)
+    hollow |= dilate_by(~cage, spacing, _COSTAL_MM)
+    lateral = np.zeros(lung.shape, bool)
+    lateral[_beside_middle(lung, medial)] = True  # fat of the mediastinum is as light as disease
+    hollow &= lateral & (np.logical_or.accumulate(lung, axis=2) if lung.shape[2] > 1 else True)  # so is fat under it
+    near = hollow & cage & dilate_by(dense, spacing, _DEEP_MM) & (_evened(hu) < _WATER_HU)
+    return touching(open_by(near, spacing, 3.0) | lung, lung)
+
+
+def _beside_middle(lung: BoolArray, medial: int) -> slice:
+    """Sagittal planes lateral to a fourth of the lung: beyond are spine, sternum and the fat between the lungs."""
+    border = int(np.quantile(np.nonzero(lung)[0], 0.75 if medial > 0 else 0.25))
+    return slice(0, border) if medial > 0 else slice(border, None)
 
 
 def _at_full_resolution(
-    ct: Volume, aerated: BoolArray, whole: BoolArray, airways: BoolArray, factors: tuple[int, int, int]
+    ct: Volume,
+    aerated: BoolArray,
+    whole: BoolArray,
+    airways: BoolArray,
+    haze: BoolArray,
+    factors: tuple[int, int, int],
 ) -> BoolArray:
-    """The coarse lungs with their border against soft tissue drawn where the full-resolution HU cross the limit."""
+    """The coarse lungs with their border against soft tissue drawn where the full-resolution HU cross the limit.
+
+    The limit is higher in ground glass, and beside it.
+    """
     from scipy import ndimage
 
     block = np.ones([3 if n > 1 else 1 for n in whole.shape], bool)
     inside = ndimage.binary_erosion(whole, block, border_value=1)
     near = ndimage.binary_dilation(whole, block) & ~airways
+    hazy = near & ndimage.binary_dilation(haze & whole, block)
     filled = (whole & ~ndimage.binary_dilation(aerated)).astype(np.float32)
     lungs = np.empty(ct.shape, bool)
     for where, share in enlarged_slabs(filled, factors, ct.shape):
         rows = slice(where.start // factors[0], -(-where.stop // factors[0]))
         size = share.shape
         air = _repeated(near[rows], factors, size) & (ct.array[where] < _AIR_HU)
+        air |= _repeated(hazy[rows], factors, size) & (ct.array[where] < _HAZE_HU)
         lungs[where] = air | _repeated(inside[rows], factors, size) | (share >= 0.5)
     return lungs
 
@@ -179,13 +195,14 @@ def _enclosed_air(air: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float6
     body = largest_piece(
         ndimage.binary_opening(np.pad(~air, 2, mode="edge"), ball(1))[2:-2, 2:-2, 2:-2] if min(air.shape) > 1 else ~air
     )
-    walls = np.zeros(air.shape, np.uint8)
-    for axis in (0, 1):
+    walls = np.zeros(air.shape, np.float32)
+    axes = [axis for axis in (0, 1) if air.shape[axis] > 1]  # a single coronal or sagittal slice has walls on one
+    for axis in axes:
         walls += np.logical_or.accumulate(body, axis)
         walls += np.flip(np.logical_or.accumulate(np.flip(body, axis), axis), axis)
     index = np.arange(count + 1)
     size = np.bincount(labels.ravel(), minlength=count + 1)
-    enclosure = np.bincount(labels.ravel(), walls.ravel(), count + 1) / np.maximum(size, 1)
+    enclosure = np.bincount(labels.ravel(), walls.ravel(), count + 1) / np.maximum(size, 1) * 2 / max(1, len(axes))
     level = np.bincount(labels.ravel(), hu.ravel(), count + 1) / np.maximum(size, 1)
     keep = (enclosure >= 2.7) & ((level > _OUTSIDE_HU) | (enclosure > 3.5)) & (index > 0)
     return np.asarray(keep[labels])
@@ -207,6 +224,7 @@ def _airways(candidates: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.floa
         place = (where[0].start + np.nonzero(piece)[0].mean() - columns[0]) / max(1, len(columns) - 1)
         if _is_airway(piece, hu[where], place, spacing):
             airways[where] |= piece
+    airways |= midline_tubes(candidates, spacing)
     return np.asarray(dilate_by(airways, spacing, 3.0) & (hu < _AIR_HU + 200)) if airways.any() else airways
 
 
@@ -221,6 +239,31 @@ def _is_airway(piece: BoolArray, hu: FloatArray, place: float, spacing: npt.NDAr
     return bool((hu[wall] > _WALL_HU).mean() > 0.5 and (0.3 < place < 0.7 or tube))
 
 
+def _without_gas(lung: BoolArray, hu: FloatArray) -> BoolArray:
+    """The pieces less those of gas: purer air than lung elsewhere, and not above it: colon, stomach."""
+    from scipy import ndimage
+
+    labels, count = ndimage.label(lung)
+    inner = np.where(ndimage.binary_erosion(lung, _cross(lung.shape), border_value=1), labels, 0)
+    index = np.arange(1, count + 1)
+    deep = np.bincount(inner.ravel(), minlength=count + 1)[1:] > 0
+    level = np.where(deep, ndimage.median(hu, inner, index), 0.0) if count else np.zeros(0)
+    top = np.array([box[2].stop for box in ndimage.find_objects(labels)])
+    if not (level > _GAS_HU).any():
+        return np.zeros(lung.shape, bool) if (level < _PURE_AIR_HU).all() else lung
+    highest = top[level > _GAS_HU].max()
+    gas = (level <= _GAS_HU) & (top <= highest)
+    return np.asarray(lung & ~np.concatenate([[False], gas])[labels])
+
+
+def _cross(shape: tuple[int, ...]) -> BoolArray:
+    """A voxel and its neighbors, along the axes that have any."""
+    from scipy import ndimage
+
+    cross = ndimage.generate_binary_structure(3, 1)
+    return np.asarray(cross[tuple(slice(1, 2) if n == 1 else slice(None) for n in shape)])
+
+
 def _lung_pieces(mask: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArray:
     """Pieces at least 3 % of the largest and 5 mL; none where even the largest is too small to be a lung."""
     from scipy import ndimage
@@ -230,5 +273,12 @@ def _lung_pieces(mask: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArray
     sizes[0] = 0
     if not lung_sized(int(sizes.max()), mask.shape, spacing):
         return np.zeros(mask.shape, bool)
-    enough = 5.0 if min(mask.shape) > 1 else 0.5
-    return np.asarray(((sizes >= 0.03 * sizes.max()) & (sizes * spacing.prod() / 1000 > enough))[labels])
+    if min(mask.shape) == 1:
+        flat = int(np.argmin(mask.shape))
+        islands = sizes * np.delete(spacing, flat).prod() >= _SMALLEST_ISLAND_MM2
+        for axis in {0, 1, 2} - {flat}:  # air between arm and body, cut off by the border of the image
+            islands[np.unique(labels.take([0, -1], axis))] &= (sizes >= 0.03 * sizes.max())[
+                np.unique(labels.take([0, -1], axis))
+            ]
+        return np.asarray(islands[labels])
+    return np.asarray(((sizes >= 0.03 * sizes.max()) & (sizes * spacing.prod() / 1000 > 5.0))[labels])

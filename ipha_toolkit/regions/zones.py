@@ -16,6 +16,8 @@ for CT or MRI.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -80,6 +82,31 @@ def lung_regions(lungs: Mask, *, sides: Sides | None = None) -> dict[str, Mask]:
     parts |= {name: side.array for name, side in ((Region.LEFT, left), (Region.RIGHT, right)) if side.n_voxels}
     parts |= _thirds(lungs) | _halves(lungs) | _central(lungs, left, right)
     return {str(name): lungs.replace(array=handed_over(part), name=str(name)) for name, part in parts.items()}
+
+
+def lung_region(lungs: Mask, name: str) -> Mask:
+    """One of :func:`lung_regions`, without the work of finding those it does not need.
+
+    Raises
+    ------
+    ImageError
+        Where the mask is empty.
+    KeyError
+        Where the lungs shown have no such part; the message lists those there are.
+    """
+    _require_lung(lungs)
+    cheap: dict[str, Callable[[Mask], dict[str, BoolArray]]] = dict.fromkeys(("upper", "middle", "lower"), _thirds)
+    cheap |= dict.fromkeys(("dorsal", "ventral"), _halves)
+    if name == Region.LUNG:
+        return lungs
+    if name in ("left", "right"):
+        side = split_left_right(lungs)[name == "right"]
+        parts = {name: side.array} if side.n_voxels else {}
+    else:
+        parts = cheap[name](lungs) if name in cheap else {k: v.array for k, v in lung_regions(lungs).items()}
+    if name not in parts:
+        raise KeyError(f"{lungs.name or 'lung mask'} has no part {name}; there are {', '.join(lung_regions(lungs))}")
+    return lungs.replace(array=handed_over(parts[name]), name=str(name))
 
 
 def split_left_right(lungs: Mask) -> tuple[Mask, Mask]:

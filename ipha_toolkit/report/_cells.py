@@ -39,7 +39,8 @@ class Piece:
 class Cells:
     """Turns cells into HTML; keeps what has to be one of a kind on the page, such as the anchors of headings."""
 
-    def __init__(self, notebook: Any, folder: Path) -> None:
+    def __init__(self, notebook: Any, folder: Path, *, code: bool = True) -> None:
+        self._shows_code = code
         self._cells = notebook.cells
         self._folder = folder
         self._anchors: set[str] = set()
@@ -53,6 +54,8 @@ class Cells:
             slide = cell.metadata.get("slideshow", {}).get("slide_type", "") or ""
             if "remove-cell" in tags or "remove_cell" in tags:
                 continue
+            if "notes" in tags:
+                slide = "notes"
             if cell.cell_type == "markdown":
                 for number, part in enumerate(_split_at_headings(cell.source)):
                     html, headings = self._markdown(part, cell.get("attachments", {}))
@@ -77,7 +80,7 @@ class Cells:
 
     def _code(self, cell: Any, tags: list[str]) -> str:
         parts = []
-        if cell.source.strip() and not {"remove-input", "remove_input"} & set(tags):
+        if self._shows_code and cell.source.strip() and not {"remove-input", "remove_input"} & set(tags):
             opened = "" if {"hide-input", "hide_input"} & set(tags) else " open"
             code = f'<pre class="hl">{_highlight(cell.source)}</pre>'
             parts.append(f'<details class="code"{opened}><summary>Code</summary>{code}</details>')
@@ -128,13 +131,35 @@ def widget_state(notebook: Any) -> dict[str, Any]:
     return dict(notebook.metadata.get("widgets", {}).get(WIDGET_STATE, {}))
 
 
+def body(pieces: list[Piece]) -> str:
+    """All pieces below each other, the speaker's notes folded."""
+    return "\n".join(
+        f'<details class="teaching"><summary>For the speaker</summary>{piece.html}</details>'
+        if piece.slide == "notes"
+        else piece.html
+        for piece in pieces
+    )
+
+
+def title_slide(title: str, byline: str) -> str:
+    """A slide of the title and who speaks, where and when."""
+    return f'<h1>{escape(title)}</h1><p class="byline">{escape(byline)}</p>'
+
+
 def slides(pieces: list[Piece]) -> list[list[str]]:
-    """Columns of slides: as the notebook's slide types say, or else one a heading and one a big output."""
+    """Columns of slides: as the notebook's slide types say, or else one a heading and one a big output.
+
+    What is too long for one is carried on to the next by ``slides.js``, which knows the window.
+    """
+    pieces = [piece for piece in pieces if piece.html]
     if any(piece.slide in ("slide", "subslide") for piece in pieces):
         return _slides_as_said(pieces)
     found: list[list[Piece]] = []
     heading = ""
     for piece in pieces:
+        if piece.slide == "notes" and found:
+            found[-1].append(piece)
+            continue
         if piece.headings or not found:
             found.append([])
             heading = piece.headings[0].text if piece.headings else ""

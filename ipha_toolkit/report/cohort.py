@@ -26,6 +26,7 @@ from ipha_toolkit.io.files import read_json
 from ipha_toolkit.io.names import PAIR, POOLING, PROTOCOL, SITES
 from ipha_toolkit.io.results import Results, SessionResults
 from ipha_toolkit.measure.hemosiderin import SignatureReference, signature_reference
+from ipha_toolkit.measure.rows import usable
 from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.report import words
 from ipha_toolkit.report.pieces import Panel, captioned, html_table, row_of_slices, write_sections
@@ -54,6 +55,16 @@ CONTROL = "control"
 PHASES = ("none", "acute", "subacute", "chronic")
 _SEQUENCE = {"T1w": "T1w MRI", "T2w": "T2w MRI", "ct": "CT"}
 _GROUPED = ["subject", "session", "group"]
+_TOLD = (
+    "group", "age", "sex", "height_cm", "weight_kg", "site", "scanner", "days", "phase", "treatment", "diagnosis",
+    "smoking", "genotype", "field_strength_t",
+)  # fmt: skip
+"""Columns of the cohort's tables that say nothing of who someone is."""
+_UNITS = (
+    "_cm", "_mm", "_kg", "_mg", "_ml", "_percent", "_mg_per_day", "_mg_per_kg", "_g_dl", "_g_l", "_mg_l", "_ng_ml",
+    "_ug_l", "_mmhg", "_hpa", "_years", "_days", "_weeks", "_score", "_count", "_hu", "_t", "_s", "_ms",
+)  # fmt: skip
+"""Ends of names of columns of numbers."""
 _MOST_SESSIONS = 4
 _MOST_ROWS = 60
 _MOST_SITES = 30
@@ -204,9 +215,20 @@ def people(shown: Shown) -> str:
         table = table.merge(participants.rename(columns={"participant_id": "subject"}), on="subject", how="left")
     if "subject" in visits:
         table = table.merge(visits, on=["subject", "session"], how="left")
+    told = [str(name) for name in table.columns if name in sessions or _may_be_told(str(name), table[name])]
+    unsaid = ", ".join(escape(str(name)) for name in table.columns if name not in told)
+    table = table[told]
     cells = [[_cell(value) for value in row] for row in table.head(_MOST_ROWS).itertuples(index=False)]
     left = f"<p>{len(table) - _MOST_ROWS} more sessions are in the tables.</p>" if len(table) > _MOST_ROWS else ""
-    return html_table([str(name).replace("_", " ") for name in table.columns], cells) + left
+    left += f"<p>Not shown, as they might say who someone is: the columns {unsaid}.</p>" if unsaid else ""
+    return html_table([name.replace("_", " ") for name in table.columns], cells) + left
+
+
+def _may_be_told(name: str, cells: pd.Series[Any]) -> bool:
+    """Whether a column of the cohort's tables can stand on a page that is passed on: known by its name, or a number
+    whose name ends in its unit."""
+    plain = name.lower()
+    return plain in _TOLD or (plain.endswith(_UNITS) and pd.api.types.is_numeric_dtype(cells))
 
 
 def _cell(value: object) -> str:
@@ -258,7 +280,7 @@ def viewer(shown: Shown) -> str:
     viewer.close()
     return (
         f"<p>The images of {escape(last.subject)}, {escape(shown.label(last))}, linked in patient millimetres. Wheel "
-        "or arrow keys turn the pages, dragging sets the window, overlays are switched below.</p>"
+        "or arrow keys turn the pages, dragging with the right button sets the window, overlays are switched below.</p>"
         f'<div class="wide">{html}</div>'
     )
 
@@ -290,7 +312,7 @@ def group_plots(shown: Shown) -> str:
 def by_group(shown: Shown) -> str:
     """Mean by group, with the mean distance from the controls."""
     groups = {(one.subject, one.session): shown.group(one) for one in shown.results}
-    rows = shown.results.rows
+    rows = usable(shown.results.rows)
     rows = rows[rows["region"] == "lung"].copy()
     rows["group"] = [groups[key] for key in zip(rows["subject"], rows["session"], strict=True)]
     present = set(groups.values())
@@ -425,10 +447,14 @@ def distributions(shown: Shown) -> str:
     if not shown.followed:
         return ""
     last, figures = shown.followed[-1], []
-    rows = shown.results.rows
+    rows = usable(shown.results.rows)
     controls = rows[rows["subject"].isin({one.subject for one in shown.controls})]
     for modality in [name for name in ("T1w", "T2w") if name in last.modalities]:
-        others = [one.histogram(modality)["lung"] for one in shown.controls if modality in one.modalities]
+        others = [
+            one.histogram(modality)["lung"]
+            for one in shown.controls
+            if modality in one.modalities and one.is_usable(modality)
+        ]
         ax = plot_histogram(
             last.histogram(modality)["lung"], controls=others, name=f"{last.subject}, {shown.label(last)}",
             quantity=f"{modality} lung-to-muscle ratio (1)",

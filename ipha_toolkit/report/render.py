@@ -18,10 +18,14 @@ from ipha_toolkit.errors import RenderError
 from ipha_toolkit.io.parameters import as_default
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.report import privacy
-from ipha_toolkit.report._cells import Cells, slides, widget_state
+from ipha_toolkit.report._cells import Cells, Piece, body, slides, title_slide, widget_state
+from ipha_toolkit.report.handout import print_deck
 from ipha_toolkit.report.page import Heading, deck, gallery, page
 
-FORMATS = {"html": ".html", "slides": ".slides.html"}
+FORMATS = {"html": ".html", "slides": ".slides.html", "handout": ".handout.pdf"}
+BYLINE = ("author", "place", "date")
+"""Parameters that the title slide names, where no notebook has a parameter of the name."""
+
 _THUMBNAIL_PX = 480
 
 
@@ -34,8 +38,9 @@ def render(notebook: str | os.PathLike[str], out_dir: str | os.PathLike[str], *,
         Of an ``.ipynb`` file; it is not changed. It runs in its own folder.
     out_dir : path
         Folder for the page, made where absent.
-    to : {"html", "slides"}
-        A page to read, ``NAME.html``, or a presentation, ``NAME.slides.html``.
+    to : {"html", "slides", "handout"}
+        A page to read, ``NAME.html``, a presentation, ``NAME.slides.html``, or the slides on paper,
+        ``NAME.handout.pdf``, for which Chromium or Chrome is needed.
 
     Returns
     -------
@@ -63,6 +68,7 @@ def render_all(
     to: Iterable[str] = ("html",),
     parameters: Mapping[str, Any] | None = None,
     allow: Iterable[str] = (),
+    code: bool | None = None,
     progress: bool = True,
 ) -> list[Path]:
     """Render notebooks, each executed once; several get an ``index.html`` with thumbnails.
@@ -71,13 +77,17 @@ def render_all(
     ----------
     notebooks : sequence of path
     out_dir : path
-    to : iterable of {"html", "slides"}
+    to : iterable of {"html", "slides", "handout"}
+        ``handout`` is the slides as a PDF, ``NAME.handout.pdf``; it needs Chromium or Chrome.
     parameters : mapping, optional
         Values for the cell tagged ``parameters``, given to every notebook that knows the name. Text that names an
-        existing file is understood from the current folder, although notebooks run in their own.
+        existing file is understood from the current folder, although notebooks run in their own. ``author``, ``place``
+        and ``date`` that no notebook has as a parameter make a title slide.
     allow : iterable of str
         Texts that may be published although they look like identifiers; see
         :func:`ipha_toolkit.report.privacy.search`.
+    code : bool, optional
+        Show code; None means on pages, and not on slides.
     progress : bool
         Show a bar of the cells.
 
@@ -93,14 +103,15 @@ def render_all(
     """
     formats, paths, out = _formats(to), [Path(path) for path in notebooks], Path(out_dir)
     sources = [_read(path) for path in paths]
-    given = _shared_out(parameters or {}, paths, sources)
+    parameters, byline = _without_byline(parameters or {}, sources)
+    given = _shared_out(parameters, paths, sources)
     _no_two_alike(paths)
     _make_folder(out)
     written, cards = list[Path](), []
     for path, source, values in zip(paths, sources, given, strict=True):
         done = _execute(path, source, values, progress=progress)
         privacy.require_none(privacy.search(done.notebook, path, done.identifiers, allow=allow), path.name)
-        pages = _pages(done, path, formats)
+        pages = _pages(done, path, formats, code, byline)
         written += [_write(out / name, text) for name, text in pages.items()]
         cards.append(_card(done.notebook, path, pages))
     if len(paths) > 1:
@@ -289,21 +300,40 @@ def _protocol(places: Iterable[Path]) -> Protocol:
 # -- converting --
 
 
-def _pages(done: _Executed, path: Path, formats: Sequence[str]) -> dict[str, str]:
-    """The page of each format, by its file name."""
-    pieces = list(Cells(done.notebook, path.resolve().parent).pieces())
-    headings = [heading for piece in pieces for heading in piece.headings]
-    title, state = _title(done.notebook, path, headings), widget_state(done.notebook)
+def _pages(
+    done: _Executed, path: Path, formats: Sequence[str], code: bool | None = None, byline: str = ""
+) -> dict[str, str]:
+    """The page of each format, by its file name; of a handout, the slides that are printed."""
     found = {}
     for name in formats:
-        if name == "html":
-            body = "\n".join(piece.html for piece in pieces)
-            contents = [heading for heading in headings if 2 <= heading.level <= 3]
-            text = page(title, body, contents=contents, state=state, protocol=done.protocol)
-        else:
-            text = deck(title, slides(pieces), state=state, protocol=done.protocol)
-        found[path.stem + FORMATS[name]] = text
+        shows_code = name == "html" if code is None else code
+        pieces = list(Cells(done.notebook, path.resolve().parent, code=shows_code).pieces())
+        found[path.stem + FORMATS[name]] = (_page if name == "html" else _deck)(done, path, pieces, byline)
     return found
+
+
+def _page(done: _Executed, path: Path, pieces: list[Piece], _: str) -> str:
+    headings = [heading for piece in pieces for heading in piece.headings]
+    contents = [heading for heading in headings if 2 <= heading.level <= 3]
+    title, state = _title(done.notebook, path, headings), widget_state(done.notebook)
+    return page(title, body(pieces), contents=contents, state=state, protocol=done.protocol)
+
+
+def _deck(done: _Executed, path: Path, pieces: list[Piece], byline: str) -> str:
+    title = _title(done.notebook, path, [heading for piece in pieces for heading in piece.headings])
+    columns = slides(pieces)
+    if byline and columns:
+        first = re.sub(r"(</?)h1\b", r"\1h2", columns[0][0], count=2)
+        columns = [[title_slide(title, byline)], [first, *columns[0][1:]], *columns[1:]]
+    return deck(title, columns, state=widget_state(done.notebook), protocol=done.protocol)
+
+
+def _without_byline(parameters: Mapping[str, Any], sources: Sequence[Any]) -> tuple[dict[str, Any], str]:
+    """Parameters of the notebooks, and the line of the title slide made of the others that it may name."""
+    known = {name for source in sources for name in _defaults(source)}
+    said = [name for name in BYLINE if name in parameters and name not in known]
+    kept = {name: value for name, value in parameters.items() if name not in said}
+    return kept, ", ".join(str(parameters[name]) for name in said)
 
 
 def _title(notebook: Any, path: Path, headings: Sequence[Heading]) -> str:
@@ -314,7 +344,7 @@ def _title(notebook: Any, path: Path, headings: Sequence[Heading]) -> str:
 def _card(notebook: Any, path: Path, pages: Mapping[str, str]) -> dict[str, Any]:
     """What the index page says of a notebook."""
     pieces = list(Cells(notebook, path.resolve().parent).pieces())
-    names = {".html": "page", ".slides.html": "slides"}
+    names = {ending: "page" if name == "html" else name for name, ending in FORMATS.items()}
     return {
         "title": _title(notebook, path, [heading for piece in pieces for heading in piece.headings]),
         "summary": _summary(piece.html for piece in pieces),
@@ -364,7 +394,10 @@ def _write(path: Path, text: str) -> Path:
     """The whole file or none."""
     draft = path.with_name(f".{path.name}.draft")
     try:
-        draft.write_text(text, encoding="utf-8")
+        if path.suffix == ".pdf":
+            print_deck(text, draft)
+        else:
+            draft.write_text(text, encoding="utf-8")
         draft.replace(path)
     except OSError as error:
         draft.unlink(missing_ok=True)

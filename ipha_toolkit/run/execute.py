@@ -12,8 +12,9 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,15 +98,21 @@ def _in_pool(tasks: list[Task], workers: int) -> Iterator[tuple[str, Failures]]:
     context = get_context("spawn")
     stop, keep = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(workers, context, _begin_worker, (threads, stop))
+    at_work: set[BaseProcess] = set()
     try:
         with _interrupts_held():
+            others = set(active_children())
             jobs: dict[Future[Failures], str] = {pool.submit(measure_one, task): task.label for task in tasks}
+            at_work = set(active_children()) - others
         for job in as_completed(jobs):
             yield jobs[job], job.result()
+        at_work.clear()
     except BrokenProcessPool:
         return
     finally:
-        keep.close()  # workers that are still at work end
+        keep.close()
+        for worker in at_work:  # stopped before the end: also those that are not yet begun, and hear nothing
+            worker.kill()
         pool.shutdown(cancel_futures=True)
         stop.close()
 

@@ -80,7 +80,7 @@ def pool(
         for site in sites:
             _write_sessions(place, site)
         with outputs.cohort_lock(place):
-            outputs.remove_gone(place, cohort.sessions)
+            outputs.remove_gone(place, outputs.gone(place, cohort.sessions))
             of_subject = {
                 subject: strata[site.name] for site in sites for subject in site.participants["participant_id"]
             }

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from ipha_toolkit.errors import GridError, IphaError, LayoutError
+from ipha_toolkit.errors import GridError, ImageError, IphaError, LayoutError
 from ipha_toolkit.image.bias import correct_bias
-from ipha_toolkit.image.geometry import crop
+from ipha_toolkit.image.geometry import crop, resample_to
 from ipha_toolkit.io.acquisition import acquisition_of
 from ipha_toolkit.io.checks import require_chest_hu
 from ipha_toolkit.io.claims import in_expiration
@@ -35,7 +35,7 @@ _LATEST_MS = 10.0
 """By then the lung's signal is gone and muscle's is not: lungs stand out best in the last echo before."""
 _SHARED = {Modality.T2W: Modality.T1W}
 """A T2w image on the grid of the session's T1w takes over its lungs and muscle: blood and water make the lung as bright
-as muscle, and fat brighter, on T2w, while on T1w the lung stays darker."""
+as muscle, and fat brighter, on T2w, while on T1w the lung stays darker. On another grid, where its own are smaller."""
 _CROPPED = (Modality.CT,)
 
 Segmenter = Callable[[Volume], Mask]
@@ -125,14 +125,35 @@ class Scan:
         lungs = self.given_lungs
         if lungs is not None:
             self.flags.add("foreign_mask")
-        elif self.context.segment is not None:
+        elif self.context.segment is not None and self.role in getattr(self.context.segment, "modalities", Modality):
             lungs = self.context.segment(self.volume)
+            self.flags |= getattr(self.context.segment, "flags", set())
             self.volume.require_same_grid(lungs)
         elif self._shares_grid:
             lungs = self._before.lungs  # type: ignore[union-attr]
         else:
-            lungs = segment_lungs(self.volume, protocol=self.protocol)
+            lungs = self._found_lungs()
         return lungs
+
+    def _found_lungs(self) -> Mask:
+        """Ours; where T1w on another grid shows more lung than T2w does, or T2w shows none, the lungs of T1w.
+
+        Only positions are carried over: between two breath-holds the lungs may have moved.
+        """
+        if self._before is None or "lungs" not in self._before.__dict__:
+            return segment_lungs(self.volume, protocol=self.protocol)
+        carried = resample_to(self._before.lungs, self.volume, order=0)
+        least = max(1.0, self.protocol.lungs.t2w_to_t1w_least * carried.n_voxels)
+        try:
+            lungs = segment_lungs(self.volume, protocol=self.protocol)
+        except ImageError:
+            if not carried.n_voxels:
+                raise
+            lungs = None
+        if lungs is not None and lungs.n_voxels >= least:
+            return lungs
+        self.flags.add("lungs_from_t1w")
+        return carried
 
     @cached_property
     def chest_lungs(self) -> Mask:
@@ -185,6 +206,10 @@ class Scan:
         muscle = self._given(self.files.muscle, "muscle")
         if muscle is None and self._shares_grid:
             muscle = self._before.muscle  # type: ignore[union-attr]
+        elif (
+            muscle is None and "lungs_from_t1w" in self.flags
+        ):  # with the lungs, the wall beside them is not told either
+            muscle = resample_to(self._before.muscle, self.volume, order=0)  # type: ignore[union-attr]
         if muscle is None:
             muscle = reference_tissue(self.corrected, self.lungs, sides=self.sides)
         self.flags |= set(muscle_flags(muscle, self.lungs))

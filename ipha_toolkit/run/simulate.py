@@ -89,7 +89,7 @@ def simulate_cohort(
     Parameters
     ----------
     out : path
-        New or empty, or an earlier simulation, which is replaced. Appears whole or not at all.
+        New or empty. Appears whole or not at all.
     subjects : int
         1 or more; about two in five are controls.
     seed : int
@@ -111,7 +111,7 @@ def simulate_cohort(
     ValueError
         Where a number is out of range or a modality unknown.
     LayoutError
-        Where the folder holds anything else than an earlier simulation.
+        Where the folder holds something, be it an earlier simulation.
     """
     people = draw_population(subjects, seed=seed)
     about = {"subjects": subjects, "seed": seed}
@@ -129,10 +129,14 @@ def write_population(
     modalities: Iterable[str] = MODALITIES,
     workers: int | None = None,
     progress: bool = True,
+    replace: bool = False,
 ) -> Path:
-    """As :func:`simulate_cohort`, for given participants; ``about`` goes into ``dataset_description.json``."""
+    """As :func:`simulate_cohort`, for given participants; ``about`` goes into ``dataset_description.json``.
+
+    ``replace``: an earlier simulation that nothing was added to gives way, as the demo's own does.
+    """
     target, wanted = Path(out), tuple(modalities)
-    _refuse_foreign(target)
+    _refuse_held(target, replace)
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-draft-"))
     try:
@@ -155,10 +159,12 @@ def is_simulated(folder: Path) -> bool:
         return False
 
 
-def _refuse_foreign(folder: Path) -> None:
+def _refuse_held(folder: Path, replace: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise LayoutError(f"{folder}: is a file; a simulated cohort needs a folder")
     held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if held and not replace and is_simulated(folder):
+        raise LayoutError(f"{folder}: holds a simulated cohort; remove it, or give a new or empty folder")
     if held and not is_simulated(folder):
         raise LayoutError(f"{folder}: holds files that are not a simulated cohort; give a new or empty folder")
     added = [name for name in held if name not in _WRITTEN and not name.startswith("sub-")]

@@ -1,8 +1,8 @@
 """The viewer's JavaScript, written by topic in ``js/``, as the one text that anywidget and exported pages load.
 
-Every file of ``js/`` is an ES module. Its imports are of other files there, by the names these export, one statement a
-line; so the files can be joined, those imported first, with the import lines left out, and what comes of it is an ES
-module again. Nothing but Python is needed, at installation or later.
+Every file of ``js/`` is an ES module. Its imports are of other files, there or in another room's ``js/``, by the names
+these export, one statement a line; so the files can be joined, those imported first, with the import lines left out,
+and what comes of it is an ES module again. Nothing but Python is needed, at installation or later.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 
 JS = Path(__file__).parent / "js"
 
-_IMPORT = re.compile(r'^import \{([\w, $]+)\} from "\./([\w-]+\.js)";\n', re.MULTILINE)
+_IMPORT = re.compile(r'^import \{([\w, $]+)\} from "(\.{1,2}/[\w./-]+\.js)";\n', re.MULTILINE)
 _ANY_IMPORT = re.compile(r"^import\b.*$", re.MULTILINE)
 _NAME = re.compile(r"^(?:export )?(?:const|let|class|function) (\w+)", re.MULTILINE)
 
 
 @cache
-def bundle(entry: Path = JS / "viewer.js") -> str:
+def bundle(entry: Path = JS / "main.js") -> str:
     """One ES module out of a file and all that it imports, directly or not.
 
     Parameters
@@ -38,7 +38,7 @@ def bundle(entry: Path = JS / "viewer.js") -> str:
         Where files import each other in a circle, an import is written in another form or of what is not exported, or
         two files give one name to different things.
     """
-    order = _ordered(entry, ())
+    order = _ordered(entry.resolve(), ())
     texts = {path: path.read_text(encoding="utf-8") for path in order}
     counts = Counter(name for text in texts.values() for name in _NAME.findall(text))
     twice = sorted(name for name, count in counts.items() if count > 1)
@@ -54,7 +54,7 @@ def _ordered(path: Path, importers: tuple[Path, ...]) -> list[Path]:
         raise ValueError(f"files import each other in a circle: {circle}")
     text, found = path.read_text(encoding="utf-8"), list[Path]()
     for names, file in _IMPORT.findall(text):
-        other = path.parent / file
+        other = (path.parent / file).resolve()
         _require_exported(path, other, [name.strip() for name in names.split(",")])
         found += [part for part in _ordered(other, (*importers, path)) if part not in found]
     return [*found, path]

@@ -6,10 +6,7 @@ import json
 from functools import cache
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from ipha_toolkit.viewer.widget import SliceViewer
+from typing import Any
 
 HERE = Path(__file__).parent
 
@@ -19,7 +16,7 @@ def page_fragment(*widgets: Any) -> str:
 
     Parameters
     ----------
-    *widgets : SliceViewer, or HBox, VBox, slider, menu ... of ipywidgets
+    *widgets : SliceViewer, CohortExplorer, or HBox, VBox, slider, menu ... of ipywidgets
         Drawn in this order. Links made with ``ipywidgets.jslink`` hold among all widgets of one call, children of boxes
         included. Viewers take the state they have now.
 
@@ -38,22 +35,22 @@ def page_fragment(*widgets: Any) -> str:
     Raises
     ------
     ValueError
-        Where no widget given is or holds a viewer.
+        Where no widget given is or holds a viewer or an explorer.
     """
     from ipywidgets import widget_serialization
     from ipywidgets.embed import dependency_state, embed_data
 
-    from ipha_toolkit.viewer.widget import SliceViewer
-
     widget_of = widget_serialization["from_json"]
     found = [widget_of(f"IPY_MODEL_{key}", None) for key in dependency_state(widgets, drop_defaults=False)]
-    viewers = [widget for widget in found if isinstance(widget, SliceViewer)]
-    if not viewers:
-        raise ValueError("page_fragment needs at least one SliceViewer, as of ipha_toolkit.view(volume)")
-    for viewer in viewers:
-        viewer.embed()
+    alive = [widget for widget in found if getattr(widget, "stands_alone", False)]
+    if not alive:
+        raise ValueError(
+            "page_fragment needs at least one SliceViewer, as of ipha_toolkit.view(volume), or an explorer"
+        )
+    for widget in alive:
+        widget.embed()
     state = dependency_state(widgets, drop_defaults=False)
-    stills = "".join(_stand_in(viewer, state[viewer.model_id]["state"].pop("_picture")) for viewer in viewers)
+    stills = "".join(_stand_in(widget, state[widget.model_id]["state"].pop("_picture")) for widget in alive)
     saved = embed_data(widgets, state=state)
     views = "".join(_json_script("view", view) for view in saved["view_specs"])
     return (
@@ -61,9 +58,9 @@ def page_fragment(*widgets: Any) -> str:
     )
 
 
-def _stand_in(viewer: SliceViewer, picture: str) -> str:
-    words = escape(viewer.description)
-    return f'<img data-ipha-model="{viewer.model_id}" src="{picture}" alt="{words}" style="max-width: 100%">'
+def _stand_in(widget: Any, picture: str) -> str:
+    words = escape(widget.description)
+    return f'<img data-ipha-model="{widget.model_id}" src="{picture}" alt="{words}" style="max-width: 100%">'
 
 
 def _json_script(kind: str, content: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -70,18 +71,25 @@ class Lab:
         return json.loads(self._server.stdout.readline())
 
     def cli(self, *argv, **job):
-        """Run a command."""
-        return self.ask(argv=[str(word) for word in argv], **job)
+        """Run a command, without a progress bar where this version knows the option."""
+        return self.ask(argv=[*(str(word) for word in argv), *self.quiet], **job)
+
+    @property
+    def quiet(self):
+        """``-q`` where it is known."""
+        if not hasattr(self, "_quiet"):
+            self._quiet = ["-q"] if "--quiet" in self.ask(argv=["analyze", "--help"])["out"] else []
+        return self._quiet
 
     def analyze(self, folder, *argv, **job):
         """Analyze ``folder/cohort`` into ``folder/out``."""
-        return self.cli("analyze", folder / "cohort", "--out", folder / "out", "-q", *argv, **job)
+        return self.cli("analyze", folder / "cohort", "--out", folder / "out", *argv, **job)
 
     def start(self, *argv, **options):
         """Start a command in a process group of its own."""
-        command = [sys.executable, "-c", MAIN, *map(str, argv)]
+        command = [sys.executable, "-c", MAIN, *map(str, argv), *self.quiet]
         return subprocess.Popen(
-            command, env=self.environment, cwd=self.place, start_new_session=True, text=True,
+            command, env=self.environment, cwd=self.place, start_new_session=True, text=True, preexec_fn=_hears_ctrl_c,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
         )  # fmt: skip
 
@@ -115,6 +123,11 @@ class Lab:
         if not hasattr(self, "_reference"):
             self._reference = contents(self.analyzed() / "out")
         return self._reference
+
+
+def _hears_ctrl_c():
+    """As a terminal's process does: one started in the background would pass on that it does not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def small_cohort(root):
@@ -162,18 +175,14 @@ def group(process):
 def end(process, seconds=5.0):
     """Wait for a process and all of its group; text of both streams, and whether all ended in time."""
     begun, texts = time.monotonic(), ("", "")
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         texts = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        pass
     while group(process) and time.monotonic() - begun < seconds:
         time.sleep(0.02)
     left = group(process)
     for pid in left:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
     if left or process.poll() is None:
-        process.communicate()
+        texts = process.communicate()
     return "".join(texts), not left

@@ -149,7 +149,7 @@ def test_zonal_bars_are_the_rows_values_and_say_what_is_missing() -> None:
     controls = pd.concat([zonal({"upper": v, "lower": 0.3}, subject=f"c{v}") for v in (0.1, 0.15)])
     ax = plot_zones(rows, "signal_ratio_median", controls=controls)
     assert [bar.get_height() for bar in ax.patches] == [0.2, 0]
-    assert " no value" in texts(ax)
+    assert "no value" in texts(ax)
     assert sorted(ax.collections[0].get_offsets()[:, 1]) == [0.1, 0.15, 0.3, 0.3]
     assert ax.get_ylabel() == "signal ratio median (1)"
     assert alt_text(ax) == (

@@ -111,7 +111,7 @@ def test_unknown_parameter_and_format_and_folder_are_refused_before_anything_run
     path = notebook([["seed = 1\nphase: str = 'acute'"], ["raise SystemError"]])
     with pytest.raises(RenderError, match=r"no parameter sed; .* has: phase, seed"):
         render_all([path], tmp_path / "out", parameters={"sed": 2}, progress=False)
-    with pytest.raises(RenderError, match="to needs one or more of html, slides; got pdf"):
+    with pytest.raises(RenderError, match="to needs one or more of html, slides, handout; got pdf"):
         render_all([path], tmp_path / "out", to=["pdf"], progress=False)
     (tmp_path / "file").write_text("")
     with pytest.raises(RenderError, match="file: folder cannot be made"):
@@ -158,6 +158,31 @@ def test_each_heading_begins_a_slide_where_the_notebook_says_nothing(notebook: A
     assert [len(column) for column in found] == [1, 1, 1]
     assert [re.findall(r"<h\d[^>]*>([^<]*)", column[0]) for column in found] == [["One"], ["Two", "deep"], ["Three"]]
     assert "<details" in found[1][0] and " open" not in found[1][0]
+
+
+def test_code_stays_off_slides_and_on_pages_unless_asked(notebook: Any, tmp_path: Path) -> None:
+    path = notebook(["# Iron", ["x = 1"], ["print(x)"]])
+    given = {"progress": False, "to": ["html", "slides"]}
+    pages = render_all([path], tmp_path / "a", **given)
+    shows = ['<details class="code"' in each.read_text("utf-8") for each in pages]
+    assert shows == [True, False]
+    said = {"author": "A. Reader", "place": "Room 2", "date": "1 May"}
+    other = render_all([path], tmp_path / "b", code=False, parameters={"x": 2, **said}, **given)
+    assert ['<details class="code"' in each.read_text("utf-8") for each in other] == [False, False]
+    assert '<h1>Iron</h1><p class="byline">A. Reader, Room 2, 1 May</p>' in other[1].read_text("utf-8")
+
+
+def test_notes_by_tag_are_for_the_speaker(notebook: Any) -> None:
+    import nbformat
+
+    from ipha_toolkit.report._cells import body
+
+    read = nbformat.read(notebook(["# One", "## Say this", "## Two"]), as_version=4)
+    read.cells[1].metadata["tags"] = ["notes"]
+    pieces = list(Cells(read, Path()).pieces())
+    assert '<details class="teaching"><summary>For the speaker</summary><h2' in body(pieces)
+    found = slides(pieces)
+    assert len(found) == 2 and '<aside class="notes"><h2' in found[0][0]
 
 
 def test_slide_types_of_the_notebook_win(notebook: Any) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import opened, pixels, settle
+from browsing import cut_slides, opened, pixels, settle
 
 FORMATS = pytest.mark.parametrize("kind", ["html", "slides"])
 LEFT_OUT = "script, style, noscript"
@@ -186,13 +186,72 @@ def test_slides_on_paper_are_all_there_with_their_viewers_drawn(offline_page: An
     assert not page.locator(".ipha-bar").first.is_visible()
 
 
-def test_a_long_slide_scrolls_and_none_is_cut(offline_page: Any, rendered: dict[str, Path]) -> None:
-    page = show(offline_page, rendered, "slides")
-    page.evaluate("() => Reveal.slide(Reveal.getTotalSlides() - 1)")
+LONG = [
+    "# Too much of everything",
+    "## Rows\n\n"
+    + "a word or two before it\n\n| n | square |\n| --- | --- |\n"
+    + "\n".join(f"| row {n} | {n * n} |" for n in range(60)),
+    "## Points\n\n" + "\n".join(f"- point {n}" for n in range(40)) + "\n\n" + "A paragraph at the end. " * 60,
+    "## Lines\n\n```\n" + "\n".join(f"line {n}" for n in range(90)) + "\n```",
+    "## Tall\n\n" + "words " * 60 + "\n\n![tall]({picture})\n\n" + "more words " * 80,
+    "## Wide\n\n|" + " column |" * 30 + "\n|" + " --- |" * 30 + "\n|" + " 1234.5 |" * 30,
+]
+
+
+@pytest.fixture(scope="module")
+def long_deck(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Slides of texts, tables and a picture none of which fits."""
+    import nbformat
+    from PIL import Image
+
+    from ipha_toolkit.report._cells import Cells, slides
+    from ipha_toolkit.report.page import deck
+
+    folder = tmp_path_factory.mktemp("long")
+    Image.new("RGB", (300, 2000), "navy").save(folder / "tall.png")
+    cells = [nbformat.v4.new_markdown_cell(text.replace("{picture}", "tall.png")) for text in LONG]
+    cells.append(nbformat.v4.new_markdown_cell("said, not shown", metadata={"tags": ["notes"]}))
+    pieces = list(Cells(nbformat.v4.new_notebook(cells=cells), folder).pieces())
+    path = folder / "long.slides.html"
+    path.write_text(deck("Long", slides(pieces)), encoding="utf-8")
+    return path
+
+
+def test_what_is_too_long_goes_on_overleaf_and_nothing_is_cut(offline_page: Any, long_deck: Path) -> None:
+    assert cut_slides(offline_page, long_deck.as_uri()) == []
+    text = offline_page.evaluate("() => [...document.querySelectorAll('.slide')].map((s) => s.textContent).join()")
+    for said in (
+        *(f"row {n}" for n in range(60)),
+        *(f"point {n}" for n in range(40)),
+        *(f"line {n}" for n in range(90)),
+    ):
+        assert text.count(said) >= 1, said
+    tables = offline_page.locator(".slide table")
+    heads = [tables.nth(n).locator("thead").count() for n in range(tables.count())]
+    assert len(heads) > 2 and all(heads)
+    assert offline_page.locator("h2.continued").count() >= 6
+
+
+def test_notes_are_shown_to_the_speaker_alone(offline_page: Any, long_deck: Path) -> None:
+    page = offline_page
+    page.goto(long_deck.as_uri())
+    page.wait_for_function("() => window.Reveal?.isReady()")
+    notes = page.locator("aside.notes")
+    assert notes.count() == 1 and not notes.is_visible()
+    page.evaluate("() => Reveal.slide(Reveal.getIndices(document.querySelector('aside.notes').closest('section')).h)")
+    page.keyboard.press("s")
     settle(page)
-    slide = page.locator(".present > .slide")
-    box = slide.bounding_box()
-    assert box["y"] >= 0 and box["y"] + box["height"] <= 800
-    last = slide.locator("li").last
-    last.scroll_into_view_if_needed()
-    assert last.bounding_box()["y"] < 800
+    assert notes.is_visible()
+
+
+def test_a_handout_has_a_page_a_slide(long_deck: Path, offline_page: Any, tmp_path: Path) -> None:
+    import re
+
+    from ipha_toolkit.report.handout import print_deck
+
+    offline_page.set_viewport_size({"width": 1280, "height": 720})
+    offline_page.goto(long_deck.as_uri())
+    offline_page.wait_for_function("() => window.Reveal?.isReady()")
+    print_deck(long_deck.read_text("utf-8"), tmp_path / "long.pdf")
+    pages = re.findall(rb"/Type\s*/Page\b", (tmp_path / "long.pdf").read_bytes())
+    assert len(pages) == offline_page.evaluate("() => Reveal.getTotalSlides()")

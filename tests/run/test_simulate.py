@@ -11,8 +11,9 @@ from ipha_toolkit.cli import main
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io.images import load, load_echoes, load_mask
 from ipha_toolkit.io.layout import read_cohort
+from ipha_toolkit.phantom.population import draw_population
 from ipha_toolkit.run.cohort import analyze
-from ipha_toolkit.run.simulate import TRUTH_FOLDER, simulate_cohort
+from ipha_toolkit.run.simulate import TRUTH_FOLDER, simulate_cohort, write_population
 
 SETTINGS = {"subjects": 2, "seed": 2, "spacing_mm": 8.0, "progress": False}
 
@@ -90,10 +91,24 @@ def test_an_analysis_never_reads_the_truth(tmp_path):
     assert used and not [name for inputs in used for name in inputs if TRUTH_FOLDER in name]
 
 
-def test_an_earlier_simulation_is_replaced_whole(cohort, tmp_path):
+def test_an_earlier_simulation_is_not_replaced(cohort, tmp_path):
     target = tmp_path / "cohort"
-    simulate_cohort(target, **(SETTINGS | {"subjects": 1, "modalities": ["ct"]}))
-    again = simulate_cohort(target, **(SETTINGS | {"subjects": 1, "modalities": ["T1w"]}))
+    shutil.copytree(cohort, target)
+    with pytest.raises(LayoutError, match="holds a simulated cohort; remove it, or give a new or empty folder"):
+        simulate_cohort(target, **(SETTINGS | {"subjects": 1}))
+    assert hashes(target) == hashes(cohort)
+
+
+def replace(target, **changed):
+    people = draw_population(1, seed=2)
+    settings = {"about": {}, "spacing_mm": 8.0, "progress": False, "replace": True} | changed
+    return write_population(people, target, **settings)
+
+
+def test_the_demo_replaces_its_own_simulation_whole(tmp_path):
+    target = tmp_path / "cohort"
+    replace(target, modalities=["ct"])
+    again = replace(target, modalities=["T1w"])
     assert not list(again.rglob("*_ct.nii.gz")) and list(again.rglob("*_T1w.nii.gz"))
     assert [path.name for path in tmp_path.iterdir()] == ["cohort"]
 
@@ -116,7 +131,7 @@ def test_what_was_added_to_a_simulation_is_not_lost(cohort, tmp_path):
     shutil.copytree(cohort, target)
     (target / "derivatives" / "hand").mkdir(parents=True)
     with pytest.raises(LayoutError, match="holds derivatives, which would be lost"):
-        simulate_cohort(target, **SETTINGS)
+        replace(target)
     assert hashes(target) == hashes(cohort)
 
 

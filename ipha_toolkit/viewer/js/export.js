@@ -11,6 +11,7 @@
   class Model {
     constructor(entry) { this.state = {...entry.state}; this.name = this.state._model_name ?? entry.model_name; this.listeners = []; }
     get exported() { return true; } // no notebook around it that keys have to be kept from
+    get widget_manager() { return manager; }
     get(key) { return this.state[key]; }
     set(key, value) {
       if (JSON.stringify(this.state[key]) === JSON.stringify(value)) return;
@@ -27,7 +28,9 @@
 
   const models = new Map(), modules = new Map();
   const of = (ref) => models.get(String(ref).replace("IPY_MODEL_", ""));
-  const isViewer = (model) => Array.isArray(model.get("_export")) && String(model.get("_anywidget_id")).endsWith("SliceViewer");
+  // Widgets of the toolkit, drawn by the module they bring; one may draw others, as Jupyter's manager lets it.
+  const isViewer = (model) => !!model.get("_esm") && /^ipha_toolkit\.|SliceViewer$/.test(model.get("_anywidget_id"));
+  const manager = {get_model: async (id) => of(id), create_view: async (model) => viewer(model, true)};
   const bind = (model, key, update) => { model.on(`change:${key}`, update); update(); };
 
   const linked = new Set();
@@ -133,17 +136,18 @@
     }
     return node;
   }
-  function viewer(model) {
+  function viewer(model, inside = false) {
     const node = el("div", {className: "ipha-exported"}), source = model.get("_esm");
     if (!modules.has(source)) {
       document.head.append(el("style", {textContent: model.get("_css")}));
       modules.set(source, import(URL.createObjectURL(new Blob([source], {type: "text/javascript"}))));
     }
-    modules.get(source).then((module) => { model.standIn?.remove(); module.default.render({model, el: node}); }, (error) => {
+    let close = null;
+    modules.get(source).then((module) => { model.standIn?.remove(); close = module.default.render({model, el: node}); }, (error) => {
       console.error(error);
-      if (!model.standIn) node.append(el("img", {src: model.get("_picture"), alt: model.get("description")}));
+      if (!model.standIn) node.append(el("img", {src: model.get("_picture") ?? "", alt: model.get("description") ?? ""}));
     });
-    return node;
+    return inside ? {el: node, remove: () => { close?.(); node.remove(); }} : node;
   }
   const number = entry("number", (input) => input.valueAsNumber), text = entry("text", (input) => input.value);
   const DRAW = {

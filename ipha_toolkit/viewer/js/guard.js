@@ -9,7 +9,8 @@ const AFTERWARDS_MS = 500; // Windows opens the menu when the button is let go, 
 
 export function guard(root, disposer, {onKey, aloneOnPage}) {
   const stop = (event) => event.stopImmediatePropagation();
-  const inside = (event) => event.composedPath().includes(root);
+  root.dataset.iphaGuarded = ""; // of guarded widgets inside each other, the innermost answers
+  const inside = (event) => event.composedPath().find((node) => node.dataset && "iphaGuarded" in node.dataset) === root;
   for (const name of ["keydown", "keypress", "keyup"])
     disposer.listen(window, name, (event) => {
       if (!inside(event)) return;

@@ -1,0 +1,178 @@
+"""Whether an image is one of the chest, and whether a lung mask holds as much as the chest around it allows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ipha_toolkit.errors import ImageError
+from ipha_toolkit.grid import BoolArray
+from ipha_toolkit.image.geometry import block_mean
+from ipha_toolkit.image.morphology import dilate_by
+from ipha_toolkit.regions.lung_shape import lacking_behind
+from ipha_toolkit.regions.rib_cage import inside_rib_cage
+from ipha_toolkit.regions.zones import Sides, split_left_right
+from ipha_toolkit.terms import Modality
+from ipha_toolkit.volume import Mask, Volume
+
+_COARSE_MM = 4.0
+_LEAST_STEP = 1.0
+"""Of signal from lung to what is around, in SD of both. Chosen: noise 0.0, real chests and simulated bleeds 1.9 to 16.
+"""
+_LEAST_FILL = 0.5
+"""Of the convex outline of one lung's planes. Chosen: lungs 0.7 to 0.95, strips of muscle and fat below 0.45."""
+_LEAST_SHARE = 0.07
+"""Lung volume over the 3/2 power of the body's cross-section. Chosen: MRI of whole lungs 0.16 to 0.30, those of which
+only the tips were found 0.03 to 0.04."""
+_LEAST_SIDE = 0.25
+_LEAST_WIDTH_MM = 100.0
+_CUT_SHARE = 0.01
+_TALLEST_FOOT = 0.25
+_PERHAPS_MISSING = 0.1
+_PERHAPS_MISSING_ML = 30.0
+_PERHAPS_MISSING_MM2 = 1000.0
+
+
+def require_chest(lungs: Mask, image: Volume, sides: Sequence[BoolArray]) -> None:
+    """Refuse an MR image whose dark spaces cannot be lungs.
+
+    Parameters
+    ----------
+    lungs : Mask
+        As found, in RAS order.
+    image : Volume
+        T1w, T2w or MEGRE on the same grid.
+    sides : two bool arrays
+        Left and right lung, on any grid of the same axes.
+
+    Raises
+    ------
+    ImageError
+        Where the dark spaces do not stand out from what is around by 1 SD (noise), fill less than half of their own
+        outline (strips between muscles, gaps between organs), or are too small for the body they lie in (lung as
+        bright as tissue was not found). The last is not asked where lungs reach the upper or lower border.
+    """
+    factors = image.grid.block_factors(_COARSE_MM)
+    spacing = np.array(image.grid.coarser(factors).spacing_mm)
+    inside = block_mean(lungs.array, factors) >= 0.5
+    if not inside.any():
+        return
+    signal = block_mean(image.array, factors)
+    around = dilate_by(inside, spacing, 12.0) & ~dilate_by(inside, spacing, 4.0)
+    step = _step(image, lungs, signal, inside, around)
+    if step < _LEAST_STEP:
+        raise _no_chest(image, f"the dark spaces differ from what is around them by {step:.1f} SD, as in noise")
+    least = _LEAST_SIDE * sum(map(np.count_nonzero, sides))
+    fill = min(_fill(side) for side in sides if np.count_nonzero(side) > least)
+    if fill < _LEAST_FILL:
+        raise _no_chest(image, f"the dark spaces are no lungs by their shape: they fill {fill:.0%} of their outline")
+    share = _share_of_body(inside, signal, around, spacing)
+    if share < _LEAST_SHARE:
+        raise _no_chest(
+            image,
+            f"only {lungs.volume_ml:.0f} mL of dark lung in a chest that holds far more: lung as bright as the tissue "
+            "around, as after bleeding, is not told from it",
+        )
+
+
+def missing_lung_ml(lungs: Mask, ct: Volume, *, sides: Sides | None = None) -> float:
+    """How much lung a CT mask perhaps lacks: what lies between its back and the ribs, mL.
+
+    Parameters
+    ----------
+    lungs : Mask
+    ct : Volume
+        In HU, on the same grid.
+    sides : (Mask, Mask), optional
+        Left and right lung on this grid, where they are known already.
+
+    Returns
+    -------
+    float
+        0 where the mask reaches the ribs; NaN where no rib cage is seen, or the image is no CT. Consolidation and fluid
+        count alike: nothing in the image tells them apart.
+
+    Raises
+    ------
+    GridError
+        Where the mask lies on another grid.
+    """
+    ct.require_same_grid(lungs)
+    if ct.modality is not Modality.CT or not lungs.n_voxels:
+        return float("nan")
+    image, mask = ct.to_ras(), lungs.to_ras()
+    factors = image.grid.block_factors(_COARSE_MM)
+    spacing = np.array(image.grid.coarser(factors).spacing_mm)
+    hu = block_mean(image.array, factors, missing=-1000.0)
+    halves = [block_mean(side.to_ras().array, factors) >= 0.5 for side in sides or split_left_right(mask)]
+    whole = halves[0] | halves[1]
+    if not whole.any():
+        return float("nan")
+    cage = inside_rib_cage(hu, whole, spacing)
+    if cage is None:
+        return float("nan")
+    lacking = np.zeros(whole.shape, bool)
+    for half, medial in zip(halves, (1, -1), strict=True):
+        if half.any():
+            lacking |= lacking_behind(half, cage & ~whole, spacing, medial)
+    lowest = np.flatnonzero(whole.any(axis=(0, 1)))
+    foot = lowest[0] + int(_TALLEST_FOOT * (lowest[-1] - lowest[0]))  # below, liver and spleen lie behind the ribs
+    lacking[:, :, :foot] = False
+    return float(np.count_nonzero(lacking & (hu > -500.0)) * spacing.prod() / 1000)
+
+
+def perhaps_missing(lungs: Mask, missing_ml: float) -> bool:
+    """Whether so much lung is perhaps missing that it is to be said: over a tenth, and 30 mL (10 cm2 in one slice)."""
+    least = _PERHAPS_MISSING_ML
+    if min(lungs.shape) == 1:
+        least = _PERHAPS_MISSING_MM2 * lungs.spacing_mm[int(np.argmin(lungs.shape))] / 1000
+    return bool(missing_ml > max(least, _PERHAPS_MISSING * lungs.volume_ml))
+
+
+def _step(image: Volume, lungs: Mask, signal: npt.NDArray[np.float32], inside: BoolArray, around: BoolArray) -> float:
+    """Step of signal from lung to what is around, over the mean SD within each, voxel by voxel."""
+    lung, beside = image.array[lungs.array], signal[around]
+    if not beside.size:
+        return np.inf
+    spreads = [np.subtract(*np.nanpercentile(values, [75, 25])) / 1.349 for values in (lung, beside)]
+    grain = np.nanmedian(np.abs(np.diff(image.array, axis=int(np.argmax(image.shape))))) / 0.954
+    spread = (max(spreads[0], grain) + max(spreads[1], grain)) / 2
+    return float((np.median(beside) - np.nanmedian(lung)) / max(spread, 1e-9))
+
+
+def _fill(side: BoolArray) -> float:
+    """Share of its convex outline that a lung fills, in planes through the axis along which it is shortest."""
+    from skimage.morphology import convex_hull_image
+
+    through = int(np.argmin(side.shape))
+    planes = [plane for plane in np.moveaxis(side, through, 0) if np.count_nonzero(plane) > 20]
+    planes = [plane for plane in planes if min(np.ptp(np.nonzero(plane), axis=1)) > 1]
+    if not planes:
+        return 1.0
+    chosen = planes[:: max(1, len(planes) // 12)]
+    return float(sum(map(np.count_nonzero, chosen)) / sum(np.count_nonzero(convex_hull_image(p)) for p in chosen))
+
+
+def _share_of_body(
+    inside: BoolArray, signal: npt.NDArray[np.float32], around: BoolArray, spacing: npt.NDArray[np.float64]
+) -> float:
+    """Lung volume over the 3/2 power of the body's cross-section at the lungs; infinite where the image is cut."""
+    from scipy import ndimage
+
+    extent = np.array(inside.shape) * spacing
+    ends = np.count_nonzero(inside[:, :, [0, -1]])
+    if extent.min() < _LEAST_WIDTH_MM or ends > _CUT_SHARE * np.count_nonzero(inside) or not around.any():
+        return np.inf
+    body = (signal > 0.25 * np.median(signal[around])) | inside
+    planes = np.flatnonzero(inside.any(axis=(0, 1)))
+    areas = [np.count_nonzero(ndimage.binary_fill_holes(body[:, :, k])) * spacing[0] * spacing[1] for k in planes]
+    return float(np.count_nonzero(inside) * spacing.prod() / np.median(areas) ** 1.5)
+
+
+def _no_chest(image: Volume, seen: str) -> ImageError:
+    return ImageError(
+        f"{image.name or 'volume'}: does not look like a chest with its lungs dark: {seen}. Pass a lung mask, or the "
+        "T1w of the same session, in which lung stays darker"
+    )
