@@ -101,9 +101,8 @@ def _tables(demo: Path, out: Path, rows: pd.DataFrame, people: pd.DataFrame, vis
         if path.is_file() and path.suffix != ".tsv":
             (out / "results" / path.name).write_bytes(path.read_bytes())
     proof = out / "results" / "provenance.json"
-    proof.write_text(
-        json.dumps({key: value for key, value in json.loads(proof.read_text()).items() if key != "written"})
-    )
+    kept = {key: value for key, value in json.loads(proof.read_text()).items() if key != "written"}
+    proof.write_text(json.dumps(kept))
     rows.to_csv(out / "results" / "measures.tsv", sep="\t", index=False, na_rep="n/a")
     for name in ("readings", "findings", "failures", "acquisitions"):
         table = pd.read_csv(demo / "results" / f"{name}.tsv", sep="\t")

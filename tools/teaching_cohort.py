@@ -1,6 +1,7 @@
 """Make ``ipha_toolkit/tables/teaching.zip``: tables of 40 simulated patients and 20 controls over years.
 
     python tools/teaching_cohort.py            # some ten minutes; the same seed gives the same tables
+    python tools/teaching_cohort.py --work DIR # the same, in a folder that is kept: a stopped run goes on there
     python tools/teaching_cohort.py --check    # the package's tables are of today's measures, flags and columns
 
 Only CT is simulated, at coarse voxels, and only rows of the whole lung are kept: what the notebook shows.
@@ -13,27 +14,31 @@ import io
 import sys
 import tempfile
 import zipfile
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from ipha_toolkit.catalogue import MEASURES, ROW_COLUMNS
 from ipha_toolkit.flags import FLAGS
+from ipha_toolkit.io.images import save
 from ipha_toolkit.io.packaged import TEACHING, teaching_cohort
 from ipha_toolkit.io.results import open_results
 from ipha_toolkit.phantom.disease import Bleed
-from ipha_toolkit.phantom.population import Participant, participant
+from ipha_toolkit.phantom.population import Participant, Visit, participant, scan
 from ipha_toolkit.run.cohort import run
-from ipha_toolkit.run.simulate import write_population
+from ipha_toolkit.run.simulate import _write_tables
 
-SEED, SPACING_MM = 6, 6.0
+SEED, SPACING_MM, PROCESSES = 6, 8.0, 5
 PATIENTS, CONTROLS = 40, 20
 _TABLES = ("measures.tsv", "readings.tsv", "findings.tsv", "failures.tsv", "dataset_description.json")
 
 
 def population(patients: int = PATIENTS, controls: int = CONTROLS) -> list[Participant]:
-    """Patients from their first bleed on: treated, the dose lowered, three in five bleed again; controls seen once."""
+    """Patients from day two of their first bleed on: treated, the dose lowered after three months, seen again in a
+    further bleed, as three in five are, or after some three years; controls seen once."""
     rng = np.random.default_rng(SEED)
     people = []
     for number in range(1, patients + controls + 1):
@@ -42,30 +47,41 @@ def population(patients: int = PATIENTS, controls: int = CONTROLS) -> list[Parti
             people.append(participant(name, "control", age=age, seed=seed))
             continue
         again = float(rng.integers(120, 900)) if rng.random() < 0.6 else None
-        bleeds = [Bleed(-1.0, float(rng.uniform(0.5, 0.95)))]
+        bleeds = [Bleed(-2.0, float(rng.uniform(0.5, 0.95)))]
         bleeds += [Bleed(again, float(rng.uniform(0.5, 0.95)))] if again else []
-        days = {0.0, 14.0, float(rng.integers(70, 110)), float(rng.integers(1000, 1300))} | (
-            {again + 1} if again else set()
-        )
-        people.append(participant(name, "iph", age=age, seed=seed, bleeds=bleeds, days=sorted(days)))
+        days = [0.0, float(rng.integers(70, 110)), again + 1 if again else float(rng.integers(1000, 1300))]
+        people.append(participant(name, "iph", age=age, seed=seed, bleeds=bleeds, days=days))
     return people
 
 
-def make(target: Path) -> None:
+def scan_visit(root: Path, person: Participant, visit: Visit) -> None:
+    """The CT of one visit, as a scanner would store it; no truth beside it."""
+    path = root / person.name / visit.session / "ct" / f"{person.name}_{visit.session}_ct.nii.gz"
+    if path.exists():
+        return
+    (ct,) = scan(person, visit, spacing_mm=SPACING_MM, modalities=["ct"]).volumes.values()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save(ct.replace(array=np.rint(ct.array)), path)
+
+
+def make(target: Path, folder: Path) -> None:
     """Simulate, analyze and pack."""
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        cohort = write_population(
-            population(), folder / "cohort", about={"teaching": SEED}, spacing_mm=SPACING_MM, modalities=["ct"]
-        )  # fmt: skip
-        run(cohort, folder / "results", workers=2)
-        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
-            for path in sorted([*cohort.glob("*.tsv"), *cohort.glob("*.json"), *cohort.glob("sub-*/*.tsv")]):
-                _put(packed, f"cohort/{path.relative_to(cohort).as_posix()}", path.read_bytes())
-            for name in _TABLES:
-                _put(packed, f"results/{name}", _slim(folder / "results" / name))
-            for path in sorted((folder / "results").glob("sub-*/ses-*/provenance.json")):
-                _put(packed, f"results/{path.relative_to(folder / 'results').as_posix()}", b"{}\n")
+    people, cohort = population(), folder / "cohort"
+    if not cohort.exists():
+        cohort.mkdir(parents=True)
+        _write_tables(cohort, people, {"teaching": SEED})
+    with ProcessPoolExecutor(PROCESSES) as pool:
+        jobs = [pool.submit(scan_visit, cohort, person, visit) for person in people for visit in person.visits]
+        for job in tqdm(as_completed(jobs), total=len(jobs), desc="Simulating"):
+            job.result()
+    run(cohort, folder / "results", workers=PROCESSES)
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
+        for path in sorted([*cohort.glob("*.tsv"), *cohort.glob("*.json"), *cohort.glob("sub-*/*.tsv")]):
+            _put(packed, f"cohort/{path.relative_to(cohort).as_posix()}", path.read_bytes())
+        for name in _TABLES:
+            _put(packed, f"results/{name}", _slim(folder / "results" / name))
+        for path in sorted((folder / "results").glob("sub-*/ses-*/provenance.json")):
+            _put(packed, f"results/{path.relative_to(folder / 'results').as_posix()}", b"{}\n")
 
 
 def _slim(path: Path) -> bytes:
@@ -103,11 +119,14 @@ def main() -> int:
     """Make the file, or check it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--check", action="store_true", help="check the package's file instead of making it")
-    if parser.parse_args().check:
+    parser.add_argument("--work", type=Path, metavar="DIR", help="folder for images and results, kept")
+    options = parser.parse_args()
+    if options.check:
         problems = check()
         print(*problems, sep="\n") if problems else print("the teaching cohort fits")
         return 1 if problems else 0
-    make(TEACHING)
+    with tempfile.TemporaryDirectory() as scratch:
+        make(TEACHING, options.work or Path(scratch))
     print(f"{TEACHING.stat().st_size / 1e3:.0f} kB in {TEACHING}", file=sys.stderr)
     return 0
 

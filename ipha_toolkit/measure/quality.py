@@ -15,7 +15,7 @@ _RAYLEIGH_MEAN_OVER_SD = np.sqrt(np.pi / (4 - np.pi))
 _FEWEST_VALUES = 5
 _FEWEST_VOXELS = 500
 _BLOCK_MM = 12.0
-_FEWEST_IN_BLOCK = 24
+_FEWEST_IN_BLOCK = 9
 _STEADY = 0.82
 
 
@@ -80,7 +80,7 @@ def _ghosts(volume: Volume, outside: npt.NDArray[np.bool_]) -> float:
     that is merely stronger there (coils, reconstruction) leaves it. Fainter ghosts are not told from noise.
     """
     places = np.stack(np.nonzero(outside))
-    sizes = [max(1, round(_BLOCK_MM / step)) for step in volume.spacing_mm]
+    sizes = [max(3, round(_BLOCK_MM / step)) for step in volume.spacing_mm]
     blocks = [n // size for n, size in zip(places, sizes, strict=True)]
     shape = [1 + n // size for n, size in zip(volume.shape, sizes, strict=True)]
     label = np.ravel_multi_index(blocks, shape)

@@ -22,10 +22,12 @@ from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.figures.cohort import plot_groups
 from ipha_toolkit.figures.core import new_figure, to_html
 from ipha_toolkit.figures.numbers import plot_histogram, plot_signature, plot_zones
-from ipha_toolkit.io.names import PAIR, PROTOCOL
+from ipha_toolkit.io.files import read_json
+from ipha_toolkit.io.names import PAIR, POOLING, PROTOCOL, SITES
 from ipha_toolkit.io.people import may_be_told
 from ipha_toolkit.io.results import Results, SessionResults
 from ipha_toolkit.measure.hemosiderin import SignatureReference, signature_reference
+from ipha_toolkit.measure.rows import usable
 from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.report import words
 from ipha_toolkit.report.pieces import Panel, captioned, html_table, row_of_slices, write_sections
@@ -56,6 +58,7 @@ _SEQUENCE = {"T1w": "T1w MRI", "T2w": "T2w MRI", "ct": "CT"}
 _GROUPED = ["subject", "session", "group"]
 _MOST_SESSIONS = 4
 _MOST_ROWS = 60
+_MOST_SITES = 30
 
 
 @dataclass(frozen=True)
@@ -251,7 +254,9 @@ def viewer(shown: Shown) -> str:
     if not shown.followed:
         return ""
     last = shown.followed[-1]
-    slices = [modality for modality in _SEQUENCE if modality in last.modalities]
+    slices = [modality for modality in _SEQUENCE if last.has(modality, "lung")]  # none where sites shared rows alone
+    if not slices:
+        return ""
     overlays = [_overlays(last, modality) for modality in slices]
     viewer = SliceViewer(*(last.image(modality) for modality in slices), overlays=overlays, height_px=340)
     viewer.visible = [name == "lung" for group in overlays for name in group]
@@ -259,7 +264,7 @@ def viewer(shown: Shown) -> str:
     viewer.close()
     return (
         f"<p>The images of {escape(last.subject)}, {escape(shown.label(last))}, linked in patient millimetres. Wheel "
-        "or arrow keys turn the pages, dragging sets the window, overlays are switched below.</p>"
+        "or arrow keys turn the pages, dragging with the right button sets the window, overlays are switched below.</p>"
         f'<div class="wide">{html}</div>'
     )
 
@@ -291,7 +296,7 @@ def group_plots(shown: Shown) -> str:
 def by_group(shown: Shown) -> str:
     """Mean by group, with the mean distance from the controls."""
     groups = {(one.subject, one.session): shown.group(one) for one in shown.results}
-    rows = shown.results.rows
+    rows = usable(shown.results.rows)
     rows = rows[rows["region"] == "lung"].copy()
     rows["group"] = [groups[key] for key in zip(rows["subject"], rows["session"], strict=True)]
     present = set(groups.values())
@@ -426,10 +431,14 @@ def distributions(shown: Shown) -> str:
     if not shown.followed:
         return ""
     last, figures = shown.followed[-1], []
-    rows = shown.results.rows
+    rows = usable(shown.results.rows)
     controls = rows[rows["subject"].isin({one.subject for one in shown.controls})]
     for modality in [name for name in ("T1w", "T2w") if name in last.modalities]:
-        others = [one.histogram(modality)["lung"] for one in shown.controls if modality in one.modalities]
+        others = [
+            one.histogram(modality)["lung"]
+            for one in shown.controls
+            if modality in one.modalities and one.is_usable(modality)
+        ]
         ax = plot_histogram(
             last.histogram(modality)["lung"], controls=others, name=f"{last.subject}, {shown.label(last)}",
             quantity=f"{modality} lung-to-muscle ratio (1)",
@@ -477,6 +486,35 @@ def failures(shown: Shown) -> str:
     return html_table(["participant", "session", "image", "why it could not be measured"], cells) if cells else ""
 
 
+def sites(shown: Shown) -> str:
+    """What was pooled with what, and how differences hold when a site is left out."""
+    path = shown.results.path
+    if not (path / POOLING).exists():
+        return ""
+    about = read_json(path / POOLING)
+    head = ["site", "participants", "controls", "sessions", "ages"]
+    cells = [
+        [name, *(str(one[key]) for key in ("participants", "controls", "sessions", "ages"))]
+        for name, one in about["sites"].items()
+    ]
+    apart = "".join(f"<li>{escape(text)}</li>" for text in about["images made otherwise"])
+    made = f"<p>Images were made otherwise:</p><ul>{apart}</ul>" if apart else "<p>Images were made alike.</p>"
+    table = pd.read_csv(path / SITES, sep="\t", keep_default_na=False, na_values=["n/a"])
+    shown_rows = table[table["region"] == "lung"].sort_values("p").head(_MOST_SITES)
+    rows = [
+        [r["modality"], r["measure"].replace("_", " "), r["group"], f"{number(r['difference'])} {r['unit']}",
+         f"{number(r['difference_low'])} to {number(r['difference_high'])}",
+         f"{number(r['without_low'])} to {number(r['without_high'])} ({r['without_site']})", r["model"]]
+        for r in shown_rows.to_dict("records")
+    ]  # fmt: skip
+    titles = ["image", "measure", "group", "from controls", "95 %", "range with one site left out (who)", "model"]
+    return (
+        f"<p>Controls: {escape(about['said'])}.</p>" + html_table(head, cells) + made + html_table(titles, rows)
+        + "<p>With fewer than five sites their spread is hardly known and intervals are too narrow. Pooling cannot "
+        "mend what differs between sites unsaid: who is examined there, and how a scanner was tuned.</p>"
+    )  # fmt: skip
+
+
 SECTIONS: tuple[tuple[str, Callable[[Shown], str]], ...] = (
     ("Who was measured", people),
     ("What the images show", looks),
@@ -487,6 +525,7 @@ SECTIONS: tuple[tuple[str, Callable[[Shown], str]], ...] = (
     ("T1w and T2w together", signature),
     ("Where in the lung", distributions),
     ("Readings", readings),
+    ("Sites", sites),
     ("What could not be measured", failures),
     ("What the flags mean", words.flags),
     ("Methods", words.methods),

@@ -125,3 +125,14 @@ def test_an_all_false_region_gives_no_number():
     empty = Mask(np.zeros(lungs.shape, bool), AFFINE)
     rows = measure_t1(toy_mr(), lungs, muscle, regions={"lung": lungs, "upper": empty})
     assert np.isnan(values_of(rows, "signal_ratio_median", "upper"))
+
+
+@pytest.mark.parametrize(("ghosts", "uneven", "found"), [(0.0, 0.0, False), (0.12, 0.0, True), (0.0, 1.5, False)])
+def test_ghosts_are_told_from_noise_and_from_uneven_noise(ghosts, uneven, found):
+    volume = toy_mr("T1w", seed=4)
+    clean = np.where(volume.array > 12, volume.array, 0)
+    sigma = 3 * (1 + uneven * np.linspace(0, 1, volume.shape[0])[:, None, None])
+    noise = np.random.default_rng(1).normal(0, 1, (2, *volume.shape)) * sigma
+    image = np.hypot(clean + ghosts * np.roll(clean, volume.shape[0] // 2, axis=0) + noise[0], noise[1])
+    noise_found = estimate_noise(volume.replace(array=image), toy_masks()[0])
+    assert (noise_found.ghost > 0.03 * 80) == found

@@ -1,0 +1,62 @@
+"""Make the README's pictures of the viewer and the explorer, from the results of ``ipha demo``.
+
+    ipha demo --out ipha-demo && python tools/pictures.py ipha-demo/results
+
+Both are drawn by Chromium from the page a reader would have, and saved with 128 colours.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from PIL import Image
+
+import ipha_toolkit as ipha
+from ipha_toolkit.report.page import page
+from ipha_toolkit.run.machine import find_browser
+
+IMAGES = Path(__file__).resolve().parents[1] / "notebooks" / "images"
+_FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=15000")
+
+
+def photograph(html: str, target: Path, size: tuple[int, int]) -> Path:
+    """A page as a small PNG, from its upper left corner."""
+    browser = find_browser()
+    if browser is None:
+        raise SystemExit("no Chromium or Chrome on the path: name one in IPHA_CHROMIUM")
+    with TemporaryDirectory() as scratch:
+        source, shot = Path(scratch) / "page.html", Path(scratch) / "shot.png"
+        source.write_text(html, encoding="utf-8")
+        window = f"--window-size={size[0]},{size[1] + 120}"
+        command = [
+            browser,
+            *_FLAGS,
+            f"--user-data-dir={scratch}/profile",
+            window,
+            f"--screenshot={shot}",
+            source.as_uri(),
+        ]
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
+        picture = Image.open(shot).convert("RGB").crop((0, 0, *size))
+        picture.quantize(128, dither=Image.Dither.NONE).save(target, optimize=True)
+    return target
+
+
+def main() -> int:
+    """Draw both."""
+    results = ipha.open_results(sys.argv[1])
+    session = next(one for one in results if {"T1w", "ct"} <= set(one.modalities) and one.subject == "sub-006")
+    viewer = session.view("T1w", "ct", plane="coronal", height_px=380)
+    explorer = ipha.explore(results)
+    for name, widget, size in (("viewer", viewer, (1000, 520)), ("explorer", explorer, (1100, 760))):
+        html = page("", f"<style>main{{max-width:none!important;padding:8px!important}}</style>{widget.to_html()}")
+        made = photograph(html, IMAGES / f"{name}.png", size)
+        print(f"{made} {made.stat().st_size / 1e3:.0f} kB")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
