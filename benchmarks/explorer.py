@@ -100,8 +100,11 @@ def _tables(demo: Path, out: Path, rows: pd.DataFrame, people: pd.DataFrame, vis
     for path in (demo / "results").iterdir():
         if path.is_file() and path.suffix != ".tsv":
             (out / "results" / path.name).write_bytes(path.read_bytes())
+    proof = out / "results" / "provenance.json"
+    kept = {key: value for key, value in json.loads(proof.read_text()).items() if key != "written"}
+    proof.write_text(json.dumps(kept))
     rows.to_csv(out / "results" / "measures.tsv", sep="\t", index=False, na_rep="n/a")
-    for name in ("readings", "findings", "failures"):
+    for name in ("readings", "findings", "failures", "acquisitions"):
         table = pd.read_csv(demo / "results" / f"{name}.tsv", sep="\t")
         table.head(0).to_csv(out / "results" / f"{name}.tsv", sep="\t", index=False)
     people.to_csv(out / "cohort" / "participants.tsv", sep="\t", index=False)

@@ -29,6 +29,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 RESULT = Path(__file__).parent / "results" / "second_generator.md"
 SEEDS = {"chosen": 11, "judged": 907}
 CONTROLS = 8
+NOTE = """Read once after the rules were frozen; true masks, CT at 2 mm and MRI at 3 mm. "Known" cases are of a group
+known to bleed; older rules know no groups and no open cause, and read look-alikes as phases. Intervals are Wilson's.
+"""
 NO_ANSWER = ("withheld", "indeterminate")
 
 
@@ -189,10 +192,10 @@ def table(found, answers):
         given = [(a, answer) for a, answer in own if answer[0] not in NO_ANSWER]
         right = sum(answer[0] in a["right"] for a, answer in given)
         counts = pd.Series(phases).value_counts()
-        lines.append(
-            f"| {name} | {len(own)} | {wilson(right, len(given))} | {len(given) - right} | {phases.count(NO_ANSWER[0])} "
-            f"| {phases.count(NO_ANSWER[1])} | {', '.join(f'{n} {p}' for p, n in counts.items())} |"
-        )
+        stopped, unsure = (phases.count(word) for word in NO_ANSWER)
+        said = ", ".join(f"{n} {p}" for p, n in counts.items())
+        rate, wrong = wilson(right, len(given)), len(given) - right
+        lines.append(f"| {name} | {len(own)} | {rate} | {wrong} | {stopped} | {unsure} | {said} |")
         totals["given"] += len(given)
         totals["right"] += right
         totals["clean"] += sum(a["clean"] for a, _ in own)
@@ -204,8 +207,9 @@ def table(found, answers):
     lines += [
         "",
         f"Right of the answers given: {wilson(totals['right'], totals['given'])}, {totals['given']} answers. "
-        f"Answered under clean conditions: {wilson(totals['clean given'], totals['clean'])}. Health called disease with "
-        f"a margin over 0.3: {totals['healthy']}. Acute called none: {totals['acute none']}.",
+        f"Answered under clean conditions: {wilson(totals['clean given'], totals['clean'])}. "
+        f"Health called disease with a margin over 0.3: {totals['healthy']}. "
+        f"Acute called none: {totals['acute none']}.",
     ]
     return "\n".join(lines)
 
@@ -234,7 +238,7 @@ def main():
         measure(options.rows, options.half, options.cases, options.workers)
         return
     kept = pickle.loads(options.rows.read_bytes())
-    text = f"# Readings on the second generator, half {kept['half']}\n\n## Rules of this package\n\n"
+    text = f"# Readings on the second generator, half {kept['half']}\n\n{NOTE}\n## Rules of this package\n\n"
     text += table(kept["cases"], read(kept["cases"])) + "\n"
     if options.old:
         text += f"\n## Rules before\n\n{table(kept['cases'], old_answers(options.rows, options.old))}\n"

@@ -72,7 +72,8 @@ MEASURES: dict[str, Measure] = _catalogue(
         "share of lung voxels between -600 and -250 HU (protocol attenuation.high_attenuation_hu)",
         "%",
         Worse.HIGHER,
-        "MESA Lung Study, PMID 26744025: healthy never-smokers median 4.3 % (2.7 to 17.8), adults at full inspiration",
+        "definition: MESA Lung Study, PMID 26744025 (cardiac CT); healthy never-smokers of 54 to 93 years, full "
+        "inspiration, median 4.3 %, full range 2.7 to 17.8: PMC8176866",
     ),
     Measure(
         "ground_glass_fraction",
@@ -178,13 +179,24 @@ MEASURES: dict[str, Measure] = _catalogue(
     # R2*
     Measure(
         "r2star_median",
-        "median R2*, Rician maximum likelihood, voxels at the noise floor left out",
+        "median R2* of blocks of lung, those gone by the first echo counted as above; withheld where not supported",
         "1/s",
         Worse.NEITHER,
         "definition; iron raises it, filling of air space lowers it: read with lung density. No calibration to iron is "
         "known for lung",
     ),
-    Measure("r2star_iqr", "interquartile range of R2*", "1/s", Worse.NEITHER, "definition"),
+    *(
+        Measure(
+            f"r2star_median_{end}",
+            f"{end} limit of the 95 % interval of r2star_median",
+            "1/s",
+            Worse.NEITHER,
+            "Kaplan-Meier median over blocks, Brookmeyer & Crowley 1982",
+            compared=False,
+        )
+        for end in ("lower", "upper")
+    ),
+    Measure("r2star_iqr", "interquartile range of R2* between blocks of lung", "1/s", Worse.NEITHER, "definition"),
     Measure(
         "r2star_censored_share",
         "share of lung voxels that no echo lifts above the noise floor: they have no R2*",
@@ -282,11 +294,11 @@ MEASURES: dict[str, Measure] = _catalogue(
     ),
     Measure(
         "nodule_pleural_avoidance",
-        "how far the subpleural share lies below that of as many random points in the same lung: positive is "
-        "centrilobular, near 0 random",
+        "how far the subpleural share lies below that of nodules put into this image at random and found again: "
+        "positive is centrilobular, near 0 random",
         "SD",
         Worse.NEITHER,
-        "Monte Carlo against complete spatial randomness",
+        "definition; withheld unless protocol nodules.null_implants is set",
         compared=False,
     ),
     Measure("nodule_spacing", "median distance of a nodule to the nearest other", "mm", Worse.NEITHER, "definition"),
@@ -313,7 +325,7 @@ MEASURES: dict[str, Measure] = _catalogue(
         "mean of the opacity map: density of the lung around each voxel, vessels and the normal gradient taken out",
         "HU",
         Worse.HIGHER,
-        "definition; neighborhoods as in Zavaletta 2007, PMC2701291",
+        "definition; neighborhoods about as large as those of Zavaletta 2007 (by name; no identifier confirmed)",
     ),
     *(
         Measure(name, f"share of lung where the opacity map is {where}", "%", Worse.HIGHER, "definition")

@@ -118,6 +118,20 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_import_masks)
 
     command = commands.add_parser(
+        "checklist", parents=[common], help="write the CLAIM checklist of a results folder, filled as far as it knows"
+    )
+    command.add_argument("results", type=Path, metavar="RESULTS", help="results folder")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="HTML file to write")
+    command.set_defaults(run=_checklist)
+
+    command = commands.add_parser(
+        "redcap", parents=[common], help="write the measures of a results folder as REDCap takes them"
+    )
+    command.add_argument("results", type=Path, metavar="RESULTS", help="results folder")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="CSV file to write")
+    command.set_defaults(run=_redcap)
+
+    command = commands.add_parser(
         "check", parents=[common], help="report what would be analyzed and every problem found", epilog=EPILOG
     )
     command.add_argument("cohort", type=Path, metavar="COHORT", help="cohort folder")
@@ -152,7 +166,17 @@ def _parser() -> argparse.ArgumentParser:
         default="",
         help="find lungs with this command, installed with its weights by you (default: built in)",
     )
+    command.add_argument(
+        "--ratings", type=Path, metavar="FILE", help="ratings.tsv of a review: leave out what is rated unusable"
+    )
     command.set_defaults(run=_analyze)
+
+    command = commands.add_parser("ratings", parents=[common], help="join ratings of several raters", epilog=EPILOG)
+    actions = command.add_subparsers(dest="action", required=True, metavar="ACTION")
+    merge = actions.add_parser("merge", parents=[common], help="one table of all raters, and how far they agree")
+    merge.add_argument("files", nargs="+", type=Path, metavar="FILE", help="ratings.tsv of each rater")
+    merge.add_argument("--out", type=Path, required=True, metavar="FILE", help="table of all ratings")
+    merge.set_defaults(run=_merge_ratings)
 
     command = commands.add_parser(
         "status", parents=[common], help="how far an analysis is, by session, from its results folder", epilog=EPILOG
@@ -336,7 +360,7 @@ def _analyze(options: argparse.Namespace) -> int:
         analysis = run(
             options.cohort, options.out, workers=None if client else workers, client=client,
             participant_label=options.participant_label, session_label=options.session_label, level=options.level,
-            protocol=protocol, segmenter=options.segmenter, progress=not options.quiet,
+            protocol=protocol, segmenter=options.segmenter, ratings=options.ratings, progress=not options.quiet,
             remove_stale=options.remove_stale,
         )  # fmt: skip
     counts = f"{analysis.measured} sessions measured, {analysis.skipped} done before, {len(analysis.failures)} failures"
@@ -397,11 +421,46 @@ def _pool(options: argparse.Namespace) -> int:
     return 0
 
 
+def _merge_ratings(options: argparse.Namespace) -> int:
+    from ipha_toolkit.run.ratings import merge_ratings
+    from ipha_toolkit.wording import number
+
+    for row in merge_ratings(options.files, options.out).to_dict("records"):
+        pair = f"{row['rater']} and {row['other']}: {row['n']} images rated by both"
+        if row["note"]:
+            print(f"{pair}; {row['note']}")
+            continue
+        interval = f"95 % interval {number(row['low'])} to {number(row['high'])}"
+        print(
+            f"{pair}, {100 * row['agree']:.0f} % alike; Cohen's kappa {number(row['kappa'])} ({interval}), "
+            f"linearly weighted {number(row['weighted_kappa'])}"
+        )
+    print(f"all ratings are in {options.out}")
+    return 0
+
+
 def _report(options: argparse.Namespace) -> int:
     from ipha_toolkit.io.results import open_results
     from ipha_toolkit.report.cohort import report
 
     print(report(open_results(options.results, cohort=options.cohort), options.out))
+    return 0
+
+
+def _checklist(options: argparse.Namespace) -> int:
+    from ipha_toolkit.io.results import open_results
+    from ipha_toolkit.report.checklist import checklist
+
+    print(checklist(open_results(options.results), options.out))
+    return 0
+
+
+def _redcap(options: argparse.Namespace) -> int:
+    from ipha_toolkit.io.redcap import to_redcap
+    from ipha_toolkit.io.results import open_results
+
+    to_redcap(open_results(options.results).rows).to_csv(options.out, index=False)
+    print(options.out)
     return 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+RATED_UNUSABLE = "rated_unusable"
+
 FLAGS: dict[str, str] = {
     # lungs
     "one_lung": "only one lung was found",
@@ -21,6 +23,7 @@ FLAGS: dict[str, str] = {
     "slices_missing": "slices missing between others were filled in from their neighbours: nothing was seen there",
     "hot_voxels": "MR voxels a thousand times above the others, of a damaged file or receiver, count as missing",
     "tilt_resampled": "slices of a tilted gantry, resampled to upright ones: values are interpolated",
+    RATED_UNUSABLE: "a rater called image or mask unusable: in no reference, group or plot, and in no reading",
     # radiographs
     "no_pixel_spacing": "the file gives no pixel spacing: one pixel is taken as 1 mm, lengths are in pixels",
     "detector_spacing": "pixel spacing is that of the detector: the patient is magnified on it",
@@ -46,12 +49,19 @@ FLAGS: dict[str, str] = {
     "no_evidence": "T1w predicts no T2w above the noise floor in most voxels: the signature cannot be judged there",
     "realigned": "T2w was moved onto the grid of T1w",
     # R2*
-    "mostly_censored": "most voxels of the region never rise above the noise floor: R2* is of the rest",
+    "mostly_censored": "R2* withheld: most of the region never rises above the noise floor",
+    "late_first_echo": "R2* withheld: too much of the signal is gone by the first echo; a shorter first echo is needed",
+    "low_echo_signal": "R2* withheld: what decays in the lung hardly stands above the noise at the first echo",
+    "uncertain_r2star": "R2* withheld: half its interval is wider than relaxometry.widest_interval of it",
+    "few_blocks": "R2* withheld: the region is too small to pool signal in enough blocks",
+    "few_echoes": "R2* withheld: fewer than 4 echoes do not tell the lung's decay from the blood in its vessels",
+    "saturated": "R2* withheld: echoes are clipped at the top of the image's scale within the lung",
     "no_lung_density": "no CT in the session: R2* cannot tell iron from aeration",
     # texture
     "no_opacity": "too little opacity to be patchy or homogeneous",
     # nodules
     "few_nodules": "too few nodules for a size or pattern",
+    "no_detector_null": "pleural avoidance withheld: not set against nodules put into this image at random and found",
     "coarse_for_micronodules": "voxels too large for micronodules: only larger nodules are counted",
     # reference tissue
     "small_reference": "under 2 mL of reference muscle",
@@ -61,6 +71,7 @@ FLAGS: dict[str, str] = {
 
 FINDINGS: dict[str, str] = {
     "ground_glass_opacity": "hazy opacity through which vessels are still seen: air space partly filled",
+    "air_space_opacity": "ground glass or consolidation",
     "consolidation": "opacity that hides the vessels: air space filled",
     "patchy_opacity": "opacity in patches with clear lung between them",
     "lower_zone_predominance": "more opacity in the lower than in the upper third, the normal gradient taken off",
@@ -69,6 +80,7 @@ FINDINGS: dict[str, str] = {
     "interstitial_pattern": "reticulation, or innumerable small nodules",
     "t1w_signal_gain": "T1w: lung brighter than that of controls: more water, protein, methemoglobin or contrast agent",
     "t2w_signal_gain": "T2w: lung brighter than that of controls: water, fresh blood",
+    "dark_t2w": "T2w: lung no brighter than that of controls, which says something only where T1w is brighter",
     "hemosiderin_signature": "T2w deficit relative to T1w: T2w darker than the T1w signal predicts",
     "marked_t2w_deficit": "T2w darker than the T1w signal predicts by much more than the controls' voxels scatter",
     "free_water": "T2w brighter than the T1w signal predicts: fresh blood, edema",

@@ -18,6 +18,7 @@ from ipha_toolkit.settings import (
     AlignmentSettings,
     AttenuationSettings,
     ChangeSettings,
+    CourseSettings,
     FilmSettings,
     FindingSettings,
     GateSettings,
@@ -36,7 +37,7 @@ from ipha_toolkit.settings import (
 
 SECOND_PASS = frozenset(
     {
-        "findings", "phases", "groups", "change", "films.cleared_share", "films.least_rise",
+        "findings", "phases", "groups", "courses", "change", "films.cleared_share", "films.least_rise",
         "signal.hyperintense_quantile", "signal.hypointense_quantile", "signal.hyperintense_ratio",
         "signal.hypointense_ratio", "signal.few_controls", "signature.threshold_sd", "gate.rules", "gate.field_t",
         "gate.te_share", "gate.te_ms", "gate.tr_share", "gate.flip_share", "gate.thickness_times", "gate.kvp",
@@ -64,6 +65,7 @@ class Protocol:
     phases: PhaseSettings = PhaseSettings()
     gate: GateSettings = GateSettings()
     groups: GroupSettings = GroupSettings()
+    courses: CourseSettings = CourseSettings()
     change: ChangeSettings = ChangeSettings()
     alignment: AlignmentSettings = AlignmentSettings()
     signature: SignatureSettings = SignatureSettings()

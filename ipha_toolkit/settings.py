@@ -77,7 +77,7 @@ class AttenuationSettings:
     """CT attenuation, ``measure/attenuation.py``."""
 
     high_attenuation_hu: tuple[float, float] = _setting(
-        (-600.0, -250.0), "high-attenuation area, low <= HU < high", "MESA Lung Study, PMID 26744025"
+        (-600.0, -250.0), "high-attenuation area, low <= HU < high", "MESA Lung Study, PMID 26744025 (cardiac CT)"
     )
     ground_glass_hu: tuple[float, float] = _setting(
         (-750.0, -300.0),
@@ -116,7 +116,21 @@ class RelaxometrySettings:
     """R2* of multi-echo images, ``measure/relaxometry.py``."""
 
     censored_share: float = _setting(
-        0.5, "a region with a larger share of voxels that never rise above the noise floor is flagged", "chosen"
+        0.5, "no R2* of a region of which a larger share never rises above the noise floor", "its median is not seen"
+    )
+    block_mm: float = _setting(10.0, "side of the blocks in which signal is pooled, mm", "chosen on the phantom")
+    fewest_blocks: int = _setting(10, "no R2* of a region of fewer blocks", "chosen")
+    most_first_decay: float = _setting(
+        0.7, "no R2* where R2* times the first echo time is above this: too much is gone", "chosen on the phantom"
+    )
+    least_signal_sigmas: float = _setting(
+        3.0, "no R2* where the lung's decaying signal at the first echo is fewer sigmas", "chosen on the phantom"
+    )
+    widest_interval: float = _setting(
+        0.1, "no R2* where half its 95 % interval is a larger share of it", "chosen: what is asked of the recovery"
+    )
+    most_saturated: float = _setting(
+        0.01, "no R2* where a larger share of the lung has an echo at the top of the image's scale", "chosen"
     )
 
 
@@ -201,6 +215,26 @@ class GroupSettings:
     """Groups and trends, ``compare/groups.py``."""
 
     few_subjects: int = _setting(10, "fewer subjects in a group than this are flagged small_sample", "chosen")
+    least_df: float = _setting(
+        2.0,
+        "a trend's term with fewer degrees of freedom has no interval and no p value",
+        "chosen on benchmarks/trends.py",
+    )
+
+
+@dataclass(frozen=True)
+class CourseSettings:
+    """Tapers and bleeds, ``compare/recurrence.py``."""
+
+    taper_share: float = _setting(
+        0.75, "a taper begins where the dose is this share, or less, of the highest before", "chosen"
+    )
+    taper_days: float = _setting(
+        28.0, "and no dose within so many days after is higher than that share, days", "chosen: shorter is a pause"
+    )
+    few_bleeds: int = _setting(
+        5, "fewer bleeds, or subjects that bled, give no hazard ratio of the dose", "chosen; errors do not hold below"
+    )
 
 
 @dataclass(frozen=True)
@@ -269,7 +303,7 @@ class TextureSettings:
     neighborhood_mm: float = _setting(
         4.0,
         "SD of the Gaussian neighborhood of the opacity map, mm",
-        "about the 15-voxel neighborhoods of Zavaletta 2007, PMC2701291",
+        "about the 15-voxel neighborhoods of Zavaletta 2007 (by name; no identifier confirmed)",
     )
     opacity_hu: float = _setting(
         -700.0,
@@ -334,6 +368,11 @@ class NoduleSettings:
         5.0,
         "nearer to the pleura than this is subpleural, mm",
         "centrilobular nodules keep 5 to 10 mm from it: textbook",
+    )
+    null_implants: int = _setting(
+        0,
+        "nodules put into the image and sought again, to judge pleural avoidance; 0 withholds it, 200 costs one search",
+        "chosen: off, for time",
     )
     random_patterns: int = _setting(199, "random patterns that nodules are set against", "chosen")
     least_voxels: float = _setting(

@@ -25,8 +25,16 @@ _HOME = {
     "match_nodules": "nodules",
     "summarize_matches": "nodules",
     "fit_trend": "trends",
-    "recurrence_curve": "trends",
-    "time_to_recurrence": "trends",
+    "bland_altman": "readers",
+    "cohens_kappa": "readers",
+    "compare_masks": "readers",
+    "icc": "readers",
+    "subjects_needed": "readers",
+    "trend_power": "readers",
+    "recurrence_curve": "recurrence",
+    "time_to_recurrence": "recurrence",
+    "bleeding_intervals": "recurrence",
+    "recurrence_rate": "recurrence",
 }
 
 __all__ = [*_HOME]  # pyright: ignore[reportUnsupportedDunderAll]

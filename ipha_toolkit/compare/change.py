@@ -20,11 +20,13 @@ from ipha_toolkit.compare.gate import WITHHELD, Verdict, judge_change
 from ipha_toolkit.compare.groups import require
 from ipha_toolkit.compare.matching import facts_by_image, unlike
 from ipha_toolkit.io.packaged import read_packaged
-from ipha_toolkit.measure.rows import flags_of, joined
+from ipha_toolkit.measure.rows import flags_of, joined, usable
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.terms import Region
 
 _KEY = ["modality", "region", "measure"]
+
+_NORMAL_95 = 1.959964
 
 _CHANGE_COLUMNS = [
     "subject", "session_from", "session_to", "days", *_KEY, "before", "after", "change", "smallest_detectable_change",
@@ -44,8 +46,9 @@ def repeatability(test: pd.DataFrame, retest: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         ``modality, region, measure, unit, n_pairs, sd_within`` (within-subject standard deviation, in the unit of the
-        measure), ``repeatability_coefficient`` (two scans of the same lung differ by less in 95 % of cases) and its
-        95 % interval ``low, high``. A difference between the two rounds that all subjects share counts as scatter.
+        measure), ``repeatability_coefficient`` (two further scans of a lung differ by less in 95 % of cases, by t of so
+        many pairs), and ``low, high``, the 95 % interval of what it would be if the scatter were known. A
+        difference between the two rounds that all subjects share counts as scatter.
         ``sd_at_zero`` and ``sd_share``: the same scatter where it grows with what is measured, a constant part in the
         measure's unit and a share of its level, as squares added; a change is judged by the larger of both scatters.
 
@@ -78,7 +81,7 @@ def repeatability(test: pd.DataFrame, retest: pd.DataFrame) -> pd.DataFrame:
     found["sd_within"] = np.sqrt(found["mean"])
     found["repeatability_coefficient"] = _coefficient(found, 0.95)
     low, high = _chi_factors(found["n_pairs"].to_numpy())
-    found["low"], found["high"] = (found["repeatability_coefficient"] * factor for factor in (low, high))
+    found["low"], found["high"] = (_NORMAL_95 * np.sqrt(2) * found["sd_within"] * factor for factor in (low, high))
     columns = [*_KEY, "unit", "n_pairs", "sd_within", "repeatability_coefficient", "low", "high"]
     return found[[*columns, "sd_at_zero", "sd_share"]]
 
@@ -154,7 +157,9 @@ def compare_sessions(
     Bland & Altman 1999, doi 10.1177/096228029900800204.
     """
     known = _known(scatter)
+    rows = usable(rows)
     chosen = rows[rows["measure"].map(lambda name: MEASURES[name].compared)]
+    chosen = chosen if "flag" in chosen else chosen.assign(flag="")
     pairs = _consecutive(chosen, sessions)
     columns = ["subject", "session", *_KEY, "value", "flag"]
     before = chosen[columns].rename(columns={"session": "session_from", "value": "before", "flag": "flag_before"})

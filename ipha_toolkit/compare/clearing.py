@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ipha_toolkit.errors import DataError
+from ipha_toolkit.measure.rows import usable
 from ipha_toolkit.protocol import DEFAULT, Protocol
 
 _OPACITY, _RETICULAR = "film_opacity_mean", "film_reticular_score"
@@ -46,8 +47,10 @@ def time_to_clear(
     opacity : array_like, shape (n,)
         Opacity of one region; NaN where a film could not be measured.
     clear : float, optional
-        Opacity without disease, from an earlier film or from controls; None takes the lowest of the series, which is
-        right only where the series ends, or begins, clear.
+        Opacity without disease, from an earlier film or from controls. None takes the lowest of the series, where there
+        is a reason to call it clear: a film before the peak from which the opacity rose, or no more than
+        ``films.cleared_share`` of the peak on a scale where 0 is clear lung. Otherwise nothing shows that the lung ever
+        was clear, and the course is censored: one that stops at 0.66 of 0.80 has not cleared.
     protocol : Protocol
         ``films.cleared_share``: cleared when no more than this share of the rise over ``clear`` is left, 0 to 1;
         ``films.least_rise``: a rise smaller than this is none.
@@ -82,7 +85,8 @@ def time_to_clear(
         return Clearing(float(t[peak]), np.nan, np.nan, np.nan, False)
     limit = share * excess[peak]
     below = peak + np.flatnonzero(excess[peak:] <= limit)
-    if not below.size:
+    seen_clear = clear is not None or y[peak] - y[: peak + 1].min() >= least or y.min() <= share * y[peak]
+    if not below.size or not seen_clear:
         last = float(t[-1] - t[peak])
         return Clearing(float(t[peak]), last, last, np.inf, True)
     first = int(below[0])
@@ -91,7 +95,9 @@ def time_to_clear(
     return Clearing(float(t[peak]), low + float(part) * (high - low), low, high, False)
 
 
-def follow_radiographs(rows: pd.DataFrame, days: dict[str, float], *, protocol: Protocol = DEFAULT) -> pd.DataFrame:
+def follow_radiographs(
+    rows: pd.DataFrame, days: dict[str, float], *, clear: float | None = None, protocol: Protocol = DEFAULT
+) -> pd.DataFrame:
     """When each zone of one patient's lungs cleared, and what became of its texture.
 
     Parameters
@@ -100,6 +106,8 @@ def follow_radiographs(rows: pd.DataFrame, days: dict[str, float], *, protocol: 
         The one table; rows of one subject's radiographs are used.
     days : dict of str to float
         Day of each session.
+    clear : float, optional
+        As in :func:`time_to_clear`, of every region.
     protocol : Protocol
         ``films.cleared_share``, ``films.least_rise``.
 
@@ -115,6 +123,7 @@ def follow_radiographs(rows: pd.DataFrame, days: dict[str, float], *, protocol: 
     ValueError
         Where rows hold several subjects, or a session has no day.
     """
+    rows = usable(rows)
     films = rows[(rows["modality"] == "dx") & rows["measure"].isin([_OPACITY, _RETICULAR])]
     subjects = sorted(set(films["subject"]))
     if len(subjects) > 1:
@@ -126,7 +135,7 @@ def follow_radiographs(rows: pd.DataFrame, days: dict[str, float], *, protocol: 
     found = []
     for region, group in films.groupby("region", sort=False):
         series = group.pivot_table(index="day", columns="measure", values="value", dropna=False)
-        cleared = time_to_clear(series.index, series[_OPACITY], protocol=protocol)
+        cleared = time_to_clear(series.index, series[_OPACITY], clear=clear, protocol=protocol)
         found.append(
             {"region": region, "peak_day": cleared.peak_day, "days_to_clear": cleared.days, "low": cleared.low,
              "high": cleared.high, "censored": cleared.censored,

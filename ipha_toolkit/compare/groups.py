@@ -15,6 +15,7 @@ import pandas as pd
 
 from ipha_toolkit.catalogue import MEASURES
 from ipha_toolkit.errors import DataError
+from ipha_toolkit.measure.rows import usable
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.terms import Region
 
@@ -144,7 +145,8 @@ def hedges_g(values: npt.ArrayLike, reference: npt.ArrayLike) -> tuple[float, fl
 
     References
     ----------
-    Hedges 1981, doi 10.3102/10769986006002107; interval from the large-sample variance.
+    Hedges 1981, doi 10.3102/10769986006002107; interval by the noncentral t distribution, Cumming & Finch 2001, doi
+    10.1177/0013164401614002, right from two values a group on where values are normal.
 
     Examples
     --------
@@ -158,9 +160,25 @@ def hedges_g(values: npt.ArrayLike, reference: npt.ArrayLike) -> tuple[float, fl
     pooled = np.sqrt(((n - 1) * a.var(ddof=1) + (m - 1) * b.var(ddof=1)) / (n + m - 2))
     if not pooled > 1e-12 * max(abs(a).max(), abs(b).max()):
         return np.nan, np.nan, np.nan
-    g = (1 - 3 / (4 * (n + m - 2) - 1)) * (a.mean() - b.mean()) / pooled
-    half = 1.959964 * np.sqrt((n + m) / (n * m) + g * g / (2 * (n + m)))
-    return float(g), float(g - half), float(g + half)
+    d = float((a.mean() - b.mean()) / pooled)
+    return (1 - 3 / (4 * (n + m - 2) - 1)) * d, *_effect_limits(d, n, m)
+
+
+def _effect_limits(d: float, n: int, m: int) -> tuple[float, float]:
+    """True effects whose noncentral t puts 2.5 % beyond the one seen, on either side."""
+    from scipy.optimize import brentq
+    from scipy.stats import nct
+
+    root = np.sqrt(n * m / (n + m))
+    seen, df = d * root, n + m - 2
+    reach = 10 + 3 * abs(seen)  # of the noncentrality, more than its interval at two degrees of freedom
+
+    def beyond(centre: float, share: float) -> float:
+        below = float(nct.cdf(seen, df, centre))
+        return (below if np.isfinite(below) else float(centre < seen)) - share  # scipy's far tails may be NaN
+
+    low, high = (brentq(beyond, seen - reach, seen + reach, args=(share,), xtol=1e-4) for share in (0.975, 0.025))
+    return float(low / root), float(high / root)
 
 
 def _grouped(participants: pd.DataFrame, by: str) -> dict[str, pd.DataFrame]:
@@ -199,6 +217,7 @@ def _one_a_subject(rows: pd.DataFrame, labels: pd.Series, regions: Iterable[str]
     """Mean of each measure over the sessions of a subject that carry one label."""
     keys = ["subject", "session"] if labels.index.nlevels == 2 else ["subject"]
     named = labels.rename("label").rename_axis(keys).reset_index().dropna()
+    rows = usable(rows)
     compared = rows["measure"].map(lambda name: MEASURES[name].compared)
     chosen = rows[compared & rows["region"].isin(list(regions)) & rows["value"].notna()]
     joined = chosen.merge(named, on=keys)

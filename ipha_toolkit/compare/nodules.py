@@ -32,7 +32,10 @@ def match_nodules(
         ``status`` (``stable``, ``gone``: before only, ``new``: after only), ``before, after`` (row labels in the given
         tables, missing where there is none), ``x_mm, y_mm, z_mm`` (of after where there is one), ``distance_mm``,
         ``diameter_before_mm, diameter_after_mm``, ``p_chance``: probability that a nodule of the other date lies as
-        near by chance, were they spread evenly in the lung. Stable ones first, nearest first.
+        near by chance, were they spread evenly in the lung; and on every row, of the whole table,
+        ``expected_by_chance``, how many pairs unrelated nodules would make, and ``p_as_many``, how likely they make as
+        many as were found.
+        Stable ones first, nearest first.
 
     Raises
     ------
@@ -58,7 +61,9 @@ def match_nodules(
     gone = _alone(before, first, one, "gone", "before")
     new = _alone(after, second, two, "new", "after")
     frames = [frame for frame in (stable, gone, new) if len(frame)]
-    return pd.concat(frames, ignore_index=True) if frames else stable.reset_index(drop=True)
+    found = pd.concat(frames, ignore_index=True) if frames else stable.reset_index(drop=True)
+    expected, p = _by_chance(len(stable), len(first), len(second), lung_volume_ml, protocol.change.match_mm)
+    return found.assign(expected_by_chance=expected, p_as_many=p)
 
 
 @dataclass(frozen=True)
@@ -75,13 +80,18 @@ class MatchSummary:
 
 def summarize_matches(matches: pd.DataFrame, *, lung_volume_ml: float, protocol: Protocol = DEFAULT) -> MatchSummary:
     """Counts of :func:`match_nodules` beside what unrelated nodules, spread evenly in the lung, would give."""
-    from scipy.stats import binom
-
     counts = matches["status"].value_counts()
     stable, new, gone = (int(counts.get(status, 0)) for status in ("stable", "new", "gone"))
-    ball = 4 / 3 * np.pi * protocol.change.match_mm**3
-    share = float(-np.expm1(-(stable + new) / (1000 * lung_volume_ml) * ball))
-    return MatchSummary(stable, new, gone, (stable + gone) * share, float(binom.sf(stable - 1, stable + gone, share)))
+    chance = _by_chance(stable, stable + gone, stable + new, lung_volume_ml, protocol.change.match_mm)
+    return MatchSummary(stable, new, gone, *chance)
+
+
+def _by_chance(pairs: int, n_before: int, n_after: int, lung_volume_ml: float, match_mm: float) -> tuple[float, float]:
+    """How many pairs unrelated nodules, spread evenly in the lung, make, and how likely they make as many as found."""
+    from scipy.stats import binom
+
+    share = float(-np.expm1(-n_after / (1000 * lung_volume_ml) * 4 / 3 * np.pi * match_mm**3))
+    return n_before * share, float(binom.sf(pairs - 1, n_before, share))
 
 
 def _positions(table: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:

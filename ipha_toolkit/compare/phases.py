@@ -42,7 +42,7 @@ from ipha_toolkit.compare.gate import (
 )
 from ipha_toolkit.flags import FINDINGS
 from ipha_toolkit.io.packaged import read_packaged
-from ipha_toolkit.measure.rows import flags_of
+from ipha_toolkit.measure.rows import flags_of, usable
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.rules import (
     CAUSE_OPEN,
@@ -58,6 +58,8 @@ from ipha_toolkit.terms import Modality, Phase, Region
 
 SIGNATURE = "hemosiderin_signature"
 """The finding that tells iron from other causes of a dense lung."""
+
+_FILM_LIMIT = "a radiograph alone: a clear one does not exclude ground glass, which CT shows"
 
 GRADES = ("absent", "mild", "moderate", "marked")
 """Words for grades 0 to 3."""
@@ -135,6 +137,7 @@ def read_findings(rows: pd.DataFrame, *, protocol: Protocol = DEFAULT) -> tuple[
     ValueError
         Where the rows are of several sessions.
     """
+    rows = usable(rows)
     values = _whole_lung(rows)
     best: dict[str, FindingReading] = {}
     for rule in finding_rules(protocol.findings.rules):
@@ -204,7 +207,7 @@ def classify_phase(
     grades = {found.finding: found.grade for found in counted}
     rules = phase_rules(protocol.phases.rules)
     support = {phase: _support(phase, rules, grades) for phase in _possible(rules, grades, bleeds)}
-    limits = _limits(findings, counted, left_out)
+    limits = _limits(findings, counted, left_out) + ((_FILM_LIMIT,) if alone else ())
     missing = _missing(rules, findings)
     by_name = {NAMES[phase]: support.get(phase, np.nan) for phase in PHASES}
     if undecided or not grades:

@@ -73,7 +73,7 @@ def compare_sites(
         for label in sorted(set(part["label"]) - {reference}):
             chosen = part[part["label"].isin([label, reference])]
             if (chosen["label"] == label).sum() >= 2 and (chosen["label"] == reference).sum() >= 2:
-                about = dict(zip(_KEY, key, strict=True)) | {"unit": MEASURES[key[2]].unit, "group": label}
+                about = dict(zip(_KEY, key, strict=True)) | {"unit": MEASURES[str(key[2])].unit, "group": label}
                 found.append(about | {"reference": reference} | _compared(chosen, label))
     return pd.DataFrame(found, columns=COLUMNS)
 

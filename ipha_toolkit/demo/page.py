@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ipha_toolkit.compare.clearing import time_to_clear
+from ipha_toolkit.compare.clearing import Clearing, time_to_clear
 from ipha_toolkit.demo import truth as recovery
 from ipha_toolkit.demo.cohort import FILMED, FOLLOWED, Demo
 from ipha_toolkit.figures.agreement import scatter
@@ -106,13 +106,19 @@ def _films(demo: Demo) -> str:
         "network, lung hidden behind heart and diaphragm is left out, and opacity is measured on the film's own "
         "scale from clear lung (0) to soft tissue (1), so that exposure does not count. The true share of air space "
         f"filled with blood falls to {100 * demo.protocol.films.cleared_share:.0f} % of its peak within "
-        f"{number(truly.days)} days; the opacity of the whole lung took {number(found.days)} (dotted).</p>"
+        f"{number(truly.days)} days; the opacity of the whole lung {_cleared(found)} (dotted).</p>"
         + captioned(row_of_slices(parts, window=_FILM_WINDOW), f"Day {seen[-1].day:.0f} of {FILMED}.")
         + captioned(row_of_slices(course, window=_FILM_WINDOW), "The lung fields found from day to day; one window.")
         + captioned(
             plot_opacity_series(rows, days, protocol=demo.protocol), "Opacity by zone over days since the bleed."
         )
     )
+
+
+def _cleared(found: Clearing) -> str:
+    if found.censored:
+        return f"had not by the last film, {number(found.days)} days after its peak"
+    return f"took {number(found.days)}"
 
 
 def _has_film(demo: Demo, session: str) -> bool:

@@ -22,7 +22,7 @@ from ipha_toolkit.compare.change import change_limits
 from ipha_toolkit.errors import DataError, LayoutError
 from ipha_toolkit.flags import FLAGS
 from ipha_toolkit.io import names
-from ipha_toolkit.io.people import CONTROL_GROUPS
+from ipha_toolkit.io.people import CONTROL_GROUPS, may_be_told
 from ipha_toolkit.io.results import Results
 from ipha_toolkit.terms import Modality, Region
 
@@ -55,6 +55,8 @@ class ExplorerCohort:
     """Sessions and numbers of a results folder, without any image."""
 
     results: Results
+    also: tuple[str, ...] = ()
+    """Columns of the clinic's tables that are shown although they might say who someone is."""
 
     @cached_property
     def sessions(self) -> pd.DataFrame:
@@ -88,7 +90,21 @@ class ExplorerCohort:
 
     @cached_property
     def clinic(self) -> list[str]:
-        """Columns of ``participants.tsv`` and ``sub-*_sessions.tsv`` beyond those every cohort has."""
+        """Columns of ``participants.tsv`` and ``sub-*_sessions.tsv`` beyond those every cohort has that are shown: such
+        as say nothing of who someone is, and those asked for.
+
+        Raises
+        ------
+        ValueError
+            Where a column asked for is not there.
+        """
+        missing = [name for name in self.also if name not in self._further]
+        if missing:
+            raise ValueError(f"also: no column {', '.join(missing)}; there are {', '.join(self._further) or 'none'}")
+        return [name for name in self._further if name in self.also or _harmless(name, self.sessions[name])]
+
+    @cached_property
+    def _further(self) -> list[str]:
         own = {"label", "reading", "control", "modalities"} | _OWN_COLUMNS
         return [str(name) for name in self.sessions if name not in own]
 
@@ -168,7 +184,7 @@ class ExplorerCohort:
                 "measures": {name: _measure(name) for name in dict.fromkeys(self.columns.index.get_level_values(1))},
                 "flags": {code: FLAGS[code] for code in self._codes if code in FLAGS},
                 "clinic": [_clinic(name, self.sessions[name]) for name in self.clinic], "courses": self._courses(),
-                "failures": self.results.failures[["subject", "session", "modality", "error"]].to_numpy().tolist(),
+                "withheld": [name for name in self._further if name not in self.clinic],
             },
             separators=(",", ":"), allow_nan=False,
         )  # fmt: skip
@@ -236,7 +252,7 @@ class ExplorerCohort:
         if "days" not in table:
             return {}
         table = table.assign(days=pd.to_numeric(table["days"], errors="coerce")).dropna(subset="days")
-        kept = [name for name in table if name not in ("subject", "session", "days")]
+        kept = [name for name in table if name in ("phase", *self.clinic)]
         found: dict[str, list[dict[str, Any]]] = {}
         for row in table.sort_values(["subject", "days"]).to_dict("records"):
             seen = {str(name): _cell(row[name]) for name in kept}
@@ -316,16 +332,26 @@ def _measure(name: str) -> dict[str, str]:
     return {"definition": entry.definition, "unit": entry.unit, "worse": str(entry.worse), "source": entry.source}
 
 
+def _harmless(name: str, cells: pd.Series[Any]) -> bool:
+    return may_be_told(name, cells) or _kind(cells) == "yes"
+
+
+def _kind(cells: pd.Series[Any]) -> str:
+    """Whether a column holds numbers, yes and no, or other text."""
+    known = cells.dropna()
+    words = {str(cell).strip().lower() for cell in known}
+    if words and words <= {"yes", "no", "n/a", ""}:
+        return "yes"
+    return "number" if pd.api.types.is_numeric_dtype(cells) and len(known) else "text"
+
+
 def _clinic(name: str, cells: pd.Series[Any]) -> dict[str, str]:
     """A column of the clinic's: name and unit as a reader sees them, whether it holds numbers or yes and no."""
     stem, unit = str(name), ""
     for ending in _UNITS:
         if stem.endswith(f"_{ending}"):
             stem, unit = stem.removesuffix(f"_{ending}"), ending
-    known = cells.dropna()
-    words = {str(cell).strip().lower() for cell in known}
-    kind = "number" if pd.api.types.is_numeric_dtype(cells) and len(known) else "text"
-    kind = "yes" if words and words <= {"yes", "no", "n/a", ""} and "yes" in words else kind
+    kind = _kind(cells)
     return {"name": str(name), "label": re.sub("_+", " ", stem), "unit": _spelled(unit), "kind": kind}
 
 

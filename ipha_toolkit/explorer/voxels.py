@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ipha_toolkit.compare.matching import Matching
+from ipha_toolkit.errors import IphaError
 from ipha_toolkit.grid import BoolArray
 from ipha_toolkit.image.geometry import resample_to
 from ipha_toolkit.io import names
@@ -95,23 +97,38 @@ class Parts:
         return segment_vessels(self.image("ct"), self.mask("ct"), protocol=self.protocol)
 
     @cached_property
-    def line(self) -> SignatureReference:
-        """The line of T2w over T1w that the session was set against: of the controls, itself left out."""
-        reference = json.loads((self.session.results.path / names.REFERENCE).read_text("utf-8"))
-        others = [one for one in self.session.results if one.subject in reference["controls"]]
-        histograms = [
-            one.histogram(names.PAIR)
-            for one in others
-            if one.subject != self.session.subject
-            and (one.folder / names.histogram_file(one.label, names.PAIR)).exists()
-        ]
-        return signature_reference(histograms, protocol=self.protocol)
+    def line(self) -> SignatureReference | None:
+        """The line of T2w over T1w that the session is set against: of controls scanned alike; None without."""
+        results, session = self.session.results, self.session
+        controls = [key for key in self._controls if self._has_histogram(*key)]
+        match = Matching(controls, results.acquisitions, protocol=self.protocol).of(
+            session.subject, session.session, names.PAIR
+        )
+        found = [results[key].histogram(names.PAIR) for key in controls if key in match.sessions]
+        return signature_reference(found) if found else None
+
+    @property
+    def _controls(self) -> list[tuple[str, str]]:
+        known = self._reference["controls"]
+        return [(one.subject, one.session) for one in self.session.results if one.subject in known]
+
+    def _has_histogram(self, subject: str, session: str) -> bool:
+        name = names.histogram_file(names.label_of(subject, session), names.PAIR)
+        return (self.session.results.path / subject / session / name).exists()
+
+    @cached_property
+    def _reference(self) -> dict[str, Any]:
+        """What the controls gave."""
+        found: dict[str, Any] = json.loads((self.session.results.path / names.REFERENCE).read_text("utf-8"))
+        return found
 
     def threshold(self, modality: str) -> float:
-        """The ratio that the controls gave as threshold, or else the protocol's."""
-        reference = json.loads((self.session.results.path / names.REFERENCE).read_text("utf-8"))
+        """The ratio that the controls gave as threshold, or the protocol's where none of them was scanned alike."""
+        measure = FRACTIONS[Modality(modality)].measure
         fallback = FRACTIONS[Modality(modality)].threshold(self.protocol)
-        return float(reference["thresholds"].get(modality, fallback))
+        own = self.rows[(self.rows["modality"] == modality) & (self.rows["measure"] == measure)]
+        alone = own["flag"].str.contains("no_controls|no_matching_controls").any()
+        return fallback if alone else float(self._reference["thresholds"].get(modality, fallback))
 
     def value(self, modality: str, measure: str, region: str = Region.LUNG) -> float:
         """A number of the session; NaN where there is none."""
@@ -172,6 +189,8 @@ def voxels_of(parts: Parts, modality: str, measure: str, region: str) -> Voxels:
     if measure.startswith(("nodule", "micronodule")):
         return Voxels(inside, f"Circled: the nodules counted; outlined: {where}.")
     cut = _CUTS.get((modality, measure))
+    if cut is not None and np.isnan(parts.value(modality, measure, region)):
+        return Voxels(inside, f"Without this number; outlined: {where}.")
     if cut is None:
         return Voxels(inside, f"Outlined: {where}, of which all voxels count.")
     counted, among, words = cut(parts, modality)
@@ -218,7 +237,7 @@ def countable(parts: Parts, modality: str) -> list[tuple[str, str]]:
             if set(images_of(owner)) <= set(parts.modalities):
                 try:
                     voxels_counted(parts, owner, measure)
-                except (KeyError, OSError):
+                except (IphaError, KeyError, OSError):
                     continue
                 found.append((owner, measure))
     return found
@@ -268,14 +287,11 @@ def _floor(parts: Parts, modality: str) -> Cut:
 
 
 def _signature(parts: Parts, _: str) -> Cut:
-    """The saved map is of the protocol's line; here it is set against that of the controls."""
-    saved, line, fallback = (
-        parts.map("T1w", "signature").array,
-        parts.line,
-        signature_reference([], protocol=parts.protocol),
-    )
-    below = (saved * fallback.spread + np.log(line.slope / fallback.slope)) / line.spread
-    cut = parts.protocol.signature.threshold_sd
+    """The saved map is the log ratio of T1w over T2w; here it is set against the line of the controls."""
+    line, cut = parts.line, parts.protocol.signature.threshold_sd
+    if line is None:
+        raise KeyError(f"no control was scanned as {parts.session.label}: there is no line of T2w over T1w")
+    below = (parts.map("T1w", "signature").array + np.log(line.slope)) / line.spread
     return below > cut, np.isfinite(parts.map("T1w", "ratio").array), f"T2w over {number(cut)} SD below the line"
 
 

@@ -45,7 +45,12 @@ COLUMNS = ("subject", "session", "group", "phase", "days", "value", "flags")
 
 
 def explore(
-    results: str | os.PathLike[str] | Results, *, full: Iterable[str] = (), tile_kb: float = 4.0, **state: Any
+    results: str | os.PathLike[str] | Results,
+    *,
+    full: Iterable[str] = (),
+    tile_kb: float = 4.0,
+    also: Iterable[str] = (),
+    **state: Any,
 ) -> CohortExplorer:
     """Explore a cohort: a plot of any measure, a table, and the slices of the session chosen.
 
@@ -58,6 +63,10 @@ def explore(
         picture.
     tile_kb : float
         Size of a small picture in an exported page, in thousand bytes.
+    also : iterable of str
+        Columns of ``participants.tsv`` and ``sub-*_sessions.tsv`` to show although they might say who someone is.
+        Others are shown, and travel with a page, only where they are known not to, hold yes and no, or numbers in a
+        unit.
     **state
         Any trait of :class:`CohortExplorer`: ``modality="ct"``, ``measure="ground_glass_fraction"``,
         ``against="days"`` ...
@@ -81,7 +90,7 @@ def explore(
     >>> explorer.table()  # doctest: +SKIP
     """
     opened = results if isinstance(results, Results) else open_results(results)
-    return CohortExplorer(opened, full=full, tile_kb=tile_kb, **state)
+    return CohortExplorer(opened, full=full, tile_kb=tile_kb, also=also, **state)
 
 
 class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
@@ -148,9 +157,17 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
     _tiles = t.Dict().tag(sync=True)
     _picture = t.Unicode().tag(sync=True)
 
-    def __init__(self, results: Results, *, full: Iterable[str] = (), tile_kb: float = 4.0, **state: Any) -> None:
+    def __init__(
+        self,
+        results: Results,
+        *,
+        full: Iterable[str] = (),
+        tile_kb: float = 4.0,
+        also: Iterable[str] = (),
+        **state: Any,
+    ) -> None:
         self.results = results
-        self._known = ExplorerCohort(results)
+        self._known = ExplorerCohort(results, tuple(also))
         unknown = sorted(set(state) - set(self.trait_names()))
         if unknown:
             raise ValueError(f"explore has no option {', '.join(unknown)}; see help(ipha_toolkit.explore)")

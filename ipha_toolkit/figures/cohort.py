@@ -12,6 +12,7 @@ from ipha_toolkit.catalogue import MEASURES
 from ipha_toolkit.compare.groups import require
 from ipha_toolkit.errors import DataError
 from ipha_toolkit.figures.core import SERIES_COLOURS, describe, legend_above, literal, new_figure, plain
+from ipha_toolkit.measure.rows import usable
 from ipha_toolkit.terms import Phase, Region
 from ipha_toolkit.wording import number
 
@@ -290,6 +291,7 @@ def _shade_bar(ax: Axes, highest: float, dose: str) -> None:
 
 
 def _chosen(rows: pd.DataFrame, measure: str, modality: str, region: str) -> pd.DataFrame:
+    rows = usable(rows)
     kept = (rows["measure"] == measure) & (rows["modality"] == modality) & (rows["region"] == region)
     return rows[kept & rows["value"].notna()]
 

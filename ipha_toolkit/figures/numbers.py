@@ -23,6 +23,7 @@ from ipha_toolkit.figures.core import (
 )
 from ipha_toolkit.measure.hemosiderin import JOINT_EDGES, SignatureReference
 from ipha_toolkit.measure.histogram import BIN_EDGES, quantile_of, weighted_quantile
+from ipha_toolkit.measure.rows import usable
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.terms import Region
 from ipha_toolkit.wording import number
@@ -278,6 +279,7 @@ def _say_missing(ax: Axes, x: float) -> None:
 
 
 def _rows_of(rows: pd.DataFrame, measure: str, modality: str | None, regions: Sequence[str]) -> pd.DataFrame:
+    rows = usable(rows)
     found = rows[(rows["measure"] == measure) & rows["region"].isin(list(regions))]
     found = found if modality is None else found[found["modality"] == modality]
     kinds = sorted(set(found["modality"].astype(str)))

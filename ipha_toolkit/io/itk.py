@@ -48,16 +48,26 @@ def read(path: Path, settings: ReadingSettings = DEFAULT.reading) -> tuple[npt.N
     """
     header = _header(path)
     size = require_size(path, header.shape, header.kind.itemsize, settings)
-    if header.affine is None and len(header.shape) > 2:
+    affine = _affine(path, header)
+    content = _content(path, header, size, settings)
+    return np.frombuffer(content, header.kind).reshape(header.shape, order="F"), affine
+
+
+def place(path: Path) -> tuple[tuple[int, ...], Affine]:
+    """Shape and affine (RAS+, mm) by the header alone; errors as of :func:`read`."""
+    header = _header(path)
+    return header.shape, _affine(path, header)
+
+
+def _affine(path: Path, header: Header) -> Affine:
+    if header.affine is not None:
+        return np.asarray(_LPS_TO_RAS @ header.affine)
+    if len(header.shape) > 2:
         raise ReadError(
             f"{path}: has no orientation, its header gives no TransformMatrix, so left and right are not known; "
             "export the image again with its directions"
         )
-    content = _content(path, header, size, settings)
-    array = np.frombuffer(content, header.kind).reshape(header.shape, order="F")
-    if header.affine is None:
-        return array, np.diag([*header.spacing[:2], 1.0, 1.0])
-    return array, _LPS_TO_RAS @ header.affine
+    return np.diag([*header.spacing[:2], 1.0, 1.0])
 
 
 def data_names(path: Path, *, elsewhere: bool = False) -> list[Path]:

@@ -20,6 +20,7 @@ from ipha_toolkit.io.claims import settle
 from ipha_toolkit.io.files import why_not_a_file
 from ipha_toolkit.io.masks import MaskFile, is_own_result, lung_labels, mask_files, placed
 from ipha_toolkit.io.names import (
+    MANUAL,
     echo_number,
     entities_of,
     files_beside,
@@ -68,6 +69,12 @@ class SessionFiles:
     def label(self) -> str:
         """``sub-001_ses-01``, or ``sub-001`` where the subject has no session folders."""
         return f"{self.subject}_{self.session}" if self.session else self.subject
+
+    def source(self, modality: str) -> Path:
+        """The file whose grid rows, masks and maps of a modality lie on: of echoes the first, of a pair T1w."""
+        if modality == Modality.MEGRE:
+            return self.echoes[0]
+        return self.images[Modality(str(modality).partition("+")[0])]
 
     def image(self, modality: str) -> Volume:
         """Read an image of the session; of several echoes the first, ``echo-2_MEGRE`` the second.
@@ -318,7 +325,9 @@ def _read_session(
     named |= {Modality.MEGRE: stem(echoes[0])} if echoes else {}
     lungs, muscle, strange = placed(masks, named, others, SessionFiles(subject, session).label, reading.fail)
     reading.left += strange
-    files = SessionFiles(subject, session, chosen, echoes, _one_mask_each(lungs), _one_mask_each(muscle))
+    files = SessionFiles(
+        subject, session, chosen, echoes, _one_mask_each(lungs, reading), _one_mask_each(muscle, reading)
+    )
     return files, reading.problems, reading.left
 
 
@@ -407,10 +416,15 @@ def _taken(role: Modality, paths: list[Path], protocol: Protocol, reading: _Read
     return taken
 
 
-def _one_mask_each(found: dict[Modality, list[MaskFile]]) -> dict[Modality, MaskFile]:
-    """One mask an image; several are refused when that image is measured."""
+def _one_mask_each(found: dict[Modality, list[MaskFile]], reading: _Reading) -> dict[Modality, MaskFile]:
+    """One mask an image, the painted one where there is one; several are refused when that image is measured."""
     chosen = {}
-    for role, masks in found.items():
+    for role, given in found.items():
+        painted = [mask for mask in given if MANUAL in mask.path.parts[:-1]]
+        masks = painted if len(painted) == 1 else given
+        if len(masks) < len(given):
+            others = ", ".join(mask.path.name for mask in given if mask is not painted[0])
+            reading.remark(painted[0].path, f"painted by hand, it is taken in place of {others} of another tool")
         names = ", ".join(mask.path.name for mask in masks)
         why = f"{len(masks)} masks claim the {role} image: {names}; keep one" if len(masks) > 1 else masks[0].why
         chosen[role] = replace(masks[0], why=why)

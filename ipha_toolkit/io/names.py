@@ -167,6 +167,9 @@ def file_beside(path: Path, ending: str) -> Path:
 RESULTS_TOOL = "ipha_toolkit"
 """``GeneratedBy`` name in ``dataset_description.json`` of our own results, which are never read as masks."""
 
+MANUAL = "manual"
+"""Folder of ``derivatives/`` for masks painted here, which win over masks of any other tool."""
+
 PAIR = "T1w+T2w"
 """What rows, maps and tables of T1w and T2w together name as their modality; they lie on the grid of T1w."""
 

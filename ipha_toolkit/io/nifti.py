@@ -79,6 +79,13 @@ def read(path: Path, settings: ReadingSettings = DEFAULT.reading) -> tuple[npt.N
     return _scaled(content, facts), affine
 
 
+def place(path: Path, settings: ReadingSettings = DEFAULT.reading) -> tuple[tuple[int, ...], Affine]:
+    """Shape and affine (RAS+, mm) by the header alone; errors as of :func:`read`."""
+    with _stream(path) as stream:
+        header = _header(path, stream)
+        return _facts(path, header, settings).shape, _affine(path, header)
+
+
 def data_file(path: Path) -> Path:
     """File that holds the voxels of a two-file NIfTI: the ``.img`` beside its ``.hdr``, perhaps compressed."""
     plain = path.with_suffix(".img")

@@ -26,6 +26,7 @@ from ipha_toolkit.errors import LayoutError, ReadError
 from ipha_toolkit.flags import FLAGS
 from ipha_toolkit.io import marks, names, proof
 from ipha_toolkit.io.acquisition import ACQUISITION_COLUMNS
+from ipha_toolkit.io.axes import on_axes, stored_grid
 from ipha_toolkit.io.drafts import PREFIX, clear_leftovers, draft_of, lock_of, put, text_draft
 from ipha_toolkit.io.files import read_json
 from ipha_toolkit.io.images import save
@@ -225,8 +226,9 @@ def write_session(
         target.parent.mkdir(parents=True, exist_ok=True)
         with draft_of(target) as draft:
             for part in result.parts:
+                grid = stored_grid(files.source(part.modality)) if part.masks or part.maps else None
                 for name, image in part.images(label).items():
-                    save(image, draft / name)
+                    save(image if grid is None else on_axes(image, grid), draft / name)
                 for name, table in part.tables(label).items():
                     write_tsv(draft / name, table)
             write_tsv(draft / names.rows_file(label), result.rows)

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -15,6 +16,17 @@ from ipha_toolkit.io.tables import as_numbers, matched, parse_table, with_number
 from ipha_toolkit.io.walk import Problem
 
 CONTROL_GROUPS = ("control", "controls")
+
+_TOLD = (
+    "group", "age", "sex", "height_cm", "weight_kg", "site", "scanner", "days", "phase", "treatment", "diagnosis",
+    "smoking", "genotype", "field_strength_t",
+)  # fmt: skip
+"""Columns of the cohort's tables that say nothing of who someone is."""
+_UNITS = (
+    "_cm", "_mm", "_kg", "_mg", "_ml", "_percent", "_mg_per_day", "_mg_per_kg", "_g_dl", "_g_l", "_mg_l", "_ng_ml",
+    "_ug_l", "_mmhg", "_hpa", "_years", "_days", "_weeks", "_score", "_count", "_hu", "_t", "_s", "_ms",
+)  # fmt: skip
+"""Ends of names of columns of numbers."""
 
 
 def read_visits(root: str | os.PathLike[str]) -> pd.DataFrame:
@@ -54,6 +66,13 @@ def read_participants(root: str | os.PathLike[str]) -> pd.DataFrame:
     root = Path(root)
     folders = sorted(path.name for path in root.glob("sub-*") if path.is_dir())
     return with_numbers(participants(root, folders)[0], ["participant_id"])
+
+
+def may_be_told(name: str, cells: pd.Series[Any]) -> bool:
+    """Whether a column of the cohort's tables can stand on a page that is passed on: known by its name, or a number
+    whose name ends in its unit."""
+    plain = name.lower()
+    return plain in _TOLD or (plain.endswith(_UNITS) and pd.api.types.is_numeric_dtype(cells))
 
 
 def participants(root: Path, folders: Sequence[str]) -> tuple[pd.DataFrame, list[Problem]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
+from io import StringIO
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,6 +17,7 @@ import pandas as pd
 import ipha_toolkit
 from ipha_toolkit.catalogue import ROW_COLUMNS
 from ipha_toolkit.errors import LayoutError
+from ipha_toolkit.flags import RATED_UNUSABLE
 from ipha_toolkit.io import names
 from ipha_toolkit.io.files import read_json, why_not_a_file
 from ipha_toolkit.io.images import load, load_mask
@@ -237,6 +239,10 @@ class SessionResults:
             for modality, own in rows.groupby("modality", sort=False)
         }
 
+    def is_usable(self, modality: str) -> bool:
+        """Whether no rater whose verdict the analysis was given called the image or its mask unusable."""
+        return RATED_UNUSABLE not in self.flags.get(modality, ())
+
     @property
     def reading(self) -> pd.Series[Any] | None:
         """The session's row of ``readings.tsv``; None where it has none."""
@@ -290,7 +296,7 @@ class SessionResults:
             Where there is none; the message lists those there are.
         """
         path = self._made(names.map_file(self.label, modality, kind), f"{kind} map of {modality}")
-        unit = {"r2star": "1/s", "opacity": "HU", "signature": "SD", "ratio": "1"}.get(kind, "")
+        unit = {"r2star": "1/s", "opacity": "HU", "signature": "1", "ratio": "1"}.get(kind, "")
         modality = Modality.T1W if modality == names.PAIR else modality
         return load(path, modality=modality).replace(unit=unit, name=f"{kind} of {modality}")
 
@@ -326,6 +332,10 @@ class SessionResults:
             found = self.nodules(with_nodules[0])
             options["nodules"] = found[found["score"] >= self.nodule_score]
         return ipha_toolkit.view(*volumes, overlays=overlays, **options)
+
+    def paint(self, modality: str, **options: Any) -> Any:
+        """Correct the lung mask of an image by hand; see :func:`ipha_toolkit.paint`."""
+        return ipha_toolkit.paint(self, modality, **options)
 
     @property
     def nodule_score(self) -> float:
@@ -365,7 +375,7 @@ class SessionResults:
         return path
 
 
-def read_rows(path: str | Path | TextIO) -> pd.DataFrame:
+def read_rows(path: str | Path) -> pd.DataFrame:
     """A table of measures as written by this toolkit, with its column types.
 
     Raises
@@ -373,7 +383,18 @@ def read_rows(path: str | Path | TextIO) -> pd.DataFrame:
     LayoutError
         Where the table was cut, edited or damaged since.
     """
-    return _as_written(Path(path), _rows)
+    return _as_written(Path(path), _rows) if isinstance(path, str | Path) else _rows(path)
+
+
+def parse_rows(text: str) -> pd.DataFrame:
+    """As :func:`read_rows`, of a table's text.
+
+    Raises
+    ------
+    ValueError
+        Where it lacks a column or holds text where numbers belong.
+    """
+    return _rows(StringIO(text))
 
 
 def _as_written(path: Path, read: Callable[[Path], pd.DataFrame]) -> pd.DataFrame:
@@ -386,7 +407,7 @@ def _as_written(path: Path, read: Callable[[Path], pd.DataFrame]) -> pd.DataFram
         raise LayoutError(f"{path}: {_NOT_AS_WRITTEN} ({' '.join(str(error).split())[:100]})") from None
 
 
-def _rows(path: Path) -> pd.DataFrame:
+def _rows(path: Path | TextIO) -> pd.DataFrame:
     text = dict.fromkeys(_TEXT, str)
     frame = pd.read_csv(path, sep="\t", dtype=text, keep_default_na=False, na_values={"value": ["n/a"]})
     if missing := [name for name in ROW_COLUMNS if name not in frame.columns]:

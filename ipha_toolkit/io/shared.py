@@ -10,7 +10,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -22,7 +22,7 @@ from ipha_toolkit.catalogue import MEASURES, ROW_COLUMNS
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.flags import FLAGS
 from ipha_toolkit.io import names
-from ipha_toolkit.io.results import read_rows
+from ipha_toolkit.io.results import parse_rows
 from ipha_toolkit.terms import Modality
 
 FORMAT = 1
@@ -79,7 +79,7 @@ class Shared:
     def require_plain(self, where: str) -> None:
         """Refuse whatever is neither a number nor one of the words that may stand in its column."""
         rows, made = self.rows, self.acquisitions
-        checks = [
+        checks: list[tuple[str, set[Any], Callable[[str], Any]]] = [
             ("label", set(rows["subject"]) | set(self.participants["participant_id"]), LABEL.fullmatch),
             ("session", {*rows["session"], *self.visits["session_id"], *made["session"]}, _SESSION.fullmatch),
             ("modality", {*rows["modality"], *made["modality"]}, _MODALITIES.__contains__),
@@ -121,7 +121,7 @@ def read_shared(path: Path) -> Shared:
         if site.get("format") != FORMAT:
             raise LayoutError(f"{path}: is of format {site.get('format')}, this version reads {FORMAT}; update it")
         shared = Shared(
-            site, read_rows(io.StringIO(texts[ROWS])), _table(texts[PARTICIPANTS]), _table(texts[SESSIONS]),
+            site, parse_rows(texts[ROWS]), _table(texts[PARTICIPANTS]), _table(texts[SESSIONS]),
             _table(texts[names.ACQUISITIONS]), texts[names.PROTOCOL], _histograms(texts),
             sha256("".join(map(texts.__getitem__, sorted(texts))).encode()).hexdigest(),
         )  # fmt: skip

@@ -337,7 +337,7 @@ def signature_reference(histograms: Iterable[pd.DataFrame]) -> SignatureReferenc
             "the line of T2w over T1w needs joint histograms of one control at least, scanned with the same sequences; "
             "without controls there are ratios and maps, but no strength"
         )
-    points = pd.concat(pooled).sort_values("t1w", kind="stable")
+    points = pd.concat(pooled).sort_values(["t1w", "t2w", "weight"])  # the same in whatever order the controls come
     share = points["weight"].cumsum() / points["weight"].sum()
     points = points[share.between(*_PARENCHYMA)]
     slope = weighted_quantile(points["t2w"], points["weight"], 0.5) / weighted_quantile(

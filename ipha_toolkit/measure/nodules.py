@@ -19,11 +19,11 @@ from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from heapq import heappop, heappush
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ipha_toolkit.compiled import compiled
 from ipha_toolkit.errors import ImageError
 from ipha_toolkit.grid import BoolArray, FloatArray
 from ipha_toolkit.image.geometry import block_factors, block_mean, bounding_box, depth_mm, enlarged_slabs
@@ -37,7 +37,7 @@ from ipha_toolkit.volume import Mask, Volume
 Array = npt.NDArray[np.float64]
 
 NODULE_COLUMNS = ("x_mm", "y_mm", "z_mm", "diameter_mm", "contrast", "score", "flag")
-"""Columns of the nodule table; ``flag`` is ``below_voxel_size`` or empty."""
+"""Columns of the nodule table; ``flag`` is ``below_voxel_size``, ``size_unknown`` or empty."""
 
 FEWEST_SLICES = 3
 """In fewer slices a nodule and a vessel cut across look alike."""
@@ -72,7 +72,8 @@ def detect_nodules(volume: Volume, lungs: Mask, *, protocol: Protocol = DEFAULT)
         One row a candidate, best first: ``x_mm, y_mm, z_mm`` (RAS+); ``diameter_mm``; ``contrast`` of the smoothed
         image above the lung around, in its unit, the lower the smaller the nodule; ``score``, contrast that stands
         alone over noise, dimensionless: higher = surer; ``flag``, ``below_voxel_size`` where the diameter is under
-        ``nodules.least_voxels`` voxel sides and so a guess. Rows go down to ``nodules.candidate_score``; those from
+        ``nodules.least_voxels`` voxel sides and so a guess, ``size_unknown`` where no ball of 0.6 to 12 mm fits and the
+        diameter is NaN. Rows go down to ``nodules.candidate_score``; those from
         ``nodules.nodule_score`` on are counted as nodules.
 
     Raises
@@ -96,7 +97,8 @@ def detect_nodules(volume: Volume, lungs: Mask, *, protocol: Protocol = DEFAULT)
     small = found["diameter_mm"] < protocol.nodules.least_voxels * max(volume.spacing_mm)
     columns = dict(zip(("x_mm", "y_mm", "z_mm"), world.T, strict=True))
     columns |= {name: found[name] for name in ("diameter_mm", "contrast", "score")}
-    return pd.DataFrame(columns | {"flag": np.where(small, "below_voxel_size", "")}, columns=list(NODULE_COLUMNS))
+    flag = np.select([found["diameter_mm"].isna(), small], ["size_unknown", "below_voxel_size"], "")
+    return pd.DataFrame(columns | {"flag": flag}, columns=list(NODULE_COLUMNS))
 
 
 def measure_nodules(
@@ -105,6 +107,7 @@ def measure_nodules(
     *,
     modality: str,
     regions: Mapping[str, Mask] | None = None,
+    null: npt.ArrayLike | None = None,
     flags: Collection[str] = (),
     rng: np.random.Generator | None = None,
     protocol: Protocol = DEFAULT,
@@ -121,6 +124,10 @@ def measure_nodules(
         Of the image, for the rows.
     regions : mapping of str to Mask, optional
         None means :func:`ipha_toolkit.lung_regions` of the lungs.
+    null : array_like, shape (n, 3), optional
+        Where the detector finds nodules put into this image at random, mm, as of
+        :func:`ipha_toolkit.measure.nodule_null.detectable_places`. Without it, or with fewer than
+        ``nodules.few_nodules`` of them, pleural avoidance is withheld: NaN, flagged ``no_detector_null``.
     flags : collection of str
         Codes of :data:`ipha_toolkit.flags.FLAGS` set on every row.
     rng : numpy.random.Generator, optional
@@ -154,12 +161,17 @@ def measure_nodules(
         density = 1000 * count / region.volume_ml if region.n_voxels else np.nan
         for measure, value in (("nodule_count", count), ("nodules_per_litre", density)):
             rows.append(row(measure, value, modality=modality, region=name, n_voxels=region.n_voxels, flags=flags))
-    diameters = counted["diameter_mm"].to_numpy(float)
+    diameters = counted["diameter_mm"].dropna().to_numpy(float)
     values = _size_measures(diameters, coarse, settings) | _pattern_measures(points, lungs, rng, settings)
+    values["nodule_pleural_avoidance"] = pleural_avoidance(
+        points, null, lungs, settings, vessels=_weak(nodules, settings)
+    )
     few = {
         name: ["few_nodules"] if np.isnan(value) and not (coarse and "micro" in name) else []
         for name, value in values.items()
     }
+    if np.isnan(values["nodule_pleural_avoidance"]) and len(points) >= settings.few_nodules:
+        few["nodule_pleural_avoidance"] = ["no_detector_null"]
     rows += [
         row(name, value, modality=modality, region=Region.LUNG, n_voxels=lungs.n_voxels, flags=[*flags, *few[name]])
         for name, value in values.items()
@@ -309,8 +321,8 @@ def _pattern_measures(
     points: Array, lungs: Mask, rng: np.random.Generator | None, settings: NoduleSettings
 ) -> dict[str, float]:
     names = {
-        "subpleural_share": "nodule_subpleural_share", "pleural_avoidance": "nodule_pleural_avoidance",
-        "spacing": "nodule_spacing", "spacing_ratio": "nodule_spacing_ratio", "spacing_z": "nodule_spacing_z",
+        "subpleural_share": "nodule_subpleural_share", "spacing": "nodule_spacing",
+        "spacing_ratio": "nodule_spacing_ratio", "spacing_z": "nodule_spacing_z",
     }  # fmt: skip
     missing = dict.fromkeys(["nodule_pleural_distance", *names.values()], np.nan)
     if len(points) < settings.few_nodules:
@@ -325,7 +337,61 @@ def _pattern_measures(
         subpleural_mm=settings.subpleural_mm, patterns=settings.random_patterns, rng=rng,
     )  # fmt: skip
     test["subpleural_share"] *= 100
-    return {"nodule_pleural_distance": float(np.median(of_points))} | {names[key]: value for key, value in test.items()}
+    return {"nodule_pleural_distance": float(np.median(of_points))} | {name: test[key] for key, name in names.items()}
+
+
+def _weak(nodules: pd.DataFrame, settings: NoduleSettings) -> Array:
+    """Candidates with half the score of a nodule that do not count as one."""
+    if "score" not in nodules:
+        return np.empty((0, 3))
+    half = (nodules["score"] < settings.nodule_score) & (nodules["score"] >= settings.nodule_score / 2)
+    return nodules.loc[half, ["x_mm", "y_mm", "z_mm"]].to_numpy(float)
+
+
+def pleural_avoidance(
+    points: npt.ArrayLike,
+    null: npt.ArrayLike | None,
+    lungs: Mask,
+    settings: NoduleSettings = DEFAULT.nodules,
+    *,
+    vessels: npt.ArrayLike = (),
+) -> float:
+    """How far fewer nodules are subpleural than of those found that were put there at random, and than vessels.
+
+    Parameters
+    ----------
+    points : array_like, shape (n, 3)
+        Nodules, mm.
+    null : array_like, shape (m, 3), optional
+        As of :func:`ipha_toolkit.measure.nodule_null.detectable_places`.
+    lungs : Mask
+    settings : NoduleSettings
+    vessels : array_like, shape (k, 3), optional
+        Candidates too weak to count, mostly pieces of vessels, mm. Vessels taken for nodules keep off the pleura as
+        these do, so the smaller of both differences is given. Fewer than ``few_nodules`` are passed over.
+
+    Returns
+    -------
+    float
+        In standard errors of the difference of both shares (positive: centrilobular); NaN where nodules or null hold
+        fewer than ``few_nodules`` deeper than ``shallow_mm``, or none of the null, or of the vessels, is subpleural.
+    """
+    given = [np.asarray(places if places is not None else [], float).reshape(-1, 3) for places in (points, null)]
+    if min(map(len, given)) < settings.few_nodules:
+        return np.nan
+    given += [np.asarray(vessels, float).reshape(-1, 3)] if len(np.asarray(vessels)) else []
+    depths = [_depths(places, lungs, np.random.default_rng(0))[2] for places in given]
+    own, *others = [depth[depth >= settings.shallow_mm] for depth in depths]
+    if min(len(own), len(others[0])) < settings.few_nodules:
+        return np.nan
+    return float(np.min([_fewer(own, other, settings) for other in others if len(other) >= settings.few_nodules]))
+
+
+def _fewer(depth: Array, of_null: Array, settings: NoduleSettings) -> float:
+    """How many standard errors fewer of some are subpleural than of others."""
+    share, expected = (float(np.mean(one < settings.subpleural_mm)) for one in (depth, of_null))
+    se = np.sqrt(expected * (1 - expected) * (1 / len(depth) + 1 / len(of_null)))
+    return float((expected - share) / se) if se > 0 else np.nan
 
 
 def _depths(points: Array, lungs: Mask, rng: np.random.Generator) -> tuple[Array, Array, Array]:
@@ -461,11 +527,22 @@ def _slab_candidates(
 
 
 def _diameter(fine: Array, coarse: Array, widths_mm: Sequence[float], voxel_mm: float) -> Array:
-    """Diameter in mm of a ball from how much of its peak the wider of two Gaussians leaves."""
+    """Diameter in mm of a ball from how much of its peak the wider of two Gaussians leaves.
+
+    NaN where that is what no ball between the smallest and the largest radius leaves.
+    """
     radii = np.linspace(0.3, 6.0, 400)
     kept = [_ball_peak(radii / np.hypot(width, _INTRINSIC_SIGMA_VOXELS * voxel_mm)) for width in widths_mm]
     ratio = np.clip(coarse / np.maximum(fine, 1e-12), 0, 1)
-    return 2 * np.interp(ratio, kept[1] / kept[0], radii)
+    return 2 * np.interp(ratio, kept[1] / kept[0], radii, left=np.nan, right=np.nan)
+
+
+def smoothed_share(diameters_mm: Array, spacing_mm: Sequence[float], settings: NoduleSettings) -> Array:
+    """Share of a ball's contrast that the finer smoothing leaves at its center, 0 to 1."""
+    voxel = float(np.cbrt(np.prod(spacing_mm)))
+    sigma = np.maximum(settings.smoothing_mm[0], _LEAST_SIGMA_VOXELS * np.asarray(spacing_mm))
+    width = np.hypot(float(np.cbrt(np.prod(sigma))), _INTRINSIC_SIGMA_VOXELS * voxel)
+    return _ball_peak(np.asarray(diameters_mm, float) / 2 / width)
 
 
 def _ball_peak(x: Array) -> Array:
@@ -502,7 +579,7 @@ def _one_each(found: Array, spacing: Array) -> Array:
     return found[keep]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _peaks(image, inside, first, last):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """Indices of voxels inside, from first to last along i, that no neighbor of 26 exceeds; none on the border."""
     ni, nj, nk = image.shape
@@ -518,7 +595,7 @@ def _peaks(image, inside, first, last):  # type: ignore[no-untyped-def]  # pragm
     return table
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _saddles(image, inside, peaks, spacing, reach, shallow):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """Highest level at which a flood from each peak gets ``reach`` mm away, or, from a peak within ``shallow`` mm of
     the outside, gets out."""
@@ -551,7 +628,7 @@ def _saddles(image, inside, peaks, spacing, reach, shallow):  # type: ignore[no-
     return saddle
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _is_outside_near(inside, a, b, c, spacing, radius):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     hi, hj, hk = int(radius / spacing[0]), int(radius / spacing[1]), int(radius / spacing[2])
     for i in range(max(a - hi, 0), min(a + hi + 1, inside.shape[0])):

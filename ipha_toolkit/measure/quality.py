@@ -16,7 +16,7 @@ _FEWEST_VALUES = 5
 _FEWEST_VOXELS = 500
 _BLOCK_MM = 12.0
 _FEWEST_IN_BLOCK = 24
-_STEADY = 0.82
+_STEADY = 0.86
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _ghosts(volume: Volume, outside: npt.NDArray[np.bool_]) -> float:
     that is merely stronger there (coils, reconstruction) leaves it. Fainter ghosts are not told from noise.
     """
     places = np.stack(np.nonzero(outside))
-    sizes = [max(1, round(_BLOCK_MM / step)) for step in volume.spacing_mm]
+    sizes = [max(3, round(_BLOCK_MM / step)) for step in volume.spacing_mm]
     blocks = [n // size for n, size in zip(places, sizes, strict=True)]
     shape = [1 + n // size for n, size in zip(volume.shape, sizes, strict=True)]
     label = np.ravel_multi_index(blocks, shape)
@@ -95,7 +95,7 @@ def _ghosts(volume: Volume, outside: npt.NDArray[np.bool_]) -> float:
     bright = square > 2 * max(low, 1e-12)
     if bright.mean() < 0.03 or low <= 0:
         return 0.0
-    steady = np.median(mean[bright] ** 2 / square[bright])
+    steady = np.percentile(mean[bright] ** 2 / square[bright], 80)  # the rest lie across a ghost's border
     return float(np.sqrt(np.mean(square[bright] - low))) if steady > _STEADY else 0.0
 
 

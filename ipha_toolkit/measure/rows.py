@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from ipha_toolkit.catalogue import MEASURES, ROW_COLUMNS
-from ipha_toolkit.flags import FLAGS
+from ipha_toolkit.flags import FLAGS, RATED_UNUSABLE
 
 
 def row(
@@ -67,6 +67,13 @@ def with_flags(rows: pd.DataFrame, flags: Iterable[str]) -> pd.DataFrame:
     """The rows, each with these flags beside its own."""
     more = set(flags)
     return rows.assign(flag=[joined(flags_of(cell) | more) for cell in rows["flag"]]) if more else rows
+
+
+def usable(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows without those of images that a rater called unusable."""
+    if "flag" not in rows:
+        return rows
+    return rows[~rows["flag"].fillna("").str.split(";").map(lambda flags: RATED_UNUSABLE in flags).astype(bool)]
 
 
 def table(rows: Iterable[dict[str, object]]) -> pd.DataFrame:

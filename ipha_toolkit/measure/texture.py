@@ -81,7 +81,7 @@ def opacity_map(
     -----
     A grey opening of ``narrow_mm`` takes out what is narrower, then a Gaussian average of SD ``neighborhood_mm`` over
     the voxels inside only: nothing of the chest wall comes in. With noise the opening darkens the lung a little, by the
-    same amount everywhere. Smoothing neighborhoods as in Zavaletta 2007, PMC2701291 (15 voxels a side).
+    same amount everywhere. Smoothing neighborhoods as in Zavaletta 2007 (15 voxels a side; no identifier confirmed).
     """
     from scipy import ndimage
 

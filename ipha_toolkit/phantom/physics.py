@@ -35,7 +35,8 @@ class Tissue:
 
 TISSUES = {
     # T1, T2 of muscle, fat, liver, spleen, marrow: de Bazelaire 2004, doi 10.1148/radiol.2303021331;
-    # blood: Stanisz 2005, doi 10.1002/mrm.20605. Proton densities and HU: textbook values.
+    # T1 of blood: Stanisz 2005, doi 10.1002/mrm.20605, whose T2 of it is longer (290 and 275 ms, oxygenated); its T2
+    # here is chosen, between that and venous blood. Proton densities and HU: textbook values.
     "air": Tissue(0.0, (1000, 1000), (10, 10), -1000),
     "fat": Tissue(0.90, (343, 382), (58, 68), -100),
     "muscle": Tissue(0.79, (856, 898), (27, 29), 50),
@@ -224,7 +225,7 @@ def project_radiograph(
 ) -> FloatArray:
     """Posteroanterior radiograph by Beer-Lambert along y: shape (i, k), dense = bright (MONOCHROME2), 12 bit.
 
-    Water attenuates 0.0185 per mm, about 75 keV effective (NIST XCOM); scatter adds a smooth fifth; then, as film
+    Water attenuates 0.0185 per mm, which is 78.5 keV effective (NIST XCOM); scatter adds a smooth fifth; then, as film
     readers do, fine detail is lifted and an S-curve spreads lung and mediastinum. Chosen: scatter and display.
     """
     path = np.sum(np.maximum(1 + hu / 1000, 0), axis=1) * spacing[1]

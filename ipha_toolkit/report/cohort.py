@@ -22,9 +22,12 @@ from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.figures.cohort import plot_groups
 from ipha_toolkit.figures.core import new_figure, to_html
 from ipha_toolkit.figures.numbers import plot_histogram, plot_signature, plot_zones
-from ipha_toolkit.io.names import PAIR, PROTOCOL
+from ipha_toolkit.io.files import read_json
+from ipha_toolkit.io.names import PAIR, POOLING, PROTOCOL, SITES
+from ipha_toolkit.io.people import may_be_told
 from ipha_toolkit.io.results import Results, SessionResults
 from ipha_toolkit.measure.hemosiderin import SignatureReference, signature_reference
+from ipha_toolkit.measure.rows import usable
 from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.report import words
 from ipha_toolkit.report.pieces import Panel, captioned, html_table, row_of_slices, write_sections
@@ -53,18 +56,9 @@ CONTROL = "control"
 PHASES = ("none", "acute", "subacute", "chronic")
 _SEQUENCE = {"T1w": "T1w MRI", "T2w": "T2w MRI", "ct": "CT"}
 _GROUPED = ["subject", "session", "group"]
-_TOLD = (
-    "group", "age", "sex", "height_cm", "weight_kg", "site", "scanner", "days", "phase", "treatment", "diagnosis",
-    "smoking", "genotype", "field_strength_t",
-)  # fmt: skip
-"""Columns of the cohort's tables that say nothing of who someone is."""
-_UNITS = (
-    "_cm", "_mm", "_kg", "_mg", "_ml", "_percent", "_mg_per_day", "_mg_per_kg", "_g_dl", "_g_l", "_mg_l", "_ng_ml",
-    "_ug_l", "_mmhg", "_hpa", "_years", "_days", "_weeks", "_score", "_count", "_hu", "_t", "_s", "_ms",
-)  # fmt: skip
-"""Ends of names of columns of numbers."""
 _MOST_SESSIONS = 4
 _MOST_ROWS = 60
+_MOST_SITES = 30
 
 
 @dataclass(frozen=True)
@@ -212,20 +206,13 @@ def people(shown: Shown) -> str:
         table = table.merge(participants.rename(columns={"participant_id": "subject"}), on="subject", how="left")
     if "subject" in visits:
         table = table.merge(visits, on=["subject", "session"], how="left")
-    told = [str(name) for name in table.columns if name in sessions or _may_be_told(str(name), table[name])]
+    told = [str(name) for name in table.columns if name in sessions or may_be_told(str(name), table[name])]
     unsaid = ", ".join(escape(str(name)) for name in table.columns if name not in told)
     table = table[told]
     cells = [[_cell(value) for value in row] for row in table.head(_MOST_ROWS).itertuples(index=False)]
     left = f"<p>{len(table) - _MOST_ROWS} more sessions are in the tables.</p>" if len(table) > _MOST_ROWS else ""
     left += f"<p>Not shown, as they might say who someone is: the columns {unsaid}.</p>" if unsaid else ""
     return html_table([name.replace("_", " ") for name in table.columns], cells) + left
-
-
-def _may_be_told(name: str, cells: pd.Series[Any]) -> bool:
-    """Whether a column of the cohort's tables can stand on a page that is passed on: known by its name, or a number
-    whose name ends in its unit."""
-    plain = name.lower()
-    return plain in _TOLD or (plain.endswith(_UNITS) and pd.api.types.is_numeric_dtype(cells))
 
 
 def _cell(value: object) -> str:
@@ -267,7 +254,9 @@ def viewer(shown: Shown) -> str:
     if not shown.followed:
         return ""
     last = shown.followed[-1]
-    slices = [modality for modality in _SEQUENCE if modality in last.modalities]
+    slices = [modality for modality in _SEQUENCE if last.has(modality, "lung")]  # none where sites shared rows alone
+    if not slices:
+        return ""
     overlays = [_overlays(last, modality) for modality in slices]
     viewer = SliceViewer(*(last.image(modality) for modality in slices), overlays=overlays, height_px=340)
     viewer.visible = [name == "lung" for group in overlays for name in group]
@@ -275,7 +264,7 @@ def viewer(shown: Shown) -> str:
     viewer.close()
     return (
         f"<p>The images of {escape(last.subject)}, {escape(shown.label(last))}, linked in patient millimetres. Wheel "
-        "or arrow keys turn the pages, dragging sets the window, overlays are switched below.</p>"
+        "or arrow keys turn the pages, dragging with the right button sets the window, overlays are switched below.</p>"
         f'<div class="wide">{html}</div>'
     )
 
@@ -307,7 +296,7 @@ def group_plots(shown: Shown) -> str:
 def by_group(shown: Shown) -> str:
     """Mean by group, with the mean distance from the controls."""
     groups = {(one.subject, one.session): shown.group(one) for one in shown.results}
-    rows = shown.results.rows
+    rows = usable(shown.results.rows)
     rows = rows[rows["region"] == "lung"].copy()
     rows["group"] = [groups[key] for key in zip(rows["subject"], rows["session"], strict=True)]
     present = set(groups.values())
@@ -442,10 +431,14 @@ def distributions(shown: Shown) -> str:
     if not shown.followed:
         return ""
     last, figures = shown.followed[-1], []
-    rows = shown.results.rows
+    rows = usable(shown.results.rows)
     controls = rows[rows["subject"].isin({one.subject for one in shown.controls})]
     for modality in [name for name in ("T1w", "T2w") if name in last.modalities]:
-        others = [one.histogram(modality)["lung"] for one in shown.controls if modality in one.modalities]
+        others = [
+            one.histogram(modality)["lung"]
+            for one in shown.controls
+            if modality in one.modalities and one.is_usable(modality)
+        ]
         ax = plot_histogram(
             last.histogram(modality)["lung"], controls=others, name=f"{last.subject}, {shown.label(last)}",
             quantity=f"{modality} lung-to-muscle ratio (1)",
@@ -493,6 +486,35 @@ def failures(shown: Shown) -> str:
     return html_table(["participant", "session", "image", "why it could not be measured"], cells) if cells else ""
 
 
+def sites(shown: Shown) -> str:
+    """What was pooled with what, and how differences hold when a site is left out."""
+    path = shown.results.path
+    if not (path / POOLING).exists():
+        return ""
+    about = read_json(path / POOLING)
+    head = ["site", "participants", "controls", "sessions", "ages"]
+    cells = [
+        [name, *(str(one[key]) for key in ("participants", "controls", "sessions", "ages"))]
+        for name, one in about["sites"].items()
+    ]
+    apart = "".join(f"<li>{escape(text)}</li>" for text in about["images made otherwise"])
+    made = f"<p>Images were made otherwise:</p><ul>{apart}</ul>" if apart else "<p>Images were made alike.</p>"
+    table = pd.read_csv(path / SITES, sep="\t", keep_default_na=False, na_values=["n/a"])
+    shown_rows = table[table["region"] == "lung"].sort_values("p").head(_MOST_SITES)
+    rows = [
+        [r["modality"], r["measure"].replace("_", " "), r["group"], f"{number(r['difference'])} {r['unit']}",
+         f"{number(r['difference_low'])} to {number(r['difference_high'])}",
+         f"{number(r['without_low'])} to {number(r['without_high'])} ({r['without_site']})", r["model"]]
+        for r in shown_rows.to_dict("records")
+    ]  # fmt: skip
+    titles = ["image", "measure", "group", "from controls", "95 %", "range with one site left out (who)", "model"]
+    return (
+        f"<p>Controls: {escape(about['said'])}.</p>" + html_table(head, cells) + made + html_table(titles, rows)
+        + "<p>With fewer than five sites their spread is hardly known and intervals are too narrow. Pooling cannot "
+        "mend what differs between sites unsaid: who is examined there, and how a scanner was tuned.</p>"
+    )  # fmt: skip
+
+
 SECTIONS: tuple[tuple[str, Callable[[Shown], str]], ...] = (
     ("Who was measured", people),
     ("What the images show", looks),
@@ -503,6 +525,7 @@ SECTIONS: tuple[tuple[str, Callable[[Shown], str]], ...] = (
     ("T1w and T2w together", signature),
     ("Where in the lung", distributions),
     ("Readings", readings),
+    ("Sites", sites),
     ("What could not be measured", failures),
     ("What the flags mean", words.flags),
     ("Methods", words.methods),

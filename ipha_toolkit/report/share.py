@@ -14,6 +14,7 @@ from html import escape
 from pathlib import Path
 from random import SystemRandom
 from secrets import token_hex
+from typing import Any
 
 import pandas as pd
 
@@ -121,17 +122,22 @@ def _key(found: Results, site: str) -> pd.DataFrame:
 
 
 def _content(found: Results, key: pd.DataFrame, age_bands: bool) -> Shared:
-    rows, made, histograms, sources = [], [], {}, []
-    new = {(r.subject, r.session): (r.shared_subject, r.shared_session) for r in key.itertuples()}
+    rows, made, sources = list[pd.DataFrame](), list[pd.DataFrame](), list[dict[str, Any]]()
+    histograms: dict[tuple[str, str, str], pd.DataFrame] = {}
+    cells = ([str(cell) for cell in row] for row in key.itertuples(index=False))
+    new = {(own, session): (label, name) for own, session, label, name, _ in cells}
     for one in found:
         source = read_sealed(one.folder / names.PROVENANCE)
-        label = dict(zip(("subject", "session"), new[one.subject, one.session], strict=True))
-        rows.append(read_rows(one.folder / names.rows_file(one.label)).assign(**label))
-        made.append(read_acquisitions(one.folder / names.acquisition_file(one.label)).assign(**label))
+        subject, session = new[one.subject, one.session]
+        for table, name, read in (
+            (rows, names.rows_file(one.label), read_rows),
+            (made, names.acquisition_file(one.label), read_acquisitions),
+        ):
+            table.append(read(one.folder / name).assign(subject=subject, session=session))
         for modality in (Modality.T1W, Modality.T2W, names.PAIR):
             path = one.folder / names.histogram_file(one.label, modality)
             if path.exists():
-                histograms[(*new[one.subject, one.session], str(modality))] = pd.read_csv(path, sep="\t")
+                histograms[subject, session, str(modality)] = pd.read_csv(path, sep="\t")
         sources.append({name: source.get(name) for name in ("settings", "versions")})
     if not rows:
         raise LayoutError(f"{found.path}: has no measured session; run ipha analyze first")

@@ -26,6 +26,8 @@ from ipha_toolkit.rules import finding_rules, gate_rules, phase_rules
 from ipha_toolkit.run import provenance
 from ipha_toolkit.run.choice import LEVELS, Labels, choose
 from ipha_toolkit.run.execute import Failures, Task, measure_all, within
+from ipha_toolkit.run.ratings import NONE_RATED, Standing
+from ipha_toolkit.run.ratings import standing as ratings_standing
 from ipha_toolkit.run.scan import Context, Segmenter
 from ipha_toolkit.run.segmenters import find_segmenter
 from ipha_toolkit.terms import Modality
@@ -72,6 +74,7 @@ def analyze(
     protocol: Protocol = DEFAULT,
     segment: Segmenter | None = None,
     segmenter: str = "",
+    ratings: str | os.PathLike[str] | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Measure every session of a cohort and set it against the controls.
@@ -101,6 +104,10 @@ def analyze(
     segmenter : str
         ``lungmask`` or ``totalsegmentator``: their command, installed with its weights, finds the lungs; rows are
         flagged with its name. Empty: none.
+    ratings : path, optional
+        Table of ratings (:func:`ipha_toolkit.review`): images called unusable are left out of references, groups,
+        plots and readings; their rows stay, flagged ``rated_unusable``. A rating whose image or mask has changed counts
+        no more.
     progress : bool
         Show a progress bar.
 
@@ -127,7 +134,7 @@ def analyze(
     return run(
         cohort_dir, out_dir, workers=workers, client=client, participant_label=participant_label,
         session_label=session_label, level=level, protocol=protocol, segment=segment, segmenter=segmenter,
-        progress=progress,
+        ratings=ratings, progress=progress,
     ).rows  # fmt: skip
 
 
@@ -143,6 +150,7 @@ def run(
     protocol: Protocol = DEFAULT,
     segment: Segmenter | None = None,
     segmenter: str = "",
+    ratings: str | os.PathLike[str] | None = None,
     progress: bool = True,
     remove_stale: bool = False,
 ) -> Analysis:
@@ -176,7 +184,9 @@ def run(
             with outputs.cohort_lock(out):
                 remarks += [*_gone(out, cohort, remove_stale), *_changed_tables(out)]
                 failures, missing = _failed(out, cohort, cohort.sessions, measured)
-                rows, readings, findings = second_pass(out, cohort, protocol)
+                standing = ratings_standing(ratings, out)
+                remarks += standing.remarks
+                rows, readings, findings = second_pass(out, cohort, protocol, standing=standing)
                 outputs.write_failures(out, failures)
     n = len(found.tasks), len(found.done)
     return Analysis(rows, failures, *n, out, readings, findings, tuple(remarks), missing)
@@ -285,7 +295,12 @@ def _people(cohort: Cohort, subjects: Iterable[str]) -> dict[str, dict[str, floa
 
 
 def second_pass(
-    out: Path, cohort: Cohort, protocol: Protocol, *, strata: Mapping[str, str] | None = None
+    out: Path,
+    cohort: Cohort,
+    protocol: Protocol,
+    *,
+    strata: Mapping[str, str] | None = None,
+    standing: Standing = NONE_RATED,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Rows of all sessions with what controls say of them, readings, findings; made anew only if they would differ.
 
@@ -298,6 +313,8 @@ def second_pass(
     protocol : Protocol
     strata : mapping of str to str, optional
         Of each subject, where controls count for subjects of their own stratum alone.
+    standing : Standing
+        Which images ratings leave out.
     """
     folders = {
         files.label: outputs.session_folder(out, files)
@@ -308,13 +325,14 @@ def second_pass(
         {label: digest_of(folder / names.PROVENANCE) for label, folder in folders.items()}, cohort, protocol
     )
     source |= {"strata": dict(strata)} if strata else {}
+    source |= {"unusable": {" ".join(key): why for key, why in standing.unusable.items()}} if standing.unusable else {}
     if outputs.is_compared(out, source):
         known = results.Results(out, cohort.root)
         return known.rows, known.readings, known.findings
     measured = [files for files in cohort.sessions if files.label in folders]
-    rows, reference, acquisitions = _compared(out, cohort, measured, protocol, strata or {})
+    rows, reference, acquisitions = _compared(out, cohort, measured, protocol, strata or {}, standing)
     readings, findings = read_sessions(
-        rows, protocol=protocol, left_out=reference.left_out,
+        standing.kept(rows), protocol=protocol, left_out=reference.left_out,
         groups={files.subject: cohort.covariate(files.subject, "group") for files in measured},
     )  # fmt: skip
     outputs.write_cohort(
@@ -325,7 +343,12 @@ def second_pass(
 
 
 def _compared(
-    out: Path, cohort: Cohort, sessions: list[SessionFiles], protocol: Protocol, strata: Mapping[str, str]
+    out: Path,
+    cohort: Cohort,
+    sessions: list[SessionFiles],
+    protocol: Protocol,
+    strata: Mapping[str, str],
+    standing: Standing,
 ) -> tuple[pd.DataFrame, Reference, pd.DataFrame]:
     frames, histograms, made = [], [], list[dict[Any, Any]]()
     for files in sessions:
@@ -335,18 +358,19 @@ def _compared(
         made += results.read_acquisitions(folder / names.acquisition_file(files.label)).to_dict("records")
         for modality in _COUNTED:
             path = folder / names.histogram_file(files.label, modality)
-            if path.exists():
+            if path.exists() and not standing.leaves_out(files.label, modality):
                 counts, flags = pd.read_csv(path, sep="\t"), _common_flags(rows, modality)
                 histograms.append(SessionHistogram(files.subject, files.session, modality, counts, flags))
     rows = pd.concat(frames, ignore_index=True) if frames else table([])
+    kept, rows = standing.kept(rows), standing.flagged(rows)
     controls = [files.subject for files in cohort.sessions if cohort.is_control(files.subject)]
     acquisitions, people = acquisition_table(made), _people(cohort, {files.subject for files in sessions})
     given = [
         against_controls(
-            rows[rows["subject"].isin(own)], [h for h in histograms if h.subject in own], controls,
+            kept[kept["subject"].isin(own)], [h for h in histograms if h.subject in own], controls,
             acquisitions=acquisitions, people=people, protocol=protocol,
         )
-        for own in _by_stratum(rows["subject"].unique(), strata)
+        for own in _by_stratum(kept["subject"].unique(), strata)
     ]  # fmt: skip
     compared = pd.concat([table([]) if not len(more) else more for more, _ in given], ignore_index=True)
     reference = _joined([each for _, each in given])

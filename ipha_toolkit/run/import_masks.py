@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ipha_toolkit.errors import IphaError, LayoutError
+from ipha_toolkit.io.axes import on_axes, stored_grid
 from ipha_toolkit.io.dicom import Part, Stack
 from ipha_toolkit.io.images import label_values, load, load_mask, save
 from ipha_toolkit.io.import_record import record_entry
@@ -127,7 +128,8 @@ def import_masks(
             mask = load_mask(path, labels=_lung_values(path))
             inside |= on_voxels(mask.array, mask.affine, volume.shape, volume.affine, str(path))
         out = root / "derivatives" / name / target.relative_to(root).parent.parent
-        made[out / f"{stem(target)}_desc-lung_mask.nii.gz"] = Mask(inside, volume.affine)
+        grid, mask = stored_grid(target), Mask(inside, volume.affine)
+        made[out / f"{stem(target)}_desc-lung_mask.nii.gz"] = mask if grid is None else on_axes(mask, grid)
     if not made:
         raise LayoutError(
             f"{place}: holds no lung mask that names an image of {root}; name masks like sub-001_ses-01_ct.nii.gz, "

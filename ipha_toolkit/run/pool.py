@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def pool(
     if controls == "site":
         strata = {site.name: site.name for site in sites}
     place = outputs.results_folder(out, Path(out) / _COHORT)
-    with outputs.run_lock(place, f"pool {controls} {[site.digest for site in sites]}"):
+    with outputs.run_lock(place, sha256(f"{controls} {[site.digest for site in sites]}".encode()).hexdigest()):
         cohort = _cohort(place, sites)
         outputs.write_plan(place, cohort.sessions)
         for site in sites:

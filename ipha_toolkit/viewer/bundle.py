@@ -20,7 +20,7 @@ _NAME = re.compile(r"^(?:export )?(?:const|let|class|function) (\w+)", re.MULTIL
 
 
 @cache
-def bundle(entry: Path = JS / "viewer.js") -> str:
+def bundle(entry: Path = JS / "main.js") -> str:
     """One ES module out of a file and all that it imports, directly or not.
 
     Parameters

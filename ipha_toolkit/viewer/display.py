@@ -13,6 +13,7 @@ from typing import Any
 from ipha_toolkit.grid import PLANES
 from ipha_toolkit.viewer import marks
 from ipha_toolkit.viewer.layers import Layer, Share
+from ipha_toolkit.viewer.windows import palette
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,14 @@ class Display:
     pan_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """From the middle of the images to the middle of the panels."""
     crosshair: bool = True
+    invert: bool = False
+    """White for black in the images."""
+    colour_map: str = ""
+    """Colours of all maps; empty for each map's own."""
+    opacities: Sequence[float] = ()
+    """One an overlay, times ``opacity``."""
+    threshold_map: str = ""
+    """Name of the map that the threshold cuts; empty for the first."""
     regions: Sequence[Mapping[str, Any]] = ()
     """As of :func:`ipha_toolkit.viewer.layers.measure_rois`."""
 
@@ -65,13 +74,27 @@ class Scene:
 
     def shown_overlays(self, image: int) -> list[tuple[Layer, Mapping[str, Any]]]:
         """Overlays visible on an image, with their looks."""
-        every = zip(self.overlays, self.looks, self.display.visible, strict=True)
-        return [(layer, look) for layer, look, on in every if on and layer.image in (None, image)]
+        each = self.display.opacities or [1.0] * len(self.overlays)
+        every = zip(self.overlays, self.looks, self.display.visible, each, strict=True)
+        return [
+            (layer, self._look(layer, look) | {"opacity": opacity})
+            for layer, look, on, opacity in every
+            if on and layer.image in (None, image)
+        ]
+
+    def _look(self, layer: Layer, look: Mapping[str, Any]) -> dict[str, Any]:
+        chosen = self.display.colour_map if layer.kind == "map" else ""
+        return dict(look) | ({"colours": palette(chosen)} if chosen else {})
+
+    @property
+    def thresholded(self) -> str:
+        """Name of the map that the threshold cuts; empty where there is none."""
+        names = [layer.name for layer in self.overlays if layer.kind == "map"]
+        return self.display.threshold_map if self.display.threshold_map in names else next(iter(names), "")
 
     def cut(self, layer: Layer) -> float | None:
-        """Value below which a map is not coloured: the threshold, for the first map and maps of its name."""
-        first = next((other.name for other in self.overlays if other.kind == "map"), None)
-        return self.display.threshold if (layer.kind, layer.name) == ("map", first) else None
+        """Value below which a map is not coloured: the threshold, for the map chosen and maps of its name."""
+        return self.display.threshold if (layer.kind, layer.name) == ("map", self.thresholded) else None
 
     def describe(self) -> str:
         """What the picture shows, in words, for those who cannot see it."""
@@ -84,8 +107,9 @@ class Scene:
         names = [layer.name for layer, on in zip(self.overlays, display.visible, strict=True) if on]
         thresholds = [
             marks.share_text(share, display.threshold, self.layers[number].unit)
-            for number, share in list(self.shares.items())[:1]
-        ]
+            for number, share in self.shares.items()
+            if self.layers[number].name == self.thresholded
+        ][:1]
         return marks.describe(
             slices, overlays=names, nodules=len(self.nodules), regions=len(display.regions), thresholds=thresholds
         )

@@ -280,18 +280,33 @@ def slab_range(layer: Layer, plane: str, index: float, *, mode: str, slab_mm: fl
     return max(middle - half, 0), min(middle + half + 1, n)
 
 
-ROI_COLUMNS = ("image", "plane", "x_mm", "y_mm", "z_mm", "width_mm", "height_mm", "mean", "sd", "n", "area_mm2", "unit")
+ROI_COLUMNS = (
+    "name",
+    "image",
+    "plane",
+    "x_mm",
+    "y_mm",
+    "z_mm",
+    "width_mm",
+    "height_mm",
+    "mean",
+    "sd",
+    "n",
+    "area_mm2",
+    "unit",
+)
 
 
 def measure_rois(layers: Sequence[Layer], rois: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Mean, standard deviation, voxel count and area of elliptic regions of interest, one row each.
+    """Mean, standard deviation, voxel count and area of regions of interest, one row each.
 
     Parameters
     ----------
     layers : sequence of Layer
         The images.
     rois : sequence of mapping
-        ``image`` (number), ``plane``, ``center_mm`` (x, y, z in mm), ``radii_mm`` (along columns and rows).
+        ``image`` (number), ``plane``, ``center_mm`` (x, y, z in mm), ``radii_mm`` (along columns and rows);
+        of one drawn freehand also ``points_mm``, its corners, and ``name``.
 
     Returns
     -------
@@ -313,16 +328,47 @@ def measure_roi(layer: Layer, roi: Mapping[str, Any]) -> dict[str, Any]:
     spacing = layer.spacing_mm
     u = (np.arange(values.shape[1]) - center[columns]) * spacing[columns] / roi["radii_mm"][0]
     v = (np.arange(values.shape[0]) - center[rows]) * spacing[rows] / roi["radii_mm"][1]
-    inside = values[(u[None, :] ** 2 + v[:, None] ** 2) <= 1]
+    within = (u[None, :] ** 2 + v[:, None] ** 2) <= 1
+    if "points_mm" in roi:
+        within = inside_line(layer.to_index(roi["points_mm"])[:, [columns, rows]], values.shape)
+    inside = values[within]
     inside = inside[np.isfinite(inside)].astype(float)
     x, y, z = roi["center_mm"]
     return {
-        "image": layer.name, "plane": roi["plane"], "x_mm": x, "y_mm": y, "z_mm": z,
+        "name": roi.get("name", ""), "image": layer.name, "plane": roi["plane"], "x_mm": x, "y_mm": y, "z_mm": z,
         "width_mm": 2 * roi["radii_mm"][0], "height_mm": 2 * roi["radii_mm"][1],
         "mean": inside.mean() if inside.size else np.nan,
         "sd": inside.std(ddof=1) if inside.size > 1 else np.nan,
         "n": inside.size, "area_mm2": inside.size * spacing[columns] * spacing[rows], "unit": layer.unit,
     }  # fmt: skip
+
+
+def measure_marks(layers: Sequence[Layer], drawn: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Length in mm of each distance (two ``points_mm``) and degrees of each angle (three, the corner second)."""
+    import pandas as pd
+
+    rows = []
+    for mark in drawn:
+        points = np.array(mark["points_mm"], float)
+        if mark["kind"] == "distance":
+            value, unit = float(np.linalg.norm(points[0] - points[1])), "mm"
+        else:
+            u, w = points[0] - points[1], points[2] - points[1]
+            cosine = (u @ w) / (np.linalg.norm(u) * np.linalg.norm(w))
+            value, unit = float(np.degrees(np.arccos(np.clip(cosine, -1, 1)))), "degrees"
+        image = layers[mark["image"]].name
+        rows.append((mark["kind"], image, mark["plane"], value, unit, mark["points_mm"]))
+    return pd.DataFrame(rows, columns=["kind", "image", "plane", "value", "unit", "points_mm"])
+
+
+def inside_line(corners: npt.NDArray[np.float64], shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """Voxels (row, column) whose centre lies inside a closed line of (column, row), by the even-odd rule."""
+    column, row = np.arange(shape[1])[None, :], np.arange(shape[0])[:, None]
+    inside = np.zeros(shape, bool)
+    for (x1, y1), (x2, y2) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        if y1 != y2:
+            inside ^= ((y1 > row) != (y2 > row)) & (column < (x2 - x1) * (row - y1) / (y2 - y1) + x1)
+    return inside
 
 
 def middle_mm(layer: Layer) -> tuple[float, float, float]:

@@ -53,6 +53,7 @@ class _Panel:
 
         level, width = self.display.window[self.order]
         gray = self._placed(self.image, lambda v: np.clip((v - level + width / 2) / width, 0, 1) * 255)
+        gray = 255 - gray if self.display.invert else gray
         rgb = np.repeat(np.nan_to_num(np.rint(gray))[..., None], 3, axis=2)
         overlays = self.scene.shown_overlays(self.order)
         for layer, look in overlays:
@@ -92,7 +93,7 @@ class _Panel:
 
     def _blend(self, rgb: Any, layer: Layer, look: Mapping[str, Any]) -> Any:
         values = self._placed(layer, nearest=True)
-        alpha = self.display.opacity
+        alpha = self.display.opacity * look.get("opacity", 1.0)
         if layer.kind == "map":
             low, high = look["limits"]
             cut = self.scene.cut(layer)
@@ -132,7 +133,11 @@ class _Panel:
             return
         x, y = self._px(roi["center_mm"], self.columns), self._px(roi["center_mm"], self.rows)
         ru, rv = (mm * self.scale for mm in roi["radii_mm"])
-        self.pen.ellipse((x - ru, y - rv, x + ru, y + rv), outline=_MARK)
+        if "points_mm" in roi:
+            corners = [(self._px(p, self.columns), self._px(p, self.rows)) for p in roi["points_mm"]]
+            self.pen.polygon(corners, outline=_MARK)
+        else:
+            self.pen.ellipse((x - ru, y - rv, x + ru, y + rv), outline=_MARK)
         found = measure_roi(self.image, roi)
         lines = (f"mean {number(found['mean'], self.image.unit)}", f"SD {number(found['sd'], self.image.unit)}",
                  f"n {found['n']}  {number(found['area_mm2'])} mm²")  # fmt: skip

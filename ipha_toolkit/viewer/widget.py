@@ -47,6 +47,7 @@ from ipha_toolkit.viewer.layers import (
     face,
     layers_of,
     lungs_of,
+    measure_marks,
     measure_rois,
     middle_mm,
     nodule_list,
@@ -54,7 +55,7 @@ from ipha_toolkit.viewer.layers import (
 )  # fmt: skip
 from ipha_toolkit.viewer.page import HERE, attended, page_fragment, show_export_script, unattended
 from ipha_toolkit.viewer.saved import save_boxes_too, show_saved
-from ipha_toolkit.viewer.windows import looks_of, presets, windows_of
+from ipha_toolkit.viewer.windows import CHOICES, looks_of, palette, presets, windows_of
 from ipha_toolkit.volume import Mask, Volume
 
 if TYPE_CHECKING:
@@ -62,6 +63,9 @@ if TYPE_CHECKING:
 
 
 _CT_BYTES, _MRI_BYTES, _SHARED_BYTES = 16e6, 8e6, 11e6
+
+TOOLS = ("crosshair", "window", "pan", "roi", "free", "distance", "angle")
+"""What dragging with the left button can do."""
 
 _MAP_SHARE = 0.25
 _COORDINATES = ("x_mm", "y_mm", "z_mm")
@@ -123,7 +127,14 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
         One an overlay.
     mask_style : {"outline", "fill"}
     threshold : float or None
-        Voxels of the first map, and of maps of its name, below it are not coloured; in the map's unit.
+        Voxels of the map named ``threshold_map`` (empty: the first), and of maps of its name, below it are not
+        coloured; in the map's unit.
+    opacities : list of float
+        One an overlay, times ``opacity``.
+    invert : bool
+        White for black in the images.
+    colour_map : str
+        Colours of all maps; empty for each map's own.
     slab : {"off", "max", "min"}
         Thick slab: maximum (MIP) or minimum (minIP) over ``slab_mm`` mm.
     zoom : float
@@ -131,7 +142,7 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
     pan_mm : tuple of 3 float
         Millimetres from the middle of the images to the middle of the panels.
     crosshair, interpolate : bool
-    tool : {"crosshair", "window", "pan", "roi"}
+    tool : {"crosshair", "window", "pan", "roi", "free", "distance", "angle"}
         What dragging with the left button does.
     height_px : int
         Height of one panel.
@@ -167,13 +178,17 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
     visible = t.List(t.Bool()).tag(sync=True)
     mask_style = t.Enum(["outline", "fill"], "outline").tag(sync=True)
     threshold = t.Float(None, allow_none=True).tag(sync=True)
+    threshold_map = t.Unicode().tag(sync=True)
+    invert = t.Bool(False).tag(sync=True)
+    colour_map = t.Enum(("", *CHOICES), "").tag(sync=True)
+    opacities = t.List(t.Float(min=0, max=1)).tag(sync=True)
     slab = t.Enum(["off", "max", "min"], "off").tag(sync=True)
     slab_mm = t.Float(10.0, min=0).tag(sync=True)
     zoom = t.Float(1.0, min=0.1, max=50).tag(sync=True)
     pan_mm = t.Tuple(t.Float(), t.Float(), t.Float(), default_value=(0.0, 0.0, 0.0)).tag(sync=True)
     crosshair = t.Bool(True).tag(sync=True)
     interpolate = t.Bool(True).tag(sync=True)
-    tool = t.Enum(["crosshair", "window", "pan", "roi"], "crosshair").tag(sync=True)
+    tool = t.Enum(TOOLS, "crosshair").tag(sync=True)
     height_px = t.Int(480, min=120).tag(sync=True)
     embed_live = t.Bool(True).tag(sync=True)
     description = t.Unicode().tag(sync=True)
@@ -183,6 +198,8 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
     _rois = t.List().tag(sync=True)
     _export = t.List().tag(sync=True)
     _picture = t.Unicode().tag(sync=True)
+    _marks = t.List().tag(sync=True)
+    _palettes = t.Dict().tag(sync=True)
 
     def __init__(
         self,
@@ -200,13 +217,19 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
         self._export_mb = export_mb
         self._packing: threading.Thread | None = None
         self._looks = looks_of(self._overlays)
-        self._presets = [presets(layer, lungs_of(layer.image, self._shown, lungs)) for layer in self._images]
+        self._presets = [presets(layer, lungs_of(n, self._shown, lungs)) for n, layer in enumerate(self._images)]
         self._shares = shares_of(self._shown, lungs)
         first = self._images[0]
         shown = {"position_mm": middle_mm(first), "plane": face(first)}
-        state = shown | {"visible": [True] * len(self._overlays)} | state
+        each = {"visible": [True] * len(self._overlays), "opacities": [1.0] * len(self._overlays)}
+        state = shown | each | state
         state["window"] = windows_of(state.get("window"), self._presets)
-        super().__init__(_layers=self._describe_layers(), _nodules=nodule_list(nodules), **self._with_scalars(state))
+        has_maps = any(layer.kind == "map" for layer in self._overlays)
+        palettes = {name: palette(name).astype(np.uint8).tobytes().hex() for name in CHOICES} if has_maps else {}
+        super().__init__(
+            _layers=self._describe_layers(), _nodules=nodule_list(nodules), _palettes=palettes,
+            **self._with_scalars(state),
+        )  # fmt: skip
         self.on_msg(self._answer)
         self.observe(self._describe, names=[*_TRAIT_OF.values(), "_nodules"])
         self._describe()
@@ -216,10 +239,11 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
 
     @property
     def fraction_above(self) -> float:
-        """Share of the lung (or map) where the first map is at or above ``threshold``, 0 to 1; NaN without a map."""
+        """Share of the lung (or map) where the map chosen is at or above ``threshold``, 0 to 1; NaN without a map."""
         if not self._shares:
             return float("nan")
-        found = next(iter(self._shares.values()))
+        cut = self._scene().thresholded
+        found = next(share for number, share in self._shares.items() if self._shown[number].name == cut)
         return found.fraction(-np.inf if self.threshold is None else self.threshold)
 
     @property
@@ -227,6 +251,11 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
         """Regions of interest drawn so far, measured at full resolution; see
         :func:`ipha_toolkit.viewer.layers.measure_rois` for the columns."""
         return measure_rois(self._images, self._rois)
+
+    @property
+    def measurements(self) -> pd.DataFrame:
+        """Distances in mm and angles in degrees drawn so far: ``kind, image, plane, value, unit, points_mm``."""
+        return measure_marks(self._images, self._marks)
 
     def add_roi(
         self,
@@ -300,6 +329,12 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
     def _valid_visible(self, proposal: Any) -> list[bool]:
         if len(proposal["value"]) != len(self._overlays):
             raise ValueError(f"visible needs one value an overlay: {len(self._overlays)}, got {proposal['value']}")
+        return list(proposal["value"])
+
+    @t.validate("opacities")
+    def _valid_opacities(self, proposal: Any) -> list[float]:
+        if len(proposal["value"]) != len(self._overlays):
+            raise ValueError(f"opacities needs one value an overlay: {len(self._overlays)}, got {proposal['value']}")
         return list(proposal["value"])
 
     @t.validate("active")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.viewer.layers import Layer, mask_on, sample
@@ -19,6 +21,9 @@ MASK_COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00"
 
 MAP_COLOURS = ("viridis", "magma", "cividis")
 """Perceptually uniform matplotlib colour maps, one a map overlay, in turn."""
+
+CHOICES = ("viridis", "magma", "cividis", "inferno", "berlin", "gray")
+"""Colours that a reader can choose for all maps: even steps look even, and none needs red told from green."""
 
 SIGNED_COLOURS = "berlin"
 """Of maps with values on both sides of zero: blue below, red above, zero as dark as lung (matplotlib; Crameri)."""
@@ -41,29 +46,34 @@ def looks_of(overlays: Sequence[Layer], *, limits: tuple[float, float] | None = 
     return looks
 
 
+@cache
+def palette(name: str) -> npt.NDArray[np.float64]:
+    """256 colours of a matplotlib colour map, 0 to 255."""
+    from matplotlib import colormaps
+
+    return np.asarray(np.rint(255 * colormaps[name](np.linspace(0, 1, 256))[:, :3]), np.float64)
+
+
 def map_look(layer: Layer, *, order: int = 0, limits: tuple[float, float] | None = None) -> dict[str, Any]:
     """Name of a map's colours, the ``colours`` themselves (256 x 3, 0 to 255), and the ``limits`` they stand for.
 
     A quantity of :data:`COLOURS_OF` has its own colours. Another map with values on both sides of zero, HU left aside,
     gets diverging ones. Diverging colours are centred on zero.
     """
-    from matplotlib import colormaps
-
     low, high = limits or map_limits(layer)
     own = next((colours for word, colours in COLOURS_OF.items() if word in layer.name.lower()), None)
     signed = own == SIGNED_COLOURS or (own is None and low < 0 < high and layer.unit != "HU")
     if signed:
         low, high = -max(-low, high), max(-low, high)
     name = SIGNED_COLOURS if signed else own or MAP_COLOURS[order % len(MAP_COLOURS)]
-    colours = np.rint(255 * colormaps[name](np.linspace(0, 1, 256))[:, :3])
-    return {"colours": colours, "limits": (low, high), "name": name}
+    return {"colours": palette(name), "limits": (low, high), "name": name}
 
 
 def presets(layer: Layer, lungs: Mask | Layer | None = None) -> dict[str, tuple[float, float]]:
     """Window presets by name, (level, width) in the image's unit; the first is the default.
 
-    CT: the windows of :data:`CT_WINDOWS`. Everything else: percentiles of the image itself, and of its lungs, given a
-    mask of them.
+    CT: the windows of :data:`CT_WINDOWS`. Everything else: percentiles of the image itself, and before them of its
+    lungs, given a mask of them: the first is for lung in CT and MRI alike.
     """
     values = sample(layer.array)
     if not values.size:
@@ -75,7 +85,7 @@ def presets(layer: Layer, lungs: Mask | Layer | None = None) -> dict[str, tuple[
     inside = np.empty(0) if lungs is None else sample(layer.array, mask_on(layer, lungs))
     if inside.size:
         low, high = (float(p) for p in np.percentile(inside, [1, 99]))
-        by_image["lung"] = _window(low, high)
+        return {"lung": _window(low, high), **by_image}
     return by_image
 
 

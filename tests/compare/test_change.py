@@ -40,6 +40,20 @@ def test_repeatability_is_that_done_by_hand():
     assert found["low"] < found["repeatability_coefficient"] < found["high"]
 
 
+@pytest.mark.parametrize("n_pairs", [2, 3, 5])
+def test_the_interval_of_the_coefficient_covers_the_truth_in_95_of_100(n_pairs):
+    rng = np.random.default_rng(1)
+    measures = ["attenuation_mean", "attenuation_sd", "attenuation_p5", "attenuation_p50", "attenuation_p95"]
+    covered = []
+    for _ in range(40):
+        first, second = (
+            rows_of(*((f"s{n}", v, name, rng.normal()) for n in range(n_pairs) for name in measures)) for v in "12"
+        )
+        found = repeatability(first, second)
+        covered += ((found["low"] < 1.96 * np.sqrt(2)) & (1.96 * np.sqrt(2) < found["high"])).tolist()
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.045)
+
+
 def test_two_scans_of_one_lung_differ_by_less_than_the_coefficient_in_95_of_100():
     rng = np.random.default_rng(2)
     sd, inside = 4.0, []
@@ -165,6 +179,9 @@ def test_nodules_are_paired_one_to_one_with_the_smallest_total_distance():
     pairs = found[found["status"] == "stable"]
     assert set(zip(pairs["before"], pairs["after"], strict=True)) == {(0, 0), (1, 1)}
     assert pairs["distance_mm"].tolist() == [2, 3]
+    summary = summarize_matches(found, lung_volume_ml=4000)
+    assert set(found["expected_by_chance"]) == {summary.expected_by_chance}
+    assert set(found["p_as_many"]) == {summary.p_chance}
     assert found.loc[2, "x_mm"] == 50 and found.loc[3, "x_mm"] == 90
     assert (pairs["diameter_after_mm"] == 5).all()
 

@@ -25,6 +25,16 @@ def test_time_runs_from_the_peak_and_missing_films_widen_the_interval():
     assert (found.peak_day, found.low, found.high) == (0, 0, 3)
 
 
+def test_a_course_that_stops_far_above_clear_has_not_cleared():
+    for opacity in ([0.80, 0.72, 0.66], [0.80, 0.66, 0.66, 0.66]):
+        found = time_to_clear(range(len(opacity)), opacity)
+        assert found.censored and found.high == np.inf and found.days == len(opacity) - 1
+    known = time_to_clear([0, 1, 2], [0.80, 0.72, 0.66], clear=0.64)
+    assert not known.censored and known.days < 2
+    assert not time_to_clear([0, 1, 2], [0.80, 0.4, 0.2]).censored
+    assert not time_to_clear([-3, 0, 1, 2], [0.5, 0.80, 0.6, 0.52]).censored  # a film before the bleed
+
+
 def test_where_nothing_rose_nothing_clears():
     found = time_to_clear([0, 1, 2], [0.01, 0.03, 0.02])
     assert np.isnan(found.days)

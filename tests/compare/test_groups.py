@@ -3,7 +3,6 @@ import pandas as pd
 import pytest
 
 from ipha_toolkit.compare.groups import compare_groups, hedges_g, summarize_participants
-from ipha_toolkit.compare.trends import fit_trend, recurrence_curve, time_to_recurrence
 from ipha_toolkit.measure.rows import row, table
 
 
@@ -74,13 +73,23 @@ def test_hedges_g_is_cohens_d_times_the_small_sample_factor():
     assert np.isnan(hedges_g([2.0, 2.0], [2.0, 2.0])).all()
 
 
-def test_interval_of_g_covers_the_truth_about_as_often_as_it_says():
+@pytest.mark.parametrize(("n", "effect"), [(2, 2.0), (4, 1.0), (12, 1.0)])
+def test_interval_of_g_covers_the_truth_as_often_as_it_says(n, effect):
     rng = np.random.default_rng(0)
-    hits = 0
-    for _ in range(400):
-        _, low, high = hedges_g(rng.normal(1, 1, 12), rng.normal(0, 1, 12))
-        hits += low <= 1 <= high
-    assert 0.92 <= hits / 400 <= 0.98
+    limits = [hedges_g(rng.normal(effect, 1, n), rng.normal(0, 1, n))[1:] for _ in range(150)]
+    covered = [low <= effect <= high for low, high in limits]
+    assert 0.9 <= np.mean(covered) <= 0.99
+
+
+def test_limits_of_g_are_those_of_the_noncentral_t():
+    from scipy.stats import nct
+
+    a, b = np.array([1.0, 2, 3, 4, 5]), np.array([0.0, 1, 2, 3])
+    _, low, high = hedges_g(a, b)
+    root = np.sqrt(20 / 9)
+    t = (a.mean() - b.mean()) / np.sqrt((4 * a.var(ddof=1) + 3 * b.var(ddof=1)) / 7) * root
+    assert nct.sf(t, 7, low * root) == pytest.approx(0.025, abs=1e-4)
+    assert nct.cdf(t, 7, high * root) == pytest.approx(0.025, abs=1e-4)
 
 
 def test_many_tests_are_corrected(two_groups):
@@ -118,88 +127,6 @@ def test_an_unknown_reference_is_refused_with_the_labels_there_are(two_groups):
     rows, labels = two_groups
     with pytest.raises(ValueError, match=r"no measured subject is labelled 'healthy'.*control, iph"):
         compare_groups(rows, labels, reference="healthy")
-
-
-def course(n_subjects, *, slope, dose_effect, between, noise, seed=0):
-    rng = np.random.default_rng(seed)
-    values, visits = {}, []
-    for n in range(n_subjects):
-        level = rng.normal(-800, between)
-        for visit in range(5):
-            dose = float(rng.choice([0, 10, 20, 40]))
-            key = (f"sub-{n}", f"ses-{visit}")
-            values[key] = level + slope * visit + dose_effect * dose + rng.normal(0, noise)
-            visits.append((*key, 365.25 * visit, dose))
-    return rows_of(values), pd.DataFrame(visits, columns=["subject", "session", "days", "prednisone_mg_per_day"])
-
-
-def test_a_trend_and_a_dose_effect_are_recovered():
-    rows, sessions = course(15, slope=6, dose_effect=-0.5, between=40, noise=4)
-    found = fit_trend(rows, sessions, measure="attenuation_mean", modality="ct").set_index("term")
-    assert found.loc["years", "estimate"] == pytest.approx(6, abs=1)
-    assert found.loc["years", "low"] < 6 < found.loc["years", "high"]
-    assert found.loc["prednisone_mg_per_day", "estimate"] == pytest.approx(-0.5, abs=0.1)
-    assert found.loc["level", "estimate"] == pytest.approx(-800, abs=40)
-    assert found.loc["years", "unit"] == "HU/year"
-    assert set(found["model"]) == {"random intercept"}
-    assert (found["flag"] == "").all()
-
-
-def test_subjects_that_do_not_differ_fall_back_to_least_squares_and_keep_their_level():
-    rows, sessions = course(6, slope=6, dose_effect=0, between=0, noise=4)
-    found = fit_trend(rows, sessions, measure="attenuation_mean", modality="ct").set_index("term")
-    assert found.loc["level", "estimate"] == pytest.approx(-800, abs=8)
-    assert found.loc["years", "estimate"] == pytest.approx(6, abs=2)
-    assert (found["flag"] == "small_sample").all()
-
-
-def test_a_trend_agrees_with_an_ordinary_line_within_each_subject():
-    rows, sessions = course(12, slope=3, dose_effect=0, between=200, noise=1, seed=3)
-    found = fit_trend(rows, sessions, measure="attenuation_mean", modality="ct", covariates=()).set_index("term")
-    merged = rows.merge(sessions, on=["subject", "session"])
-    slopes = [np.polyfit(part["days"] / 365.25, part["value"], 1)[0] for _, part in merged.groupby("subject")]
-    assert found.loc["years", "estimate"] == pytest.approx(np.mean(slopes), abs=0.02)
-
-
-def test_a_trend_of_too_few_sessions_is_refused():
-    rows, sessions = course(1, slope=1, dose_effect=0, between=1, noise=1)
-    with pytest.raises(
-        ValueError, match=r"5 sessions of 1 subjects.*a trend needs at least 5 sessions of two subjects"
-    ):
-        fit_trend(rows, sessions, measure="attenuation_mean", modality="ct")
-    with pytest.raises(ValueError, match="sessions lack the columns days"):
-        fit_trend(rows, sessions.drop(columns="days"), measure="attenuation_mean", modality="ct")
-
-
-def visits(subject, *steps):
-    return pd.DataFrame(
-        [(subject, f"ses-{n}", *step) for n, step in enumerate(steps)],
-        columns=["subject", "session", "days", "prednisone_mg_per_day", "phase"],
-    )
-
-
-def test_time_to_recurrence_runs_from_the_first_lowering_of_the_dose():
-    bleeding = (0, 40, "acute"), (30, 40, "subacute"), (90, 10, "none"), (200, 10, "acute"), (300, 40, "acute")
-    sessions = pd.concat([
-        visits("sub-a", *bleeding),
-        visits("sub-b", (0, 40, "acute"), (60, 20, "none"), (400, 5, "none")),
-        visits("sub-c", (0, 0, "none"), (60, 0, "none")),
-        visits("sub-d", (0, 40, "acute"), (60, 20, "none")),
-    ])  # fmt: skip
-    found = time_to_recurrence(sessions)
-    assert found.to_dict("records") == [
-        {"subject": "sub-a", "taper_day": 90.0, "days": 110.0, "recurred": True, "dose_at_end": 10.0},
-        {"subject": "sub-b", "taper_day": 60.0, "days": 340.0, "recurred": False, "dose_at_end": 5.0},
-    ]
-
-
-def test_the_recurrence_curve_is_kaplan_and_meiers():
-    curve = recurrence_curve(pd.DataFrame({"days": [10.0, 20.0, 30.0], "recurred": [True, False, True]}))
-    assert curve["days"].tolist() == [0, 10, 20, 30]
-    assert curve["free"].tolist() == pytest.approx([1, 2 / 3, 2 / 3, 0])
-    assert curve["at_risk"].tolist() == [3, 3, 2, 1]
-    with pytest.raises(ValueError, match="no subject was tapered"):
-        recurrence_curve(pd.DataFrame({"days": [], "recurred": []}))
 
 
 def test_inputs_stay_as_they_were(two_groups):

@@ -190,7 +190,8 @@ CLEAR = {
 
 def read(*, bleeds=True, flags=(), **values):
     """A reading by the default rules, of a CT without findings but for what is given."""
-    rows = session(**(CLEAR | values))
+    filled = values.get(HAZE, CLEAR[HAZE]) + values.get(DENSE, 0.0)
+    rows = session(**(CLEAR | {"ct__opacity_fraction": filled} | values))
     rows["flag"] = ";".join(flags)
     return classify_phase(rows, bleeds=bleeds)
 
@@ -217,7 +218,7 @@ def test_ct_is_read_by_the_text_of_ha_and_palacio_where_bleeding_is_known_and_le
 
 
 def test_phases_that_cannot_be_told_apart_leave_the_cause_open():
-    reading = read(**{HAZE: 50})
+    reading = read(**{HAZE: 50, EVEN: 0.0, NET: 0.5})
     assert reading.phase == "air-space filling, cause open"
     assert "supported almost alike" in reading.reasons[0]
 
@@ -252,7 +253,7 @@ def scores(t1=0.0, t2=0.0, deficit=0.0, strength=0.0):
     [
         (scores(), "none"),
         (scores(t1=3.5, t2=3.5, deficit=-2.5, strength=-3), "acute"),
-        (scores(t1=3.5, deficit=2.5, strength=2.0), "subacute"),
+        (scores(t1=3.5, t2=1.2, deficit=2.5, strength=2.0), "subacute"),
         (scores(t1=2.5, deficit=3.5, strength=8.0), "chronic"),
     ],
 )
@@ -267,14 +268,16 @@ def test_iron_speaks_for_a_bleed_where_none_is_known():
     assert classify_phase(session(**scores(t1=3.5, t2=3.5))).phase == "air-space filling, cause open"
 
 
-@pytest.mark.parametrize(("dense", "opaque", "phase"), [(10, 20, "none"), (45, 70, "acute")])
+@pytest.mark.parametrize(("dense", "opaque", "phase"), [(0, 3, "none"), (3, 12, "indeterminate"), (45, 70, "acute")])
 def test_a_radiograph_alone_can_read_none_and_acute(dense, opaque, phase):
     rows = session(dx__film_consolidation_fraction=dense, dx__film_opaque_fraction=opaque)
-    assert classify_phase(rows, bleeds=True).phase == phase
+    reading = classify_phase(rows, bleeds=True)
+    assert (reading.phase, reading.verdict) == (phase, "limited")
+    assert reading.limits == ("a radiograph alone: a clear one does not exclude ground glass, which CT shows",)
 
 
 def test_a_cohort_is_read_with_its_groups_and_the_gate_beside_every_answer():
-    rows = session(**(CLEAR | {HAZE: 60, EVEN: 0.0}))
+    rows = session(**(CLEAR | {HAZE: 60, "ct__opacity_fraction": 60, EVEN: 0.0}))
     rows["flag"] = "child"
     readings, findings = read_sessions(rows, groups={"a": "iph"}, left_out={"a 1 ct": "sub-9 (kernel lung, not soft)"})
     assert readings["phase"].tolist() == ["acute"]

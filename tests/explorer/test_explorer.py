@@ -67,7 +67,7 @@ def test_the_browser_gets_every_number_of_the_table(results: Any) -> None:
         assert found == pytest.approx(row.value, rel=1e-4, abs=1e-12)
     combinations = known["combinations"]
     flagged = next(c for c in known["columns"] if c["measure"] == "hyperintense_fraction" and c["region"] == "lung")
-    assert combinations[flagged["f"][2]].split(";") == ["foreign_mask", "few_controls"]
+    assert combinations[flagged["f"][2]].split(";") == ["foreign_mask", "few_controls", "sequence_unknown"]
     assert set(known["flags"]) >= {"few_controls", "foreign_mask"}
 
 
@@ -80,10 +80,22 @@ def test_units_of_the_clinics_columns_and_dates_without_images(results: Any) -> 
     assert [visit["days"] for visit in known["courses"]["sub-p1"]] == [0, 12, 40]
 
 
+def test_what_might_say_who_someone_is_stays_with_python(results: Any) -> None:
+    text = ExplorerCohort(results).to_json()
+    assert json.loads(text)["withheld"] == ["remark"] and "HYPERLINK" not in text and "blood alone" not in text
+    assert "remark" in ipha.explore(results).table()
+    assert "HYPERLINK" in ExplorerCohort(results, ("remark",)).to_json()
+    with pytest.raises(ValueError, match="also: no column name; there are hemoglobin_g_dl, "):
+        ipha.explore(results, also=["name"])
+
+
 def test_limits_drawn_are_those_a_change_is_judged_by() -> None:
     rows = pd.DataFrame(
-        [["sub-1", f"ses-{n}", "ct", "lung", "ground_glass_fraction", value] for n, value in ((1, 20.0), (2, 60.0))],
-        columns=["subject", "session", "modality", "region", "measure", "value"],
+        [
+            ["sub-1", f"ses-{n}", "ct", "lung", "ground_glass_fraction", value, ""]
+            for n, value in ((1, 20.0), (2, 60.0))
+        ],
+        columns=["subject", "session", "modality", "region", "measure", "value", "flag"],
     )
     judged = compare_sessions(rows)["smallest_detectable_change"].iloc[0]
     pooled, at_zero, share = change_limits().loc[("ct", "lung", "ground_glass_fraction")]

@@ -52,7 +52,7 @@ def opened(browser: Any, results: Any, tmp_path_factory: pytest.TempPathFactory)
     """One page of the explorer, the images of the first visit with it."""
     path = tmp_path_factory.mktemp("page") / "explorer.html"
     columns = ["subject", "session", "group", "days", "value", "flags", "clinic:remark"]
-    explorer = ipha.explore(results, full=[FIRST], columns=columns)
+    explorer = ipha.explore(results, full=[FIRST], columns=columns, also=["remark"])
     path.write_text(whole_page("Explorer", explorer.to_html()), encoding="utf-8")
     explorer.close_all()
     context = browser.new_context(offline=True, viewport={"width": 1300, "height": 1000}, accept_downloads=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -20,6 +21,10 @@ def add_visit(folder: Path) -> Path:
     rows = pd.read_csv(folder / "out" / "measures.tsv", sep="\t", keep_default_na=False, dtype=str)
     again = rows[rows["subject"] == "sub-p1"].assign(session="ses-2")
     pd.concat([rows, again]).to_csv(folder / "out" / "measures.tsv", sep="\t", index=False)
+    proof = folder / "out" / "provenance.json"
+    known = json.loads(proof.read_text())
+    known.pop("written", None)  # digests of the tables before
+    proof.write_text(json.dumps(known))
     (folder / "cohort/sub-p1/sub-p1_sessions.tsv").write_text(
         "session_id\tdays\tphase\themoglobin_g_dl\tprednisone_mg_per_day\themoptysis\tremark\n"
         f"ses-1\t0\tacute\t8.1\t0\tyes\t{FORMULA}\n"

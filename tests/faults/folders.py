@@ -264,14 +264,18 @@ def _session_gone(lab, folder):
         path.rename(path.with_name(path.name.replace("ses-1", "ses-2")))
     answer = lab.analyze(folder)
     stays = "ses-1" in "".join(line for line in _rows(folder).splitlines() if "sub-p1" in line)
-    return answer, "silent" if stays else "" if "no longer in the cohort" in answer["err"] else "unheard"
+    return answer, "silent" if stays else _told(answer)
 
 
 def _subject_gone(lab, folder):
     _remove(folder / "cohort/sub-p1")
     answer = lab.analyze(folder)
-    told = "no longer in the cohort" in answer["err"]
-    return answer, "silent" if "sub-p1" in _rows(folder) else "" if told else "unheard"
+    return answer, "silent" if "sub-p1" in _rows(folder) else _told(answer)
+
+
+def _told(answer):
+    """Results that are gone from the cohort are in no table, and that they lie there is said."""
+    return "" if "sub-p1/ses-1: results of a session that is no longer in the cohort" in answer["err"] else "unheard"
 
 
 def _data_changed(lab, folder):

@@ -89,7 +89,7 @@ class Lab:
         """Start a command in a process group of its own."""
         command = [sys.executable, "-c", MAIN, *map(str, argv), *self.quiet]
         return subprocess.Popen(
-            command, env=self.environment, cwd=self.place, start_new_session=True, text=True,
+            command, env=self.environment, cwd=self.place, start_new_session=True, text=True, preexec_fn=_hears_ctrl_c,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
         )  # fmt: skip
 
@@ -123,6 +123,11 @@ class Lab:
         if not hasattr(self, "_reference"):
             self._reference = contents(self.analyzed() / "out")
         return self._reference
+
+
+def _hears_ctrl_c():
+    """As a terminal's process does: one started in the background would pass on that it does not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def small_cohort(root):

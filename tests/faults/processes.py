@@ -28,7 +28,8 @@ def _begun(lab, folder, rng, latest=6.0):
 def _resumed(lab, folder):
     """How running again ended: empty where the results are what they have to be."""
     answer = lab.analyze(folder)
-    left = [path for path in (folder / "out").rglob(".*") if path.suffix != ".lock"]
+    known = (".lock", ".state")  # what runs are at work, and which sessions there are
+    left = [path for path in (folder / "out").rglob(".*") if not path.name.endswith(known)]
     if fell(answer):
         return fell(answer), answer["err"]
     good = same(contents(folder / "out"), lab.reference) and not left
@@ -182,7 +183,7 @@ def no_home(lab, rng, count):
             f"import server; server.as_anybody(); {MAIN}"
         )
         words = {name: lab.environment[name] for name in ("PATH", "LANG") if name in lab.environment}
-        environment = words | {"PYTHONPATH": str(code), "HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = words | {"PYTHONPATH": str(code), "HOME": "/dev/null/home", "PYTHONDONTWRITEBYTECODE": "1"}
         command = [
             sys.executable,
             "-c",

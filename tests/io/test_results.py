@@ -11,6 +11,7 @@ import ipha_toolkit as ipha
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io import names
 from ipha_toolkit.io.results import Results
+from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.run.cohort import run
 
 
@@ -25,7 +26,8 @@ def folder(tmp_path_factory):
     break_file(root / "cohort/sub-c1/ses-1/ct/sub-c1_ses-1_ct.nii.gz")
     put_participants(root / "cohort", {"sub-c1": "control", "sub-p1": "iph"})
     (root / "cohort/sub-p1/sub-p1_sessions.tsv").write_text("session_id\tdays\nses-1\t12\n")
-    run(root / "cohort", root / "out", segment=whole_box, progress=False)
+    coarse = Protocol.from_toml("[nodules]\ncoarsest_mm = 9\n")
+    run(root / "cohort", root / "out", segment=whole_box, protocol=coarse, progress=False)
     return root
 
 
@@ -88,7 +90,7 @@ def test_masks_maps_nodules_and_histograms(patient):
     assert np.nanmedian(patient.map("MEGRE", "r2star").array) == pytest.approx(200, rel=0.05)
     assert patient.map("ct", "opacity").unit == "HU"
     both = patient.map(names.PAIR, "signature")
-    assert np.array_equal(both.array, patient.map("T1w", "signature").array, equal_nan=True) and both.unit == "SD"
+    assert np.array_equal(both.array, patient.map("T1w", "signature").array, equal_nan=True) and both.unit == "1"
     assert {"x_mm", "y_mm", "z_mm", "diameter_mm", "score"} <= set(patient.nodules("ct").columns)
     assert patient.histogram("T2w")["lung"].sum() == pytest.approx(lungs.n_voxels)
     assert len(patient.histogram(names.PAIR))

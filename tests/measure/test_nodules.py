@@ -4,11 +4,14 @@ import pytest
 from scipy import ndimage
 
 from ipha_toolkit.errors import GridError, ImageError
+from ipha_toolkit.measure.nodule_null import detectable_places
 from ipha_toolkit.measure.nodules import (
     NODULE_COLUMNS,
+    _diameter,
     detect_nodules,
     measure_nodules,
     nodule_candidates,
+    pleural_avoidance,
     random_pattern_test,
     too_coarse_for_nodules,
 )
@@ -150,8 +153,10 @@ def test_missing_voxels_are_passed_over_and_the_input_is_unchanged():
 
 def test_a_nodule_small_for_the_voxels_is_said_to_be_so():
     shapes = [ball((16, 16, 16), 2.2), ball((30, 30, 30), 7)]
-    found = surely(detect_nodules(*chest(*shapes, step=(1.8, 1.8, 1.8)))).set_index("flag")
-    assert found.loc["below_voxel_size", "diameter_mm"] < 2.7 < found.loc["", "diameter_mm"]
+    found = surely(detect_nodules(*chest(*shapes, step=(1.8, 1.8, 1.8)))).set_index("flag")["diameter_mm"]
+    assert found[""] > 2.7
+    small = found.drop("")
+    assert set(small.index) <= {"below_voxel_size", "size_unknown"} and not (small >= 2.7).any()
 
 
 def test_noise_alone_gives_no_sure_nodule():
@@ -210,10 +215,13 @@ def test_density_and_sizes_by_hand():
 
 
 def test_points_on_a_lattice_off_the_pleura_are_centrilobular_and_random_ones_are_not():
-    lattice = values(measure_nodules(table_of(GRID + 0.5), LUNGS, modality="ct"))
+    null = thrown(400, 99)
+    lattice = values(measure_nodules(table_of(GRID + 0.5), LUNGS, modality="ct", null=null))
     assert lattice["nodule_pleural_avoidance"] > 3 and lattice["nodule_spacing_z"] > 3
     assert lattice["nodule_spacing_ratio"] > 1.2 and lattice["nodule_subpleural_share"] == 0
-    random = [values(measure_nodules(table_of(thrown(200, seed)), LUNGS, modality="ct")) for seed in range(5)]
+    random = [
+        values(measure_nodules(table_of(thrown(200, seed)), LUNGS, modality="ct", null=null)) for seed in range(5)
+    ]
     for measure in ("nodule_pleural_avoidance", "nodule_spacing_z"):
         assert max(abs(found[measure]) for found in random) < 3
         assert abs(np.mean([found[measure] for found in random])) < 1.5
@@ -264,3 +272,35 @@ def test_random_pattern_test_by_hand():
     )
     assert found["spacing"] == pytest.approx(np.sqrt(27)) and found["spacing_z"] > 1
     assert found["subpleural_share"] == 0 and np.isnan(found["pleural_avoidance"])
+
+
+def test_pleural_avoidance_is_withheld_without_a_null_that_knows_the_detector():
+    rows = measure_nodules(table_of(thrown(200)), LUNGS, modality="ct").set_index("measure")
+    found = rows.loc["nodule_pleural_avoidance"]
+    assert np.isnan(found["value"]) and found["flag"] == "no_detector_null"
+    assert np.isfinite(rows.loc["nodule_spacing_z", "value"])
+
+
+def test_random_nodules_found_again_tell_what_the_detector_misses():
+    balls = [ball(center, 4) for center in np.random.default_rng(2).uniform(9, 51, (25, 3))]
+    volume, lungs = chest(*balls, size_mm=(60, 60, 60))
+    before = volume.array.copy()
+    null = detectable_places(volume, lungs, detect_nodules(volume, lungs), implants=40)
+    assert 10 < len(null) <= 40 and np.array_equal(volume.array, before)
+    index = np.round(lungs.to_index(null)).astype(int)
+    assert lungs.array[tuple(index.T)].all()
+    assert len(detectable_places(volume, lungs, detect_nodules(volume, lungs).iloc[:0])) == 0
+
+
+def test_what_no_ball_explains_has_no_diameter():
+    fine = np.array([10.0, 10.0, 10.0])
+    sizes = _diameter(fine, np.array([0.1, 5.0, 10.0]), [0.8, 1.6], 1.0)
+    assert np.isnan(sizes[[0, 2]]).all() and 2 < sizes[1] < 8
+
+
+def test_vessels_taken_for_nodules_do_not_avoid_the_pleura_more_than_vessels_do():
+    deep = thrown(150, 1) * 0.6 + 20
+    null, vessels = thrown(200, 2), thrown(200, 3) * 0.6 + 20
+    assert pleural_avoidance(deep, null, LUNGS) > 2
+    assert not pleural_avoidance(deep, null, LUNGS, vessels=vessels) >= 2
+    assert np.isnan(pleural_avoidance(deep, None, LUNGS))

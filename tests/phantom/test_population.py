@@ -5,6 +5,7 @@ import pytest
 
 from ipha_toolkit.phantom.disease import Bleed
 from ipha_toolkit.phantom.population import draw_population, participant, scan, scan_without_noise
+from ipha_toolkit.phantom.subject import simulate_subject
 
 PEOPLE = draw_population(40, seed=3)
 BLEEDS = (Bleed(-1.0, 0.9),)
@@ -91,3 +92,16 @@ def test_without_noise_healthy_air_is_exactly_dark():
 def test_what_cannot_be_is_refused(wrong, text):
     with pytest.raises(ValueError, match=text):
         wrong()
+
+
+def test_people_differ_in_the_water_of_their_lungs_as_published():
+    water = [participant("sub-001", "control", age=30, seed=seed).wetness for seed in range(400)]
+    assert np.std(np.log(water)) == pytest.approx(0.2, abs=0.02)
+    dry, wet = (
+        simulate_subject("none", seed=3, spacing_mm=10, modalities=["ct"], wetness=w, ct_noise_hu=0.0)
+        for w in (0.7, 1.4)
+    )
+    inside = dry.truth["ct"].masks["lung"].array
+    assert np.median(wet.volumes["ct"].array[inside]) > np.median(dry.volumes["ct"].array[inside]) + 50
+    with pytest.raises(ValueError, match="wetness runs from"):
+        simulate_subject("none", seed=3, spacing_mm=10, modalities=["ct"], wetness=0.0)

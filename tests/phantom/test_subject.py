@@ -50,7 +50,7 @@ def test_high_attenuation_area_of_healthy_adults_is_that_of_never_smokers():
         healthy = ipha.simulate_subject("none", seed=seed, spacing_mm=3.5, modalities=["ct"])
         values = lung_values(healthy, "ct")
         shares.append(100 * np.mean((values > -600) & (values < -250)))
-    assert 2.7 < np.median(shares) < 9 and max(shares) < 17.8  # PMID 26744025: median 4.3 %, 2.7 to 17.8
+    assert 2.7 < np.median(shares) < 9 and max(shares) < 17.8  # PMC8176866: median 4.3 %, 2.7 to 17.8
 
 
 def test_signals_go_where_the_case_series_says(by_phase):

@@ -3,6 +3,7 @@ import os
 import shutil
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
@@ -391,3 +392,27 @@ def test_echoes_give_r2star_rows_that_say_whether_density_is_known(cohort, tmp_p
     density = rows.query("measure == 'lung_density' and region == 'lung' and subject == 'sub-p1'")["value"]
     assert 0.05 < density.item() < 0.6
     assert (tmp_path / "out/sub-c9/ses-1/sub-c9_ses-1_MEGRE_desc-r2star_map.nii.gz").exists()
+
+
+def test_results_lie_on_the_images_own_axes_and_measure_the_same(tmp_path):
+    upright, turned = tmp_path / "upright", tmp_path / "turned"
+    put_session(upright, "sub-1", "ses-1", [toy_mr(), toy_mr("T2w", seed=1), toy_ct()])
+    for path in upright.rglob("*.nii.gz"):
+        image = nib.load(path)
+        other = turned / path.relative_to(upright)
+        other.parent.mkdir(parents=True, exist_ok=True)
+        codes = "PIL" if "T1w" in path.name else "LPS"
+        order = nib.orientations.axcodes2ornt(codes)
+        nib.save(image.as_reoriented(nib.orientations.ornt_transform(nib.io_orientation(image.affine), order)), other)
+    rows = [run(root, tmp_path / f"{root.name}-out", progress=False).rows for root in (upright, turned)]
+    pd.testing.assert_frame_equal(*rows)
+    made = sorted((tmp_path / "turned-out" / "sub-1" / "ses-1").glob("*.nii.gz"))
+    assert {"lung_mask", "muscle_mask", "ratio_map", "signature_map", "opacity_map"} == {
+        path.name.split("desc-")[1].removesuffix(".nii.gz") for path in made
+    }
+    for path in made:
+        kind = path.name.split("_")[2]
+        source = nib.load(next(turned.rglob(f"*_{kind}.nii.gz")))
+        mask = nib.load(path)
+        assert mask.shape == source.shape
+        assert np.array_equal(mask.affine, source.affine)

@@ -57,6 +57,7 @@ def test_the_viewer_is_one_module_with_one_default(offline_page: Any) -> None:
     assert bundled(offline_page, "(js) => typeof js.default.render") == "function"
     assert bundle().count("export default") == 1
     alone = {"export.js", "saved.js"}  # scripts of their own in pages
+    alone |= {"review.js", "ratings.js"}  # of the queue of images to rate
     assert {path.name for path in JS.glob("*.js")} - alone == set(re.findall(r"// ---- ([\w.]+)", bundle()))
 
 

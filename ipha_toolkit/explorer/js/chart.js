@@ -9,6 +9,7 @@ const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9
 const SYMBOLS = ["circle", "triangle", "square", "diamond", "star", "wye"];
 const OF_PHASE = {none: [GREY, "circle"], acute: ["#d55e00", "triangle"], subacute: ["#e69f00", "square"], chronic: ["#0072b2", "diamond"], indeterminate: ["#009e73", "cross"]};
 const RADIUS = [4.2, 3.6, 3, 2.5, 2, 1.6];
+const MANY = 30; // subjects whose lines are drawn fainter
 const NEAR_PX = 14, DRAG_PX = 4, MOST_NAMES = 8;
 export const CATEGORIES = {group: "group", phase: "phase (clinic)", reading: "phase (as read)"};
 const NUMBERS = {days: "days since the first visit", age: "age (years)"};
@@ -62,7 +63,7 @@ export class Chart {
     if (band) marks.push(Plot.rect([band], {x1: "from", x2: "to", y1: "low", y2: "high", fill: "#cc79a7", fillOpacity: 0.25, stroke: "#cc79a7", strokeDasharray: "3 2", ariaDescription: "detectable change"}));
     if (!category) {
       const joined = points.filter((p) => cohort.visits(p.session.subject).length > 1).sort((a, b) => (a.session.days ?? 0) - (b.session.days ?? 0));
-      marks.push(Plot.line(joined, {x: "x", y: "y", z: (p) => p.session.subject, stroke: (p) => p.session[explorer.get("colour")], strokeOpacity: 0.55, strokeWidth: 1.3, ariaDescription: "visits of a subject"}));
+      marks.push(Plot.line(joined, {x: "x", y: "y", z: (p) => p.session.subject, stroke: (p) => p.session[explorer.get("colour")], strokeOpacity: unique(joined.map((p) => p.session.subject)).length > MANY ? 0.25 : 0.55, strokeWidth: 1.3, ariaDescription: "visits of a subject"}));
     }
     const width = Math.max(280, this.drawing.clientWidth || 520), height = Math.round(Math.min(430, Math.max(300, width * 0.66)));
     const dots = {y: "y", fill: "kind", symbol: "kind", r: category ? this.radius(width, height) : RADIUS[0], fillOpacity: 0.85, stroke: "var(--ipha-back)", strokeWidth: 0.7, ariaDescription: "sessions"};

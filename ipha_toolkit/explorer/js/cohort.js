@@ -23,7 +23,7 @@ export function ordered(words) {
 export class Cohort {
   constructor(text) {
     const given = JSON.parse(text);
-    Object.assign(this, {sessions: given.sessions, measures: given.measures, meanings: given.flags, clinic: given.clinic, courses: given.courses, failures: given.failures});
+    Object.assign(this, {sessions: given.sessions, measures: given.measures, meanings: given.flags, clinic: given.clinic, courses: given.courses, withheld: given.withheld});
     this.combinations = given.combinations.map((cell) => cell.split(";").filter(Boolean));
     this.sessions.forEach((session, n) => { session.n = n; });
     this.places = new Map(this.sessions.map((session) => [session.label, session]));

@@ -136,6 +136,8 @@ export class Rows {
       }, ...SUPPRESS});
       return make("label", {}, box, name === "value" ? "the number shown" : head);
     }));
+    const {withheld} = explorer.cohort;
+    if (withheld.length) this.choice.append(make("p", {className: "ipha-caption", textContent: `Not shown, as they might say who someone is: ${withheld.join(", ")}. explore(..., also=[...]) shows them.`}));
   }
 
   // -- saving --

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from ipha_toolkit.io.outputs import Part
+from ipha_toolkit.measure.nodule_null import detectable_places
 from ipha_toolkit.measure.nodules import (
     FEWEST_SLICES,
     NODULE_COLUMNS,
@@ -27,7 +28,14 @@ def find_nodules(scan: Scan) -> Part:
             scan.role, measure_nodules(none, scan.chest_lungs, modality=scan.role, regions=regions, flags=scan.flags)
         )
     nodules = detect_nodules(scan.chest, scan.chest_lungs, protocol=scan.protocol)
+    implants = scan.protocol.nodules.null_implants
+    null = (
+        detectable_places(scan.chest, scan.chest_lungs, nodules, implants=implants, protocol=scan.protocol)
+        if implants
+        else None
+    )
     rows = measure_nodules(
-        nodules, scan.chest_lungs, modality=scan.role, regions=regions, flags=scan.flags, protocol=scan.protocol
+        nodules, scan.chest_lungs, modality=scan.role, regions=regions, null=null, flags=scan.flags,
+        protocol=scan.protocol,
     )  # fmt: skip
     return Part(scan.role, rows, nodules=nodules)

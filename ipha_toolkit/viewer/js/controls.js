@@ -1,11 +1,12 @@
 // Menus, fields and sliders around the image: each shows what the state says and says what the hand chose.
 import {make} from "./dom.js";
 import {SUPPRESS} from "./guard.js";
+import {EXTRA_KEYS} from "./extras.js";
+import {PAINT_KEYS} from "./paint.js";
 import {thresholdText} from "./words.js";
 
 const PLANE_NAMES = [["axial", "axial"], ["coronal", "coronal"], ["sagittal", "sagittal"], ["all", "all three"]];
 const SLABS = [["off", "off"], ["max", "maximum"], ["min", "minimum"]];
-const TOOLS = [["crosshair", "crosshair"], ["window", "window"], ["pan", "pan"], ["roi", "region"]];
 const KEYS = [
   ["↑ ↓ or wheel", "next or previous slice (PageUp, PageDown: ten; Home, End: first, last)"], ["Shift + arrows", "move the crosshair in the plane"],
   ["a, c, s, m", "axial, coronal, sagittal, all three"], ["[ ] and - =", "window narrower, wider; level down, up; right-drag or Shift-drag does both"], ["1 – 9", "window presets"],
@@ -62,7 +63,7 @@ export class Controls {
     const remove = control("button", {type: "button", textContent: "Remove region", onclick: () => this.input.removeRegion()});
     this.updates.push(() => { remove.hidden = !state.get("_rois").length; });
     return make("div", {className: "ipha-bar", role: "toolbar", "aria-label": "View"}, this.menu("Plane", PLANE_NAMES, "plane"),
-      this.windowPresets(), this.windowField("Level", 0), this.windowField("Width", 1), this.menu("Slab", SLABS, "slab"), thick, this.menu("Drag", TOOLS, "tool"), remove);
+      this.windowPresets(), this.windowField("Level", 0), this.windowField("Width", 1), this.menu("Slab", SLABS, "slab"), thick, remove);
   }
   overlayBar() {
     const {overlays} = this.scene, {state} = this;
@@ -72,29 +73,39 @@ export class Controls {
     this.updates.push(() => { opacity.value = state.get("opacity"); });
     bar.append(labelled("Opacity", opacity));
     if (overlays.some((layer) => layer.kind === "mask")) bar.append(this.menu("Masks", [["outline", "outline"], ["fill", "fill"]], "mask_style"));
-    const map = this.scene.thresholded();
-    if (map) bar.append(...this.threshold(map));
+    if (this.scene.thresholded()) bar.append(...this.threshold());
+    bar.append(...this.input.extras.opacities());
     return [bar];
   }
   tick(layer, n) {
     const {state} = this, swatch = make("span", {className: "ipha-swatch"});
     const box = control("input", {type: "checkbox", onchange: () => state.set({visible: state.get("visible").map((v, m) => (m === n ? box.checked : v))})});
-    swatch.style.background = layer.colour ?? `linear-gradient(90deg, #${layer.colours.slice(0, 6)}, #${layer.colours.slice(762, 768)}, #${layer.colours.slice(-6)})`;
-    this.updates.push(() => { box.checked = state.get("visible")[n]; });
+    swatch.style.background = layer.colour ?? "";
+    this.updates.push(() => {
+      box.checked = state.get("visible")[n];
+      const colours = layer.colour ? "" : this.scene.coloursOf(layer);
+      if (colours) swatch.style.background = `linear-gradient(90deg, #${colours.slice(0, 6)}, #${colours.slice(762, 768)}, #${colours.slice(-6)})`;
+    });
     return make("label", {}, box, swatch, make("span", {textContent: layer.name}));
   }
-  threshold(map) {
-    const {state} = this, {edges} = map.share, out = make("output"), [low, high] = [edges[0], edges.at(-1)];
-    const slider = control("input", {type: "range", className: "ipha-threshold", min: low, max: high, step: (high - low) / (edges.length - 1), oninput: () => state.set({threshold: slider.valueAsNumber}, true)});
+  threshold() {
+    const {state, scene} = this, out = make("output"), names = [...new Set(scene.overlays.filter((layer) => layer.kind === "map").map((layer) => layer.name))];
+    const slider = control("input", {type: "range", className: "ipha-threshold", oninput: () => state.set({threshold: slider.valueAsNumber}, true)}), label = labelled("", slider);
     this.updates.push(() => {
+      const map = scene.thresholded(), {edges} = map.share, [low, high] = [edges[0], edges.at(-1)];
+      Object.assign(slider, {min: low, max: high, step: (high - low) / (edges.length - 1)});
       slider.value = state.get("threshold") ?? low;
-      out.textContent = thresholdText(this.scene);
+      label.firstChild.textContent = `Threshold of ${map.name}`;
+      out.textContent = thresholdText(scene);
       slider.setAttribute("aria-valuetext", out.textContent);
     });
-    return [labelled(`Threshold of ${map.name}`, slider), out];
+    if (names.length < 2) return [label, out];
+    const box = control("select", {onchange: () => state.set({threshold_map: box.value, threshold: null})}, ...options(names.map((name) => [name, name])));
+    this.updates.push(() => { box.value = scene.thresholded().name; });
+    return [labelled("Map", box), label, out];
   }
   help() {
-    const list = make("dl", {}, ...KEYS.flatMap(([key, what]) => [make("dt", {textContent: key}), make("dd", {textContent: what})]));
+    const list = make("dl", {}, ...[...(this.scene.paint ? PAINT_KEYS : []), ...KEYS, ...EXTRA_KEYS].flatMap(([key, what]) => [make("dt", {textContent: key}), make("dd", {textContent: what})]));
     this.helpBox = make("details", {className: "ipha-help"}, control("summary", {textContent: "Keys and mouse"}), list);
     return this.helpBox;
   }

@@ -29,17 +29,17 @@ function fitted(ctx, text, width) {
   return text + "…";
 }
 
-function grayLut(layer, level, width) {
+function grayLut(layer, level, width, inverted) {
   const lut = new Uint32Array(layer.bytes === 2 ? 65536 : 256), low = level - width / 2;
   for (let q = 0; q < lut.length; q++) {
     const g = q ? Math.max(0, Math.min(255, Math.round(((layer.offset + layer.scale * (q - 1) - low) / width) * 255))) : 0;
-    lut[q] = opaque(g, g, g);
+    lut[q] = inverted && q ? opaque(255 - g, 255 - g, 255 - g) : opaque(g, g, g);
   }
   return lut;
 }
 
-function mapLut(layer, cut) {
-  const lut = new Uint32Array(layer.bytes === 2 ? 65536 : 256), [lo, hi] = layer.limits, {colours} = layer;
+function mapLut(layer, cut, colours) {
+  const lut = new Uint32Array(layer.bytes === 2 ? 65536 : 256), [lo, hi] = layer.limits;
   const channel = (n) => parseInt(colours.slice(n, n + 2), 16);
   for (let q = 1; q < lut.length; q++) {
     const value = layer.offset + layer.scale * (q - 1);
@@ -67,7 +67,7 @@ export class Painter {
     panel.place = new Placement(shown.grid, plane, position, view);
     if (data) {
       const [level, width] = state.get("window")[image.order];
-      this.blit(ctx, panel.place, shown, plane, data, `${level}/${width}`, () => grayLut(shown, level, width), state.get("interpolate"));
+      this.blit(ctx, panel.place, shown, plane, data, `${level}/${width}/${state.get("invert")}`, () => grayLut(shown, level, width, state.get("invert")), state.get("interpolate"));
       canvas.dataset.index = shown.grid.nearest(position, PLANES[plane][2]);
     }
     const overlays = scene.overlaysOn(image);
@@ -75,6 +75,8 @@ export class Painter {
     const drawn = drawing?.panel === panel ? [...state.get("_rois"), drawing.roi] : state.get("_rois");
     this.marks(ctx, panel, view, position);
     for (const roi of drawn) this.region(ctx, panel, view, position, roi);
+    scene.marker.draw(ctx, panel, view, onScreen, write);
+    scene.paint?.draw(ctx, panel);
     this.texts(ctx, panel, view, shown, position, data, pointer);
     const maps = overlays.filter((layer) => layer.kind === "map");
     if (plane === scene.planes().at(-1)) maps.forEach((layer, n) => this.colourBar(ctx, layer, view, n));
@@ -124,14 +126,14 @@ export class Painter {
   overlay(ctx, layer, plane, position, view) {
     const {scene} = this, {state} = scene, shown = scene.shown(layer), data = scene.data(shown, plane);
     if (!data) return;
-    const at = new Placement(shown.grid, plane, position, view), opacity = state.get("opacity"), outlined = layer.kind === "mask" && state.get("mask_style") === "outline";
+    const at = new Placement(shown.grid, plane, position, view), opacity = state.get("opacity") * (state.get("opacities")[scene.overlays.indexOf(layer)] ?? 1), outlined = layer.kind === "mask" && state.get("mask_style") === "outline";
     ctx.save();
     ctx.globalAlpha = outlined ? Math.min(1, 2 * opacity) : opacity;
     if (outlined) this.border(ctx, at, layer, shown, plane, data);
     else if (layer.kind === "mask") this.blit(ctx, at, shown, plane, data, "fill", () => Uint32Array.of(0, ...Array(255).fill(opaque(...rgb(layer.colour)))), false);
     else {
       const cut = layer.name === scene.thresholded().name ? state.get("threshold") : null;
-      this.blit(ctx, at, shown, plane, data, `${cut}`, () => mapLut(shown, cut), false);
+      this.blit(ctx, at, shown, plane, data, `${cut}/${state.get("colour_map")}`, () => mapLut(shown, cut, scene.coloursOf(layer)), false);
     }
     ctx.restore();
   }
@@ -173,12 +175,12 @@ export class Painter {
     ctx.strokeStyle = MARK;
     ctx.lineWidth = 1.5;
     ctx.beginPath();
-    ctx.ellipse(x, y, ru, rv, 0, 0, 7);
+    if (roi.points_mm) { for (const point of roi.points_mm) ctx.lineTo(...onScreen(point, c, r, view)); ctx.closePath(); } else ctx.ellipse(x, y, ru, rv, 0, 0, 7);
     ctx.stroke();
     const found = this.scene.roiStatistics(panel, roi);
     if (!found) return;
     const right = x + ru + 110 < view.width, at = right ? x + ru + 6 : x - ru - 6, {unit} = panel.image;
-    const lines = [`mean ${number(found.mean, unit)}`, `SD ${number(found.sd, unit)}`, `n ${found.n}  ${number(found.area)} mm²`];
+    const lines = [...(roi.name ? [fitted(ctx, roi.name, 110)] : []), `mean ${number(found.mean, unit)}`, `SD ${number(found.sd, unit)}`, `n ${found.n}  ${number(found.area)} mm²`];
     lines.forEach((line, order) => write(ctx, line, at, y - 7 + 15 * order, right ? "left" : "right", MARK));
   }
   texts(ctx, panel, view, shown, position, data, pointer) {
@@ -214,10 +216,10 @@ export class Painter {
     return Math.max(w, 40);
   }
   colourBar(ctx, layer, view, order) {
-    const h = Math.min(160, view.height * 0.3), w = 10, x = view.width - 26 - w - order * 78, y = 44, [lo, hi] = layer.limits;
+    const colours = this.scene.coloursOf(layer), h = Math.min(160, view.height * 0.3), w = 10, x = view.width - 26 - w - order * 78, y = 44, [lo, hi] = layer.limits;
     for (let p = 0; p < h; p++) {
       const n = 6 * Math.round((1 - p / (h - 1)) * 255);
-      ctx.fillStyle = "#" + layer.colours.slice(n, n + 6);
+      ctx.fillStyle = "#" + colours.slice(n, n + 6);
       ctx.fillRect(x, y + p, w, 1.5);
     }
     ctx.strokeStyle = INK;

@@ -1,5 +1,6 @@
 // Wheel, pointer and keys over the panels.
 import {PLANES, nearestSlice} from "./geometry.js";
+import {Marking} from "./marking.js";
 
 const NOTCH_PX = 100, TOUCH_PX = 40, LINE_PX = 33;
 const ZOOM = [0.2, 20];
@@ -24,16 +25,28 @@ export class Input {
     this.drag = null;
     this.drawing = null; // {panel, roi} on its way
     this.nodule = null;
+    this.paint = null; // of a mask to paint on
+    this.extras = null;
+    this.marker = new Marking(scene, this);
+    scene.marker = this.marker;
   }
 
   // -- places --
-  worldAt(panel, event) {
-    const box = panel.canvas.getBoundingClientRect(), {grid} = this.scene.shown(panel.image), [c, r, n] = PLANES[panel.plane];
+  indexAt(panel, event) {
+    const box = panel.canvas.getBoundingClientRect(), {grid} = this.scene.shown(panel.image), [c, r] = PLANES[panel.plane];
     const index = grid.index(this.state.get("position_mm"));
     // The box is scaled where the page is (slides), the canvas's own pixels are not.
     index[c] = panel.place.column((event.clientX - box.left) * panel.canvas.clientWidth / box.width);
     index[r] = panel.place.row((event.clientY - box.top) * panel.canvas.clientHeight / box.height);
-    const world = grid.world(index);
+    return index;
+  }
+  // In voxels of the slice shown.
+  placeAt(panel, event) {
+    const n = PLANES[panel.plane][2];
+    return this.indexAt(panel, event).map((v, a) => (a === n ? nearestSlice(v) : v));
+  }
+  worldAt(panel, event) {
+    const {grid} = this.scene.shown(panel.image), n = PLANES[panel.plane][2], index = this.indexAt(panel, event), world = grid.world(index);
     world[n] = grid.world(index.map((v, a) => (a === n ? nearestSlice(v) : v)))[n];
     return world;
   }
@@ -59,13 +72,13 @@ export class Input {
   listen(panel, disposer) {
     const {canvas} = panel, on = (name, call, options) => disposer.listen(canvas, name, call, options);
     on("wheel", (event) => this.wheel(panel, event), {passive: false});
-    on("dblclick", () => this.whole());
+    on("dblclick", () => (this.paint?.tool ? this.paint.close() : this.whole()));
     on("focus", () => this.activate(panel));
     on("pointerdown", (event) => this.down(panel, event));
     on("pointermove", (event) => this.move(panel, event));
     on("pointerup", () => this.up());
     on("pointercancel", () => this.up());
-    on("pointerleave", () => { this.pointer = null; this.scene.redraw(); });
+    on("pointerleave", () => { this.pointer = null; this.paint?.leave(); this.scene.redraw(); });
   }
   wheel(panel, event) {
     event.preventDefault();
@@ -80,6 +93,7 @@ export class Input {
     if (!panel.place) return;
     try { panel.canvas.setPointerCapture(event.pointerId); } catch { /* a synthetic pointer */ }
     const how = event.button === 2 || event.shiftKey ? "window" : event.button === 1 ? "pan" : this.state.get("tool");
+    for (const hand of [this.paint, this.marker]) if (hand?.tool === how && how) return hand.down(panel, event);
     const from = this.worldAt(panel, event), {state} = this;
     this.drag = {panel, how, x: event.clientX, y: event.clientY, window: state.get("window")[panel.image.order], pan: state.get("pan_mm"), from};
     if (how === "crosshair") this.go(from);
@@ -87,10 +101,14 @@ export class Input {
   move(panel, event) {
     if (!panel.place) return;
     this.pointer = {panel, world: this.worldAt(panel, event)};
+    this.paint?.move(panel, event);
+    this.marker.move(panel, event);
     if (this.drag?.panel === panel) this.dragged(panel, event);
     this.scene.redraw();
   }
   up() {
+    this.paint?.up();
+    this.marker.up();
     const drawn = this.drawing?.roi;
     this.drag = this.drawing = null;
     if (drawn) {
@@ -117,8 +135,9 @@ export class Input {
   // -- keys --
   // Does what the key stands for; returns whether it stands for anything.
   key(panel, event) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return false;
-    const act = this.moving(panel, event) ?? this.looking(panel, event.key) ?? this.marking(panel, event.key);
+    const painted = this.paint?.key(panel, event);
+    if (!painted && (event.ctrlKey || event.metaKey || event.altKey)) return false;
+    const act = painted ?? this.marker.key(panel, event) ?? this.moving(panel, event) ?? this.extras?.key(panel, event) ?? this.looking(panel, event.key) ?? this.marking(panel, event.key);
     if (!act) return false;
     act();
     this.speak();
@@ -149,16 +168,23 @@ export class Input {
   marking(panel, key) {
     const rois = this.state.get("_rois");
     return {
-      r: () => this.setRegions([...rois, {image: panel.image.order, plane: panel.plane, center_mm: [...this.state.get("position_mm")], radii_mm: [10, 10]}]),
+      r: () => this.setRegions([...rois, {image: panel.image.order, plane: panel.plane, center_mm: [...this.state.get("position_mm")], radii_mm: [10, 10], name: `region ${rois.length + 1}`}]),
       Delete: () => this.removeRegion(), ".": () => this.resizeRegion(1.1), ",": () => this.resizeRegion(1 / 1.1),
       Escape: () => { this.drawing = this.drag = null; this.scene.redraw(); },
     }[key];
   }
   setRegions(_rois) { this.state.set({_rois}); }
+  nameRegion(name) {
+    const rois = this.state.get("_rois");
+    if (rois.length) this.setRegions([...rois.slice(0, -1), {...rois.at(-1), name: name.trim()}]);
+  }
   removeRegion() { this.setRegions(this.state.get("_rois").slice(0, -1)); }
   resizeRegion(factor) {
     const rois = this.state.get("_rois"), last = rois.at(-1);
-    if (last) this.setRegions([...rois.slice(0, -1), {...last, radii_mm: last.radii_mm.map((mm) => mm * factor)}]);
+    if (!last) return;
+    const grown = {...last, radii_mm: last.radii_mm.map((mm) => mm * factor)};
+    if (last.points_mm) grown.points_mm = last.points_mm.map((point) => point.map((mm, a) => last.center_mm[a] + (mm - last.center_mm[a]) * factor));
+    this.setRegions([...rois.slice(0, -1), grown]);
   }
   nextNodule(step) {
     const nodules = this.state.get("_nodules");

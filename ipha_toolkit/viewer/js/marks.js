@@ -12,7 +12,7 @@ export function fixed(value, digits) {
 // A value for a reader: three figures or so, with its unit.
 export function number(value, unit = "") {
   if (!Number.isFinite(value)) return "no value";
-  const size = Math.abs(value), digits = size >= 100 || Number.isInteger(value) ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3;
+  const size = Math.abs(value), digits = size >= 99.95 || Number.isInteger(value) ? 0 : size >= 9.995 ? 1 : size >= 0.9995 ? 2 : 3;
   return fixed(value, digits) + (unit && unit !== "1" ? ` ${unit}` : "");
 }
 

@@ -1,6 +1,7 @@
 // What there is to see and which part of it is seen: layers, where their slices come from, planes, slabs, scale.
 import {make} from "./dom.js";
 import {Grid, PLANES} from "./geometry.js";
+import {insideLine} from "./marking.js";
 import {ExportSource, KernelSource} from "./sources.js";
 
 const PATIENCE_MS = 2500, EXPORT_AFTER_MS = 8000;
@@ -77,7 +78,11 @@ export class Scene {
     return this.overlays.filter((layer, n) => visible[n] && (layer.image == null || layer.image === image.order));
   }
   // The map that the threshold cuts, with all maps of its name.
-  thresholded() { return this.overlays.find((layer) => layer.kind === "map"); }
+  thresholded() {
+    const maps = this.overlays.filter((layer) => layer.kind === "map");
+    return maps.find((layer) => layer.name === this.state.get("threshold_map")) ?? maps[0];
+  }
+  coloursOf(layer) { return this.state.get("_palettes")[this.state.get("colour_map")] ?? layer.colours; }
 
   // The layer's grid, offset and scale in the source that is open: the export may be coarser.
   shown(layer) {
@@ -125,13 +130,13 @@ export class Scene {
   roiStatistics(panel, roi) {
     const shown = this.shown(panel.image), [c, r] = PLANES[panel.plane], data = this.data(shown, panel.plane, true);
     if (!data) return null;
-    const at = shown.grid.index(roi.center_mm), w = shown.grid.shape[c], h = shown.grid.shape[r];
+    const at = shown.grid.index(roi.center_mm), w = shown.grid.shape[c], h = shown.grid.shape[r], corners = roi.points_mm?.map((point) => { const q = shown.grid.index(point); return [q[c], q[r]]; });
     let n = 0, sum = 0, squares = 0;
     const [du, dv] = [shown.grid.spacing[c], shown.grid.spacing[r]], [ru, rv] = roi.radii_mm;
     for (let row = Math.max(0, Math.ceil(at[r] - rv / dv)); row <= Math.min(h - 1, at[r] + rv / dv); row++)
       for (let col = Math.max(0, Math.ceil(at[c] - ru / du)); col <= Math.min(w - 1, at[c] + ru / du); col++) {
         const q = data[row * w + col];
-        if (!q || (((col - at[c]) * du) / ru) ** 2 + (((row - at[r]) * dv) / rv) ** 2 > 1) continue;
+        if (!q || !(corners ? insideLine(corners, col, row) : (((col - at[c]) * du) / ru) ** 2 + (((row - at[r]) * dv) / rv) ** 2 <= 1)) continue;
         const value = shown.scale * (q - 1);
         n++; sum += value; squares += value * value;
       }

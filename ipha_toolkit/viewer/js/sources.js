@@ -1,5 +1,5 @@
 // Where slices come from: the kernel, or the copy that travels with an exported page.
-import {Grid} from "./geometry.js";
+import {Grid, PLANES} from "./geometry.js";
 
 const CACHE_BYTES = 72e6;
 
@@ -33,6 +33,8 @@ export class KernelSource {
   }
   close() { this.model.off("msg:custom", this.onMessage); }
   receive(msg, buffers) {
+    if (msg.type === "changed") return this.change(msg, buffers[0]);
+    if (msg.type === "stale") return this.forget(msg.layer);
     if (msg.type !== "slices") return;
     this.heard = true;
     const part = buffers[0], size = msg.rows * msg.columns * msg.bytes;
@@ -41,6 +43,34 @@ export class KernelSource {
       const key = `${msg.layer}/${msg.plane}/${msg.first + n}`;
       this.cache.set(key, msg.bytes === 2 ? new Uint16Array(copy) : new Uint8Array(copy));
       this.asked.delete(key);
+    }
+    this.changed();
+  }
+  // Put changed voxels of a mask into the slices kept: the kernel sends the box of them, k slowest.
+  change({layer, box}, part) {
+    const voxels = new Uint8Array(part.buffer, part.byteOffset, part.byteLength), [[i0, i1], [j0, j1], [k0, k1]] = box, ni = i1 - i0, nj = j1 - j0;
+    const shape = this.model.get("_layers")[layer].shape, low = [i0, j0, k0], high = [i1, j1, k1];
+    for (const [key, data] of this.cache.map) {
+      const [owner, plane, at] = key.split("/");
+      if (+owner !== layer || !PLANES[plane]) continue;
+      const [c, r, n] = PLANES[plane], index = +at;
+      if (index < low[n] || index >= high[n]) continue;
+      const fresh = data.slice(), place = [0, 0, 0];
+      place[n] = index;
+      for (place[r] = low[r]; place[r] < high[r]; place[r]++)
+        for (place[c] = low[c]; place[c] < high[c]; place[c]++) fresh[place[r] * shape[c] + place[c]] = voxels[((place[2] - k0) * nj + place[1] - j0) * ni + place[0] - i0];
+      this.cache.map.set(key, fresh);
+    }
+    this.changed();
+  }
+  // Slices of a layer are asked for anew.
+  forget(layer) {
+    this.asked.clear();
+    for (const [key, data] of this.cache.map) {
+      const [owner, plane, at] = key.split("/");
+      if (+owner !== layer) continue;
+      this.cache.map.delete(key);
+      this.cache.bytes -= data.byteLength;
     }
     this.changed();
   }

@@ -1,17 +1,19 @@
 // Slice viewer: draws what the model says, asks the kernel for slices (live) or reads them from the export. This file
-// puts the parts together; ipha_toolkit/viewer/bundle.py joins them to the one text that anywidget loads.
+// puts the parts together; ipha_toolkit/viewer/bundle.py joins them to the one text that anywidget loads (main.js).
 import {Controls} from "./controls.js";
 import {Disposer, make} from "./dom.js";
 import {Painter} from "./drawing.js";
+import {Extras} from "./extras.js";
 import {SUPPRESS, guard} from "./guard.js";
 import {Input} from "./input.js";
+import {Paint} from "./paint.js";
 import {Scene} from "./scene.js";
 import {State} from "./state.js";
 import {Speaker} from "./words.js";
 
-const SHORTCUTS = "ArrowUp ArrowDown Home End Shift+Arrows A C S M [ ] - = 1 2 3 Z F 0 N O X R , . Delete ?";
+const SHORTCUTS = "ArrowUp ArrowDown Home End Shift+Arrows A C S M [ ] - = 1 2 3 Z F 0 N O X R , . Delete Q W J D G V K U Shift+P Shift+J Shift+M Shift+R Shift+S Shift+D Space Enter Escape ?";
 
-class Viewer {
+export class Viewer {
   constructor(model, el) {
     this.model = model;
     this.disposer = new Disposer();
@@ -28,12 +30,17 @@ class Viewer {
     this.live = make("div", {className: "ipha-hidden", role: "status", "aria-live": "polite"});
     this.speaker = new Speaker(this.scene, this.live, this.disposer, () => this.panels);
     this.input = new Input(this.scene, {speak: () => this.speaker.soon(), help: () => { this.controls.helpBox.open = !this.controls.helpBox.open; }});
+    if (this.get("_painting") && !model.exported) this.scene.paint = this.input.paint = new Paint(this.scene, this.input, () => this.speaker.soon());
+    const [tools, repairs, ...below] = this.scene.paint?.bars(() => this.panels) ?? [];
+    this.input.extras = new Extras(this.scene, this.input, this.root, () => this.panels);
+    this.disposer.add(() => this.input.extras.close());
     this.controls = new Controls(this.scene, this.input);
     this.stage = make("div", {className: "ipha-stage"});
     this.observer = new ResizeObserver(this.redraw);
     this.observer.observe(this.stage);
     this.disposer.add(() => this.observer.disconnect());
-    this.root.append(this.controls.toolbar(), this.stage, ...this.controls.overlayBar(), this.live, this.controls.help());
+    const {extras} = this.input;
+    this.root.append(this.controls.toolbar(), extras.bar(), ...[tools, repairs].filter(Boolean), this.stage, ...this.controls.overlayBar(), ...extras.nodules(), ...below, this.live, this.controls.help());
     guard(this.root, this.disposer, {onKey: (event) => this.key(event), aloneOnPage: !!model.exported});
     this.layout();
     this.speaker.say();
@@ -56,8 +63,13 @@ class Viewer {
   changed() {
     if (this.closed) return;
     if (this.shape() !== this.laidOut) this.layout();
-    this.controls.sync();
+    this.syncControls();
     this.redraw();
+  }
+  syncControls() {
+    this.controls.sync();
+    this.input.extras.sync();
+    this.scene.paint?.sync();
   }
   shape() { return `${this.get("plane")}/${this.get("height_px")}`; }
   layout() {
@@ -69,7 +81,7 @@ class Viewer {
     this.stage.style.setProperty("--columns", planes.length > 1 ? planes.length : images.length === 4 ? 2 : images.length);
     this.panels = images.flatMap((image) => planes.map((plane) => this.panel(image, plane)));
     if (focused >= 0) this.panels[Math.min(focused, this.panels.length - 1)].canvas.focus();
-    this.controls.sync();
+    this.syncControls();
     this.redraw();
   }
   panel(image, plane) {
@@ -98,10 +110,8 @@ class Viewer {
   }
 }
 
-function render({model, el}) {
+export function renderViewer({model, el}) {
   const viewer = new Viewer(model, el);
   el.iphaViewer = viewer;
   return () => viewer.close();
 }
-
-export default {render};
