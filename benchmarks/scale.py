@@ -44,6 +44,8 @@ def copies(small_root: Path, small_out: Path, root: Path, out: Path, n_sessions:
     """Sessions under other labels, as if measured."""
     from toys import put_participants
 
+    from ipha_toolkit.io import proof
+
     labels = [f"sub-{n:05}" for n in range(n_sessions)]
     put_participants(root, {label: "iph" if n % 10 else "control" for n, label in enumerate(labels)})
     for n, label in enumerate(labels):
@@ -55,10 +57,17 @@ def copies(small_root: Path, small_out: Path, root: Path, out: Path, n_sessions:
                     new.parent.mkdir(parents=True, exist_ok=True)
                     os.link(path, new)
         for path in (small_out / of).rglob("*"):
-            if path.is_file() and path.suffix in (".tsv", ".json", ".txt"):
+            if path.is_file():
                 new = out / str(path.relative_to(small_out)).replace(of, label)
                 new.parent.mkdir(parents=True, exist_ok=True)
-                new.write_text(path.read_text("utf-8").replace(of, label), "utf-8")
+                if path.name.endswith(".gz"):
+                    os.link(path, new)
+                else:
+                    new.write_text(path.read_text("utf-8").replace(of, label), "utf-8")
+        for path in (out / label).rglob("provenance.json"):
+            record = json.loads(path.read_text("utf-8")) | {proof.FILES: proof.digests(path.parent)}
+            record.pop(proof.SEAL)
+            path.write_text(json.dumps(proof.sealed(record)), "utf-8")
     shutil.copy(small_out / "dataset_description.json", out)
 
 

@@ -29,6 +29,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 RESULT = Path(__file__).parent / "results" / "second_generator.md"
 SEEDS = {"chosen": 11, "judged": 907}
 CONTROLS = 8
+NOTE = """Read once after the rules were frozen; true masks, CT at 2 mm and MRI at 3 mm. "Known" cases are of a group
+known to bleed; older rules know no groups and no open cause, and read look-alikes as phases. Intervals are Wilson's.
+"""
 NO_ANSWER = ("withheld", "indeterminate")
 
 
@@ -235,7 +238,7 @@ def main():
         measure(options.rows, options.half, options.cases, options.workers)
         return
     kept = pickle.loads(options.rows.read_bytes())
-    text = f"# Readings on the second generator, half {kept['half']}\n\n## Rules of this package\n\n"
+    text = f"# Readings on the second generator, half {kept['half']}\n\n{NOTE}\n## Rules of this package\n\n"
     text += table(kept["cases"], read(kept["cases"])) + "\n"
     if options.old:
         text += f"\n## Rules before\n\n{table(kept['cases'], old_answers(options.rows, options.old))}\n"

@@ -98,9 +98,10 @@ def public(space: str) -> Iterator[tuple[str, Any, str]]:
 
 
 def _find(tree: ast.Module, name: str) -> tuple[Any, str]:
+    defined = [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name == name]
+    if defined:
+        return defined[-1], ""  # after its overloads
     for n, node in enumerate(tree.body):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
-            return node, ""
         if isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             if any(isinstance(target, ast.Name) and target.id == name for target in targets):

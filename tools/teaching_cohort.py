@@ -1,7 +1,7 @@
 """Make ``ipha_toolkit/tables/teaching.zip``: tables of 40 simulated patients and 20 controls over years.
 
     python tools/teaching_cohort.py            # some ten minutes; the same seed gives the same tables
-    python tools/teaching_cohort.py --work DIR # the same, in a folder that is kept: a stopped run goes on there
+    python tools/teaching_cohort.py --work DIR # in a folder that is kept: a stopped run goes on there
     python tools/teaching_cohort.py --check    # the package's tables are of today's measures, flags and columns
 
 Only CT is simulated, at coarse voxels, and only rows of the whole lung are kept: what the notebook shows.

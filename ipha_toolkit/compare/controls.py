@@ -20,7 +20,7 @@ import pandas as pd
 
 from ipha_toolkit.catalogue import MEASURES, versus_controls
 from ipha_toolkit.compare.matching import Key, Match, Matching
-from ipha_toolkit.compare.single_case import single_case, without_covariates
+from ipha_toolkit.compare.single_case import Plain, Regression, as_normal
 from ipha_toolkit.measure.hemosiderin import MODALITY as PAIR
 from ipha_toolkit.measure.hemosiderin import SignatureReference, signature_reference, signature_rows
 from ipha_toolkit.measure.histogram import pooled_quantile
@@ -197,23 +197,92 @@ def _scores(
     """How far each value lies outside the matching controls other than its own subject."""
     known = rows[rows["measure"].map(lambda name: MEASURES[name].compared) & rows["value"].notna()]
     sets: dict[tuple[str, str, str], Match] = {}
-    means: dict[tuple[Any, ...], dict[str, float]] = {}
-    by_measure: dict[tuple[str, ...], list[dict[str, object]]] = {}
+    against: dict[tuple[Any, ...], _Others | None] = {}
+    by_measure: dict[tuple[str, ...], list[tuple[dict[Any, Any], Match, _Others]]] = {}
     controls = known.set_index(["subject", "session"])
     groups = {
         key: part["value"] for key, part in controls[controls.index.isin(list(matching.controls))].groupby(_KEY)
     }  # fmt: skip
-    volumes = _lung_volumes(known)
+    about = _About(people, _lung_volumes(known))
     for record in known.to_dict("records"):
         image = (record["subject"], record["session"], record["modality"])
-        match = sets.setdefault(image, matching.of(*image))
+        if image not in sets:
+            sets[image] = matching.of(*image)
         key = (record["modality"], record["region"], record["measure"])
-        cached = (*key, match.sessions)
-        if cached not in means:
-            means[cached] = _means(groups.get(key), match)
-        scored = _score(record, means[cached], match, people, volumes, protocol)
-        by_measure.setdefault(key, []).extend(scored)
-    return [scored for group in by_measure.values() for scored in group]
+        cached = (*key, sets[image].sessions)
+        if cached not in against:
+            means = _means(groups.get(key), sets[image])
+            against[cached] = _Others(means, about, record, protocol) if len(means) > 1 else None
+        others, group = against[cached], by_measure.setdefault(key, [])
+        if others is not None:
+            group.append((record, sets[image], others))
+    return _scored([each for group in by_measure.values() for each in group], protocol)
+
+
+def _scored(found: list[tuple[dict[Any, Any], Match, _Others]], protocol: Protocol) -> list[dict[str, object]]:
+    """The row of each value's score, from all distances at once."""
+    distances = [others.distance(record) for record, _, others in found]
+    scores = as_normal([t for t, _, _ in distances], [free for _, free, _ in distances]) if found else np.zeros(0)
+    rows = []
+    for (record, match, others), (_, _, said), score in zip(found, distances, scores, strict=True):
+        few = {"few_controls"} if len(others.names) < protocol.signal.few_controls else set()
+        scored = row(
+            versus_controls(record["measure"]), score, modality=record["modality"], region=record["region"],
+            n_voxels=record["n_voxels"], flags=flags_of(record["flag"]) | match.flags | few | said,
+        )  # fmt: skip
+        rows.append(scored | {"subject": str(record["subject"]), "session": record["session"]})
+    return rows
+
+
+@dataclass(frozen=True)
+class _About:
+    """What is known of people beside a measure: age, height, lung volume by subject and modality."""
+
+    people: Mapping[str, Mapping[str, float]]
+    volumes: Mapping[tuple[str, str], float]
+
+    def of(self, subject: str, record: Mapping[Any, Any]) -> list[float]:
+        """Age in years, height in cm, lung volume in mL of the image measured; NaN where unknown."""
+        own = self.people.get(subject, {})
+        volume = self.volumes.get((subject, str(record["modality"])), np.nan)
+        return [
+            *(own.get(column, np.nan) for column in _COVARIATES),
+            np.nan if record["measure"] == "lung_volume" else volume,
+        ]
+
+
+class _Others:
+    """The controls of one measure that some images are set against, looked at once."""
+
+    def __init__(
+        self, means: Mapping[str, float], about: _About, record: Mapping[Any, Any], protocol: Protocol
+    ) -> None:
+        self.names, self._about, self._protocol = sorted(means), about, protocol
+        self._values = np.array([means[name] for name in self.names])
+        self._covariates = np.array([about.of(name, record) for name in self.names])
+        self._usable = np.isfinite(self._covariates).all(axis=0)
+        ages = np.minimum(self._covariates[:, 0], protocol.gate.grown_years)
+        self._ages = ages[np.isfinite(ages)]
+        self._plain = Plain(self._values)
+        self._fits: dict[tuple[bool, ...], Regression] = {}
+
+    def distance(self, record: Mapping[Any, Any]) -> tuple[float, int, set[str]]:
+        """Student's t of a value with its degrees of freedom, and what is to be said of it."""
+        value, own = float(record["value"]), np.array(self._about.of(str(record["subject"]), record))
+        usable = self._usable & np.isfinite(own)
+        if len(self.names) < self._protocol.gate.covariate_controls or not usable.any():
+            return *self._plain.t(value), {"other_age"} if self._of_other_age(own[0]) else set()
+        key = tuple(usable)
+        if key not in self._fits:
+            self._fits[key] = Regression(self._values, self._covariates[:, usable])
+        return *self._fits[key].t(value, own[usable]), {"adjusted"}
+
+    def _of_other_age(self, age: float) -> bool:
+        """Whether a person lies outside the controls' ages; from where lungs are grown, ages are alike."""
+        own, slack = min(age, self._protocol.gate.grown_years), self._protocol.gate.age_years
+        if not np.isfinite(age) or not self._ages.size:
+            return False
+        return bool(own < self._ages.min() - slack or own > self._ages.max() + slack)
 
 
 def _means(values: pd.Series | None, match: Match) -> dict[str, float]:
@@ -229,59 +298,6 @@ def _lung_volumes(known: pd.DataFrame) -> dict[tuple[str, str], float]:
     own = known[(known["measure"] == "lung_volume") & (known["region"] == Region.LUNG)]
     means = own.groupby(["subject", "modality"])["value"].mean()
     return {(str(s), str(m)): float(v) for (s, m), v in zip(means.index, means, strict=True)}
-
-
-def _score(
-    record: dict[Any, Any], means: Mapping[str, float], match: Match, people: Mapping[str, Mapping[str, float]],
-    volumes: Mapping[tuple[str, str], float], protocol: Protocol,
-) -> list[dict[str, object]]:  # fmt: skip
-    """The row of one value's score; none where fewer than two other controls have the measure."""
-    if len(means) < 2:
-        return []
-    names, subject = sorted(means), str(record["subject"])
-    value, others = float(record["value"]), np.array([means[name] for name in names])
-    flags = flags_of(record["flag"]) | match.flags
-    flags |= {"few_controls"} if len(names) < protocol.signal.few_controls else set()
-    of_all = [*_about(names, people), *_volumes(names, record, volumes)]
-    own = [*_about([subject], people), *_volumes([subject], record, volumes)]
-    usable = [n for n, (a, b) in enumerate(zip(of_all, own, strict=True)) if np.isfinite(a).all() and np.isfinite(b)]
-    if len(names) >= protocol.gate.covariate_controls and usable:
-        design = np.stack([of_all[n] for n in usable], axis=1)
-        score = without_covariates(value, others, np.array([own[n][0] for n in usable]), design)
-        flags |= {"adjusted"}
-    else:
-        score = single_case(value, others)
-        flags |= {"other_age"} if _of_other_age(subject, names, people, protocol) else set()
-    scored = row(
-        versus_controls(record["measure"]), score, modality=record["modality"], region=record["region"],
-        n_voxels=record["n_voxels"], flags=flags,
-    )  # fmt: skip
-    return [scored | {"subject": subject, "session": record["session"]}]
-
-
-def _about(names: list[str], people: Mapping[str, Mapping[str, float]]) -> list[npt.NDArray[np.float64]]:
-    return [np.array([people.get(name, {}).get(column, np.nan) for name in names]) for column in _COVARIATES]
-
-
-def _volumes(
-    names: list[str], record: Mapping[Any, Any], volumes: Mapping[tuple[str, str], float]
-) -> list[npt.NDArray[np.float64]]:
-    if record["measure"] == "lung_volume":
-        return [np.full(len(names), np.nan)]
-    return [np.array([volumes.get((name, str(record["modality"])), np.nan) for name in names])]
-
-
-def _of_other_age(
-    subject: str, names: list[str], people: Mapping[str, Mapping[str, float]], protocol: Protocol
-) -> bool:
-    """Whether the subject lies outside the controls' ages; from where lungs are grown, ages are alike."""
-    grown, slack = protocol.gate.grown_years, protocol.gate.age_years
-    own = min(people.get(subject, {}).get("age", np.nan), grown)
-    theirs = np.minimum([people.get(name, {}).get("age", np.nan) for name in names], grown)
-    theirs = theirs[np.isfinite(theirs)]
-    if not np.isfinite(own) or not theirs.size:
-        return False
-    return bool(own < theirs.min() - slack or own > theirs.max() + slack)
 
 
 def _digest(rows: pd.DataFrame, histograms: list[SessionHistogram], controls: tuple[str, ...]) -> str:

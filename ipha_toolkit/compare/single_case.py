@@ -43,14 +43,7 @@ def single_case(value: float, controls: npt.ArrayLike) -> float:
     >>> round(single_case(20.0, [8.0, 10.0, 12.0]), 2), round(single_case(20.0, [8.0, 10.0, 12.0] * 50), 2)
     (2.09, 5.82)
     """
-    others = np.asarray(controls, np.float64)
-    if others.size < 2:
-        raise ValueError(f"needs two controls or more, got {others.size}")
-    spread = float(others.std(ddof=1))
-    if not spread > 0:
-        return np.nan
-    t = (value - float(others.mean())) / (spread * np.sqrt(1 + 1 / others.size))
-    return _as_normal(t, others.size - 1)
+    return float(as_normal(*Plain(controls).t(value)))
 
 
 def without_covariates(value: float, controls: npt.ArrayLike, own: npt.ArrayLike, theirs: npt.ArrayLike) -> float:
@@ -69,28 +62,55 @@ def without_covariates(value: float, controls: npt.ArrayLike, own: npt.ArrayLike
     ----------
     Crawford & Garthwaite 2006, Br J Math Stat Psychol 59:353: a person against what regression predicts.
     """
-    y, x, at = np.asarray(controls, np.float64), np.asarray(theirs, np.float64), np.asarray(own, np.float64)
-    varies = x.std(axis=0) > 0
-    middle, scale = x.mean(axis=0)[varies], x.std(axis=0)[varies]
-    design = np.column_stack([np.ones(len(y)), (x[:, varies] - middle) / scale])
-    point = np.append(1.0, (at[varies] - middle) / scale)
-    free = len(y) - design.shape[1]
-    if free < 2:
-        raise ValueError(f"{len(y)} controls are too few for {design.shape[1] - 1} covariates")
-    inverse = np.linalg.pinv(design.T @ design)
-    fitted = inverse @ design.T @ y
-    spread = float(np.sqrt(np.sum((y - design @ fitted) ** 2) / free))
-    if not spread > 0:
-        return np.nan
-    t = (value - float(point @ fitted)) / (spread * np.sqrt(1 + float(point @ inverse @ point)))
-    return _as_normal(t, free)
+    return float(as_normal(*Regression(controls, theirs).t(value, np.asarray(own, np.float64))))
 
 
-def _as_normal(t: float, free: int) -> float:
-    """The normal quantile of the same tail probability."""
+class Plain:
+    """Controls as :func:`single_case` has them, for many values set against the same."""
+
+    def __init__(self, controls: npt.ArrayLike) -> None:
+        others = np.asarray(controls, np.float64)
+        if others.size < 2:
+            raise ValueError(f"needs two controls or more, got {others.size}")
+        self._mean, self._spread, self._n = float(others.mean()), float(others.std(ddof=1)), others.size
+
+    def t(self, value: float) -> tuple[float, int]:
+        """Student's t of a value, NaN where the controls do not vary, and its degrees of freedom."""
+        if not self._spread > 0:
+            return np.nan, self._n - 1
+        return (value - self._mean) / (self._spread * float(np.sqrt(1 + 1 / self._n))), self._n - 1
+
+
+class Regression:
+    """Controls as :func:`without_covariates` has them, for many values set against the same."""
+
+    def __init__(self, controls: npt.ArrayLike, theirs: npt.ArrayLike) -> None:
+        y, x = np.asarray(controls, np.float64), np.asarray(theirs, np.float64)
+        self._varies = x.std(axis=0) > 0
+        self._middle, self._scale = x.mean(axis=0)[self._varies], x.std(axis=0)[self._varies]
+        design = np.column_stack([np.ones(len(y)), (x[:, self._varies] - self._middle) / self._scale])
+        self._free = len(y) - design.shape[1]
+        if self._free < 2:
+            raise ValueError(f"{len(y)} controls are too few for {design.shape[1] - 1} covariates")
+        self._inverse = np.linalg.pinv(design.T @ design)
+        self._fitted = self._inverse @ design.T @ y
+        self._spread = float(np.sqrt(np.sum((y - design @ self._fitted) ** 2) / self._free))
+
+    def t(self, value: float, own: Array) -> tuple[float, int]:
+        """Student's t of a value of a person with these covariates, and its degrees of freedom."""
+        if not self._spread > 0:
+            return np.nan, self._free
+        point = np.append(1.0, (own[self._varies] - self._middle) / self._scale)
+        away = self._spread * float(np.sqrt(1 + float(point @ self._inverse @ point)))
+        return (value - float(point @ self._fitted)) / away, self._free
+
+
+def as_normal(t: npt.ArrayLike, free: npt.ArrayLike) -> Array:
+    """The normal quantile of the same tail probability as Student's t, elementwise."""
     from scipy.stats import norm
     from scipy.stats import t as student
 
-    logarithm = float(student.logsf(abs(t), free))
-    found = float(norm.isf(np.exp(logarithm))) if logarithm > -700 else _FARTHEST
-    return float(np.sign(t) * min(found, _FARTHEST))
+    away = np.asarray(t, np.float64)
+    logarithm = np.asarray(student.logsf(np.abs(away), np.asarray(free)), np.float64)
+    found = np.where(logarithm > -700, norm.isf(np.exp(np.maximum(logarithm, -700))), _FARTHEST)
+    return np.asarray(np.where(np.isnan(away), np.nan, np.sign(away) * np.minimum(found, _FARTHEST)), np.float64)

@@ -115,7 +115,8 @@ def _place(path: Path, fields: dict[str, str], rank: int) -> tuple[np.ndarray | 
     vectors = re.findall(r"\(([^)]*)\)|(none)", fields.get("space directions", ""))
     if space not in _TO_LPS or not vectors:
         raise ReadError(
-            f"{path}: has no orientation: space is {fields.get('space') or 'not given'} and space directions are "
+            f"{path}: has no orientation: space is {fields.get('space', '')[:80] or 'not given'} and "
+            "space directions are "
             f"{'given' if vectors else 'not given'}, so left and right are not known; needs "
             "left-posterior-superior, right-anterior-superior or left-anterior-superior, and a direction an axis"
         )

@@ -383,7 +383,7 @@ def read_rows(path: str | Path) -> pd.DataFrame:
     LayoutError
         Where the table was cut, edited or damaged since.
     """
-    return _as_written(Path(path), _rows)
+    return _as_written(Path(path), _rows) if isinstance(path, str | Path) else _rows(path)
 
 
 def parse_rows(text: str) -> pd.DataFrame:

@@ -17,8 +17,8 @@ _RAYLEIGH_MEAN_OVER_SD = np.sqrt(np.pi / (4 - np.pi))
 _FEWEST_VALUES = 5
 _FEWEST_VOXELS = 500
 _BLOCK_MM = 12.0
-_FEWEST_IN_BLOCK = 9
-_STEADY = 0.82
+_FEWEST_IN_BLOCK = 24
+_STEADY = 0.86
 _SMOOTHEST, _SMOOTH = 0.05, 0.2
 """Shares of tissue that vary least from block to block. Chosen on cropped phantoms."""
 _FEWEST_BLOCKS = 1000
@@ -160,7 +160,7 @@ def _ghosts(volume: Volume, outside: npt.NDArray[np.bool_]) -> float:
     bright = square > 2 * max(low, 1e-12)
     if bright.mean() < 0.03 or low <= 0:
         return 0.0
-    steady = np.median(mean[bright] ** 2 / square[bright])
+    steady = np.percentile(mean[bright] ** 2 / square[bright], 80)  # the rest lie across a ghost's border
     return float(np.sqrt(np.mean(square[bright] - low))) if steady > _STEADY else 0.0
 
 

@@ -217,7 +217,7 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
         self._export_mb = export_mb
         self._packing: threading.Thread | None = None
         self._looks = looks_of(self._overlays)
-        self._presets = [presets(layer, lungs_of(layer.image, self._shown, lungs)) for layer in self._images]
+        self._presets = [presets(layer, lungs_of(n, self._shown, lungs)) for n, layer in enumerate(self._images)]
         self._shares = shares_of(self._shown, lungs)
         first = self._images[0]
         shown = {"position_mm": middle_mm(first), "plane": face(first)}

@@ -91,8 +91,11 @@ def test_what_might_say_who_someone_is_stays_with_python(results: Any) -> None:
 
 def test_limits_drawn_are_those_a_change_is_judged_by() -> None:
     rows = pd.DataFrame(
-        [["sub-1", f"ses-{n}", "ct", "lung", "ground_glass_fraction", value] for n, value in ((1, 20.0), (2, 60.0))],
-        columns=["subject", "session", "modality", "region", "measure", "value"],
+        [
+            ["sub-1", f"ses-{n}", "ct", "lung", "ground_glass_fraction", value, ""]
+            for n, value in ((1, 20.0), (2, 60.0))
+        ],
+        columns=["subject", "session", "modality", "region", "measure", "value", "flag"],
     )
     judged = compare_sessions(rows)["smallest_detectable_change"].iloc[0]
     pooled, at_zero, share = change_limits().loc[("ct", "lung", "ground_glass_fraction")]

@@ -136,6 +136,10 @@ def test_mri_opens_in_the_window_of_its_lungs_and_key_one_is_for_lung(viewer: An
     layer = viewer._layers[0]
     assert layer["presets"][0][0] == "lung"
     assert viewer.window[0] == tuple(layer["presets"][0][1:])
+    image, lung = viewer._shown[0], viewer._shown[1]
+    volume, mask = Volume(image.array, image.affine, modality="T2w"), Mask(lung.array, lung.affine)
+    both = ipha.view(volume, volume, overlays=[{"lung": mask}, {"lung": mask}])
+    assert [layer["presets"][0][0] for layer in both._layers[:2]] == ["lung", "lung"]
     ct = ipha.view(viewer_volume("ct"))
     assert ct._layers[0]["presets"][0][0] == "lung"
 

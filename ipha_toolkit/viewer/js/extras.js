@@ -106,7 +106,7 @@ export class Extras {
   opacities() {
     const {state, scene} = this;
     if (scene.overlays.length < 2) return [];
-    return [make("span", {className: "ipha-each"}, ...scene.overlays.map((layer, n) => {
+    return [make("span", {className: "ipha-each"}, "of each", ...scene.overlays.map((layer, n) => {
       const range = make("input", {type: "range", min: 0, max: 1, step: 0.05, title: `Opacity of ${layer.name}`, oninput: () => state.set({opacities: state.get("opacities").map((v, m) => (m === n ? range.valueAsNumber : v))}, true), ...SUPPRESS});
       range.style.accentColor = layer.colour ?? "";
       this.updates.push(() => { range.value = state.get("opacities")[n]; });
