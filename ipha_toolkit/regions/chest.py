@@ -80,7 +80,7 @@ def require_chest(lungs: Mask, image: Volume, sides: Sequence[BoolArray]) -> Non
     fill = min(_fill(side) for side in sides if np.count_nonzero(side) > least)
     if fill < _LEAST_FILL:
         raise _no_chest(image, f"the dark spaces are no lungs by their shape: they fill {fill:.0%} of their outline")
-    alone = min(map(np.count_nonzero, sides)) < _ONE_LUNG_SHARE * sum(map(np.count_nonzero, sides))
+    alone = bool(min(map(np.count_nonzero, sides)) < _ONE_LUNG_SHARE * sum(map(np.count_nonzero, sides)))
     body = _body(inside, signal, around)
     misplaced = _misplaced(inside, body, spacing, alone=alone, whole=min(image.shape) > 1)
     if misplaced:
