@@ -19,7 +19,7 @@ from ipha_toolkit.demo.cohort import FILMED, FOLLOWED, Demo
 from ipha_toolkit.figures.agreement import scatter
 from ipha_toolkit.figures.films import plot_opacity_series
 from ipha_toolkit.regions.films import film_zones
-from ipha_toolkit.report import cohort
+from ipha_toolkit.report import cohort, pictures
 from ipha_toolkit.report.pieces import Panel, captioned, html_table, row_of_slices, write_sections
 from ipha_toolkit.wording import minus, number, signed
 
@@ -214,7 +214,7 @@ SECTIONS: tuple[tuple[str, bool, Callable[[Any], str]], ...] = (
     ("Who was analyzed", True, _people),
     ("What the images show", False, cohort.looks),
     ("Radiographs from day to day", True, _films),
-    ("Look for yourself", False, cohort.viewer),
+    ("Look for yourself", False, pictures.explorer),
     ("Measures by phase", False, cohort.group_plots),
     ("Measures by phase against controls", False, cohort.by_group),
     ("Maps", False, cohort.maps),
@@ -222,6 +222,7 @@ SECTIONS: tuple[tuple[str, bool, Callable[[Any], str]], ...] = (
     ("Where in the lung", False, cohort.distributions),
     ("Readings beside the truth", True, _readings),
     ("Truth against measurement", True, _truth),
+    ("Masks for checking", False, pictures.masks),
     ("Time and files", True, _run_facts),
 )
 """Title of every section, whether it is the demo's own, its maker, in order; one that returns nothing is left out."""

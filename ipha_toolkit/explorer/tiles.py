@@ -72,7 +72,7 @@ def tile_of(parts: Parts, *, budget_kb: float = 4.0) -> dict[str, Any] | None:
         [_joined([p.parts for p in panels], x // 2, 1), _joined([p.cuts for p in panels], x // 2, 1)], axis=-1
     )
     return {
-        "picture": _webp(gray, budget_kb * 1000), "codes": _png(codes), "height": HEIGHT_PX,
+        "picture": webp(gray, budget_kb * 1000), "codes": _png(codes), "height": HEIGHT_PX,
         "panels": [panel.said for panel in panels],
         "words": "; ".join(f"{panel.said['modality']} {panel.said['plane']}" for panel in panels),
     }  # fmt: skip
@@ -84,9 +84,8 @@ def _panel(parts: Parts, modality: str, plane: str) -> _Panel | None:
     image, lungs = parts.image(modality).to_ras(), parts.mask(modality).to_ras()
     columns, rows, across = PLANES[plane]
     index = int(np.argmax(np.count_nonzero(lungs.array, axis=(columns, rows))))
-    view = _Cut(image, lungs, plane, index)
-    level, width = next(iter(presets(image_layer(image, 0), lungs).values()))
-    gray = np.clip((view.slice(image.array) - level + width / 2) / width, 0, 1) * 255
+    view = Cut(image, lungs, plane, index)
+    gray = view.gray(first_window(image, lungs))
     cuts = countable(parts, modality)
     counted = np.zeros(view.code_shape, np.uint8)
     for bit, (owner, measure) in enumerate(cuts):
@@ -97,10 +96,15 @@ def _panel(parts: Parts, modality: str, plane: str) -> _Panel | None:
         "place": f"{'xyz'[across]} {view.place_mm:.0f} mm",
     }  # fmt: skip
     zones = parts.once("zones", modality, read=lambda: _zones(lungs))
-    return _Panel(view.sampled(gray).astype(np.uint8), _parts(lungs, zones, view), counted, said)
+    return _Panel(gray, _parts(lungs, zones, view), counted, said)
 
 
-class _Cut:
+def first_window(image: Volume, lungs: Mask) -> tuple[float, float]:
+    """(level, width) that the viewer opens an image in: that of the lungs."""
+    return next(iter(presets(image_layer(image, 0), lungs).values()))
+
+
+class Cut:
     """A slice of an image about its lungs, and how it is brought to the tile's pixels."""
 
     def __init__(self, image: Volume, lungs: Mask, plane: str, index: int) -> None:
@@ -127,8 +131,13 @@ class _Cut:
         (left, right), (low, high) = self.box[self.columns], self.box[self.rows]
         return np.asarray(part[low:high, left:right][::-1, ::-1])
 
-    def sampled(self, part: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """A slice's gray levels at the tile's pixels."""
+    def gray(self, window: tuple[float, float]) -> npt.NDArray[np.uint8]:
+        """Gray levels at the tile's pixels, seen through a window (level, width)."""
+        level, width = window
+        return self.sampled(np.clip((self.slice(self.image.array) - level + width / 2) / width, 0, 1) * 255)
+
+    def sampled(self, part: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+        """A slice's gray levels, 0 to 255, at the tile's pixels."""
         from PIL import Image
 
         picture = Image.fromarray(np.nan_to_num(part).astype(np.uint8))
@@ -136,12 +145,12 @@ class _Cut:
 
     def codes(self, array: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
         """Values of a whole array at the codes' pixels, each that of the voxel it lies in; zeros of nothing."""
-        if array is None:
-            return np.zeros(self.code_shape, np.uint8)
+        return np.zeros(self.code_shape, np.uint8) if array is None else self.nearest(array, self.code_shape)
+
+    def nearest(self, array: npt.NDArray[Any], shape: tuple[int, int]) -> npt.NDArray[Any]:
+        """Values of a whole array's slice at pixels of one's own, each that of the voxel it lies in."""
         part = self.slice(array)
-        at = [
-            ((np.arange(n) + 0.5) * size / n).astype(int) for n, size in zip(self.code_shape, part.shape, strict=True)
-        ]
+        at = [((np.arange(n) + 0.5) * size / n).astype(int) for n, size in zip(shape, part.shape, strict=True)]
         return np.asarray(part[np.ix_(*at)])
 
     def nodules(self, parts: Parts) -> list[list[float]]:
@@ -164,7 +173,7 @@ class _Cut:
         return drawn
 
 
-def _parts(lungs: Mask, zones: Volume, view: _Cut) -> npt.NDArray[np.uint8]:
+def _parts(lungs: Mask, zones: Volume, view: Cut) -> npt.NDArray[np.uint8]:
     """Which part of the lung each pixel is: 1, and the codes of :func:`_zones`; 0 outside."""
     inside, factors = view.codes(lungs.array) > 0, [round(a / b) for a, b in zip(lungs.shape, zones.shape, strict=True)]
     at = [np.minimum(np.arange(n) // f, m - 1) for n, f, m in zip(lungs.shape, factors, zones.shape, strict=True)]
@@ -201,10 +210,11 @@ def _joined(pictures: list[npt.NDArray[np.uint8]], width: int, gap: int) -> npt.
     return page
 
 
-def _webp(gray: npt.NDArray[np.uint8], budget: float) -> str:
+def webp(levels: npt.NDArray[np.uint8], budget: float) -> str:
+    """A picture, gray or RGB, as the address of a WebP of at most so many bytes, or of the lowest quality there is."""
     from PIL import Image
 
-    picture, address = Image.fromarray(gray), ""
+    picture, address = Image.fromarray(levels), ""
     for quality in _QUALITIES:
         buffer = BytesIO()
         picture.save(buffer, format="WEBP", quality=quality, method=4)

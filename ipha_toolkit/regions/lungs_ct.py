@@ -236,7 +236,7 @@ def _is_airway(piece: BoolArray, hu: FloatArray, place: float, spacing: npt.NDAr
     wall = dilate_by(piece, spacing, _WALL_MM) & ~piece
     area = np.median(piece.sum(axis=(0, 1))[piece.any(axis=(0, 1))]) * spacing[0] * spacing[1]
     tube = 60.0 < area < 500.0 and np.count_nonzero(piece.any(axis=(0, 1))) * spacing[2] > 2 * np.sqrt(area)
-    return bool((hu[wall] > _WALL_HU).mean() > 0.5 and (0.3 < place < 0.7 or tube))
+    return bool(wall.any() and (hu[wall] > _WALL_HU).mean() > 0.5 and (0.3 < place < 0.7 or tube))
 
 
 def _without_gas(lung: BoolArray, hu: FloatArray) -> BoolArray:

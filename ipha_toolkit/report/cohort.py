@@ -29,9 +29,9 @@ from ipha_toolkit.io.results import Results, SessionResults
 from ipha_toolkit.measure.hemosiderin import SignatureReference, signature_reference
 from ipha_toolkit.measure.rows import usable
 from ipha_toolkit.protocol import Protocol
-from ipha_toolkit.report import words
+from ipha_toolkit.report import pictures, words
 from ipha_toolkit.report.pieces import Panel, captioned, html_table, row_of_slices, write_sections
-from ipha_toolkit.volume import Mask, Volume
+from ipha_toolkit.volume import Volume
 from ipha_toolkit.wording import number, signed
 
 MEASURES_SHOWN = (
@@ -244,34 +244,6 @@ def _who(shown: Shown) -> str:
     patient = f"{shown.followed[0].subject} on {len(shown.followed)} dates" if shown.followed else ""
     control = shown.controls[0].subject if shown.controls else ""
     return f"{control}, a control, and {patient}." if control and patient else f"{patient or control}."
-
-
-def viewer(shown: Shown) -> str:
-    """The last session of the patient shown, alive."""
-    from ipha_toolkit.viewer.page import page_fragment
-    from ipha_toolkit.viewer.widget import SliceViewer
-
-    if not shown.followed:
-        return ""
-    last = shown.followed[-1]
-    slices = [modality for modality in _SEQUENCE if last.has(modality, "lung")]  # none where sites shared rows alone
-    if not slices:
-        return ""
-    overlays = [_overlays(last, modality) for modality in slices]
-    viewer = SliceViewer(*(last.image(modality) for modality in slices), overlays=overlays, height_px=340)
-    viewer.visible = [name == "lung" for group in overlays for name in group]
-    html = page_fragment(viewer)
-    viewer.close()
-    return (
-        f"<p>The images of {escape(last.subject)}, {escape(shown.label(last))}, linked in patient millimetres. Wheel "
-        "or arrow keys turn the pages, dragging with the right button sets the window, overlays are switched below.</p>"
-        f'<div class="wide">{html}</div>'
-    )
-
-
-def _overlays(session: SessionResults, modality: str) -> dict[str, Mask | Volume]:
-    lung = {"lung": session.mask(modality)} if session.has(modality, "lung") else {}
-    return lung | ({"ratio to muscle": session.map(modality)} if session.has(modality, "ratio") else {})
 
 
 def group_plots(shown: Shown) -> str:
@@ -518,7 +490,7 @@ def sites(shown: Shown) -> str:
 SECTIONS: tuple[tuple[str, Callable[[Shown], str]], ...] = (
     ("Who was measured", people),
     ("What the images show", looks),
-    ("Look for yourself", viewer),
+    ("Look for yourself", pictures.explorer),
     ("Measures by group", group_plots),
     ("Measures by group against controls", by_group),
     ("Maps", maps),
@@ -526,6 +498,7 @@ SECTIONS: tuple[tuple[str, Callable[[Shown], str]], ...] = (
     ("Where in the lung", distributions),
     ("Readings", readings),
     ("Sites", sites),
+    ("Masks for checking", pictures.masks),
     ("What could not be measured", failures),
     ("What the flags mean", words.flags),
     ("Methods", words.methods),

@@ -64,6 +64,9 @@ STYLE = """
 figure { margin: 1.2em 0; } figcaption { font-size: 13px; color: var(--soft); } figure img { display: block; }
 .scroll { overflow-x: auto; } td.number { text-align: right; white-space: nowrap; }
 .pairs { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 0 1.5rem; }
+.masks { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); gap: 0.8rem 1.2rem; }
+.masks { margin: 0.6em 0; } .masks figure { margin: 0; }
+.masks img { width: 100%; background: #000; } .masks figcaption { line-height: 1.35; }
 .wide { margin: 1em 0; }
 @media print { .wide button, .wide select { display: none; } .scroll { overflow: visible; } table { font-size: 8pt; } }
 main table { font-size: 13px; } th, td { padding: 0.3em 0.4em; } td:first-child { white-space: nowrap; }
