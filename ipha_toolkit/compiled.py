@@ -1,4 +1,4 @@
-"""Functions compiled by numba, also where there is no folder to keep the machine code in."""
+"""Functions compiled by numba, also where there is no folder to keep the machine code in, and threads to run them."""
 
 from __future__ import annotations
 
@@ -27,3 +27,9 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
             return numba.njit(**options)(function)
 
     return compile_
+
+
+def threads() -> int:
+    """Threads that this process may use: its share of the cores where it is one of several workers, which
+    ``run.execute`` and ``run.worker`` set as numba's own; else the cores that the system lets it use."""
+    return int(numba.get_num_threads())

@@ -9,7 +9,7 @@ that needs a line or a spread of controls is given.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -33,13 +33,18 @@ class SessionHistogram:
     """Ratio histogram of one image, ``counts`` as of :func:`ipha_toolkit.measure.signal.ratio_histogram`; or of T1w and
     T2w together (modality ``T1w+T2w``), as of :func:`ipha_toolkit.measure.hemosiderin.joint_histogram`.
 
-    Many are best given as an iterable that reads each when it is its turn: they are gone through twice."""
+    Many are best given with a function in place of the table, which reads it when it is its turn: so no more is held in
+    memory than the controls' own."""
 
     subject: str
     session: str
     modality: str
-    counts: pd.DataFrame
+    counts: pd.DataFrame | Callable[[], pd.DataFrame]
     flags: tuple[str, ...] = ()
+
+    def table(self) -> pd.DataFrame:
+        """The counts, read now where they were not."""
+        return self.counts if isinstance(self.counts, pd.DataFrame) else self.counts()
 
 
 @dataclass(frozen=True)
@@ -70,8 +75,7 @@ def against_controls(
     rows : DataFrame
         Rows of the first pass of all sessions.
     histograms : iterable of SessionHistogram
-        Ratio histograms of all T1w and T2w images, and of both together. Gone through twice, first for the controls'
-        alone and then for all; of those of the controls alone what a reference needs is kept in memory.
+        Ratio histograms of all T1w and T2w images, and of both together.
     controls : iterable of str
         Subjects of group ``control``.
     acquisitions : DataFrame, optional
@@ -89,8 +93,7 @@ def against_controls(
         (0 = like controls), by Crawford and Howell's t, so that few controls give no large numbers by chance.
     reference : Reference
     """
-    if isinstance(histograms, Iterator):
-        histograms = list(histograms)
+    histograms = list(histograms)
     members = tuple(sorted(set(controls) & set(rows["subject"])))
     sessions = rows.loc[rows["subject"].isin(members), ["subject", "session"]].drop_duplicates()
     matching = Matching(sessions.itertuples(index=False, name=None), acquisitions, protocol=protocol)
@@ -145,12 +148,13 @@ class Pool:
             self.seen |= {str(h.modality)} if h.modality in FRACTIONS else set()
             if h.subject not in members:
                 continue
-            self.texts.append([h.subject, h.session, h.modality, h.counts.to_csv(index=False)])
+            counts = h.table()
+            self.texts.append([h.subject, h.session, h.modality, counts.to_csv(index=False)])
             if h.modality == PAIR:
-                self._pairs[h.subject, h.session] = h.counts[["t1w", "t2w", Region.LUNG]]
+                self._pairs[h.subject, h.session] = counts[["t1w", "t2w", Region.LUNG]]
             elif h.modality in FRACTIONS:
                 own = self._counts.setdefault(str(h.modality), {})
-                own[h.subject, h.session] = h.counts[Region.LUNG].to_numpy(float)
+                own[h.subject, h.session] = counts[Region.LUNG].to_numpy(float)
 
     def threshold(self, modality: str, sessions: frozenset[Key]) -> tuple[float, int]:
         """Ratio threshold from these sessions of controls, and how many controls it rests on."""
@@ -199,14 +203,14 @@ def _from_histograms(
             fractions += [r | who for r in _fractions(h, match, pool, matching)]
         elif h.modality == PAIR and (line := pool.line(match.sessions)) is not None:
             floor, flags = float(floors[h.subject, h.session]), [*h.flags, *match.flags]
-            signatures += [r | who for r in signature_rows(h.counts, line, floor, flags=flags, protocol=protocol)]
+            signatures += [r | who for r in signature_rows(h.table(), line, floor, flags=flags, protocol=protocol)]
     return fractions + signatures
 
 
 def _fractions(h: SessionHistogram, match: Match, pool: Pool, matching: Matching) -> list[dict[str, object]]:
     threshold, n = pool.threshold(h.modality, match.sessions)
     flags = _flags(match, matching, pool.protocol) if n else [_nobody(match)]
-    return fraction_rows(h.counts, h.modality, threshold, [*h.flags, *flags])
+    return fraction_rows(h.table(), h.modality, threshold, [*h.flags, *flags])
 
 
 def _nobody(match: Match) -> str:

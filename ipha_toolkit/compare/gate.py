@@ -86,7 +86,7 @@ def judge_missing(rule: FindingRule, rows: pd.DataFrame) -> Verdict | None:
     carried = own[(own["measure"] == rule.measure) & (own["region"] == "lung")]
     if not needs_controls(rule):
         return Verdict(WITHHELD, (f"{name} could not be measured",)) if carried.empty else None
-    flags = {flag for cell in own["flag"] for flag in flags_of(cell)}
+    flags = {flag for cell in own["flag"].unique() for flag in flags_of(cell)}
     for flag in ("no_matching_controls", "no_controls"):
         if flag in flags:
             reason = "no control of a matching sequence" if flag == "no_matching_controls" else "no controls"

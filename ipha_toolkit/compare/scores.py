@@ -12,7 +12,7 @@ import pandas as pd
 
 from ipha_toolkit.catalogue import MEASURES, ROW_COLUMNS, versus_controls
 from ipha_toolkit.compare.matching import Match, Matching
-from ipha_toolkit.compare.single_case import Plain, Regression, as_normal
+from ipha_toolkit.compare.single_case import Design, Plain, as_normal
 from ipha_toolkit.measure.rows import flags_of, joined, table
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.terms import Region
@@ -88,6 +88,7 @@ class _About:
     def __init__(self, known: pd.DataFrame, people: People, sets: _Sets) -> None:
         self.sets, self._people, self._volumes = sets, people, _lung_volumes(known)
         self._found: dict[tuple[str, str, bool], list[float]] = {}
+        self.designs: dict[tuple[int, bytes], Design] = {}
 
     def of(self, subjects: list[str], modality: str, measure: str) -> Array:
         """Age in years, height in cm, lung volume in mL of the image measured, shape (n, 3); NaN where unknown."""
@@ -110,15 +111,17 @@ def _of_measure(own: pd.DataFrame, matches: list[Match], about: _About, protocol
     theirs = _by_session(subjects, own["session"].tolist(), values, sets)
     covariates, of_controls = (about.of(names, modality, measure) for names in (subjects, sets.subjects))
     t, free, flags = np.full(len(own), np.nan), np.zeros(len(own)), np.empty(len(own), object)
-    kept = np.zeros(len(own), bool)
+    kept, cells = np.zeros(len(own), bool), own["flag"].to_numpy(object)
     for match, at in _alike(matches):
         means, who = _means(theirs, sets.chosen(match), sets)
         if len(means) < 2:
             continue
         few = ["few_controls"] if len(means) < protocol.signal.few_controls else []
-        t[at], free[at], said = _Others(means, of_controls[who], protocol).distances(values[at], covariates[at])
+        t[at], free[at], said = _Others(means, of_controls[who], about.designs, protocol).distances(
+            values[at], covariates[at]
+        )
         more = frozenset([*match.flags, *few])
-        flags[at] = [_cell(cell, more, word) for cell, word in zip(own["flag"].iloc[at], said, strict=True)]
+        flags[at] = [_cell(cell, more, word) for cell, word in zip(cells[at], said, strict=True)]
         kept[at] = True
     name = versus_controls(measure)
     found = own.assign(measure=name, value=t, unit=MEASURES[name].unit, flag=flags, free=free)
@@ -154,8 +157,10 @@ def _means(values: Array, chosen: npt.NDArray[np.bool_], sets: _Sets) -> tuple[A
 class _Others:
     """The controls of one measure that some images are set against, looked at once."""
 
-    def __init__(self, values: Array, covariates: Array, protocol: Protocol) -> None:
-        self._values, self._covariates, self._protocol = values, covariates, protocol
+    def __init__(
+        self, values: Array, covariates: Array, designs: dict[tuple[int, bytes], Design], protocol: Protocol
+    ) -> None:
+        self._values, self._covariates, self._designs, self._protocol = values, covariates, designs, protocol
         self._usable = np.isfinite(covariates).all(axis=0)
         ages = np.minimum(covariates[:, 0], protocol.gate.grown_years)
         self._ages = ages[np.isfinite(ages)]
@@ -178,13 +183,20 @@ class _Others:
             at = np.flatnonzero(patterns == pattern)
             columns = usable[at[0]]
             if columns.any():
-                fit = Regression(self._values, self._covariates[:, columns])
-                t[at], free[at] = fit.t(values[at], own[np.ix_(at, columns)])
+                t[at], free[at] = self._design(columns).fit(self._values).t(values[at], own[np.ix_(at, columns)])
                 said[at] = "adjusted"
             else:
                 t[at], free[at] = Plain(self._values).t(values[at])
                 said[at] = np.where(self._of_other_age(own[at, 0]), "other_age", "")
         return t, free, said.tolist()
+
+    def _design(self, columns: npt.NDArray[np.bool_]) -> Design:
+        """The same for all measures of one modality and set of controls."""
+        theirs = np.ascontiguousarray(self._covariates[:, columns])
+        key = (theirs.shape[1], theirs.tobytes())
+        if key not in self._designs:
+            self._designs[key] = Design(theirs)
+        return self._designs[key]
 
     def _of_other_age(self, ages: Array) -> npt.NDArray[np.bool_]:
         """Whether people lie outside the controls' ages; from where lungs are grown, ages are alike."""

@@ -62,7 +62,7 @@ def without_covariates(value: float, controls: npt.ArrayLike, own: npt.ArrayLike
     ----------
     Crawford & Garthwaite 2006, Br J Math Stat Psychol 59:353: a person against what regression predicts.
     """
-    return float(as_normal(*Regression(controls, theirs).t(np.array([value]), np.array([own], np.float64)))[0])
+    return float(as_normal(*Design(theirs).fit(controls).t(np.array([value]), np.array([own], np.float64)))[0])
 
 
 class Plain:
@@ -81,29 +81,41 @@ class Plain:
         return (values - self._mean) / (self._spread * float(np.sqrt(1 + 1 / self._n))), self._n - 1
 
 
+class Design:
+    """Covariates of controls, shape (n, p), looked at once for the many measures that are regressed on them."""
+
+    def __init__(self, theirs: npt.ArrayLike) -> None:
+        x = np.asarray(theirs, np.float64)
+        self.varies = x.std(axis=0) > 0
+        self.middle, self.scale = x.mean(axis=0)[self.varies], x.std(axis=0)[self.varies]
+        self.matrix = np.column_stack([np.ones(len(x)), (x[:, self.varies] - self.middle) / self.scale])
+        self.free = len(x) - self.matrix.shape[1]
+        if self.free < 2:
+            raise ValueError(f"{len(x)} controls are too few for {self.matrix.shape[1] - 1} covariates")
+        self.inverse = np.linalg.pinv(self.matrix.T @ self.matrix)
+        self.solver = self.inverse @ self.matrix.T
+
+    def fit(self, controls: npt.ArrayLike) -> Regression:
+        """The controls' values, shape (n,), regressed on their covariates."""
+        return Regression(self, np.asarray(controls, np.float64))
+
+
 class Regression:
     """Controls as :func:`without_covariates` has them, for many values set against the same."""
 
-    def __init__(self, controls: npt.ArrayLike, theirs: npt.ArrayLike) -> None:
-        y, x = np.asarray(controls, np.float64), np.asarray(theirs, np.float64)
-        self._varies = x.std(axis=0) > 0
-        self._middle, self._scale = x.mean(axis=0)[self._varies], x.std(axis=0)[self._varies]
-        design = np.column_stack([np.ones(len(y)), (x[:, self._varies] - self._middle) / self._scale])
-        self._free = len(y) - design.shape[1]
-        if self._free < 2:
-            raise ValueError(f"{len(y)} controls are too few for {design.shape[1] - 1} covariates")
-        self._inverse = np.linalg.pinv(design.T @ design)
-        self._fitted = self._inverse @ design.T @ y
-        self._spread = float(np.sqrt(np.sum((y - design @ self._fitted) ** 2) / self._free))
+    def __init__(self, design: Design, y: Array) -> None:
+        self._design, self._free = design, design.free
+        self._fitted = design.solver @ y
+        self._spread = float(np.sqrt(np.sum((y - design.matrix @ self._fitted) ** 2) / design.free))
 
     def t(self, values: Array, own: Array) -> tuple[Array, int]:
         """Student's t of values, shape (m,), of people with these covariates, shape (m, p); its degrees of freedom."""
         if not self._spread > 0:
             return np.full(values.shape, np.nan), self._free
-        points = [np.ones(values.shape), *((own[:, self._varies] - self._middle) / self._scale).T]
+        points = [np.ones(values.shape), *((own[:, self._design.varies] - self._design.middle) / self._design.scale).T]
         # term by term: a product of matrices rounds by how many values stand side by side
         fitted, squared = np.zeros(values.shape), np.zeros(values.shape)
-        for point, slope, row in zip(points, self._fitted, self._inverse, strict=True):
+        for point, slope, row in zip(points, self._fitted, self._design.inverse, strict=True):
             fitted += point * slope
             squared += point * sum((other * cell for other, cell in zip(points, row, strict=True)), np.zeros(1))
         return (values - fitted) / (self._spread * np.sqrt(1 + squared)), self._free

@@ -452,7 +452,8 @@ def _read(path: Path, *, text: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _typed(path: Path, text: tuple[str, ...]) -> pd.DataFrame:
-    head = pd.read_csv(path, sep="\t", nrows=0).columns
+    with path.open(encoding="utf-8") as file:
+        head = file.readline().rstrip("\n").split("\t")
     others = {name: ["n/a"] for name in head if name not in text}
     kinds = dict.fromkeys([name for name in text if name in head], str)
     return pd.read_csv(path, sep="\t", dtype=kinds, keep_default_na=False, na_values=others)

@@ -14,7 +14,6 @@ vessel's maxima, its ends and junctions among them, can be left along the vessel
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from heapq import heappop, heappush
@@ -23,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ipha_toolkit.compiled import compiled
+from ipha_toolkit.compiled import compiled, threads
 from ipha_toolkit.errors import ImageError
 from ipha_toolkit.grid import BoolArray, FloatArray
 from ipha_toolkit.image.geometry import block_factors, block_mean, bounding_box, depth_mm, enlarged_slabs
@@ -290,7 +289,7 @@ def nodule_candidates(
     lung, factors = lung[box], _factors(spacing)
     filled, background = _filled(image[box], lung, factors, spacing)
     tasks = [(filled, lung, background, factors, spacing, start, settings) for start in range(0, lung.shape[0], _SLAB)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(threads()) as pool:
         parts = [part for part in pool.map(lambda task: _slab_candidates(*task), tasks) if part is not None]
     if not parts:
         return pd.DataFrame(columns=["i", "j", "k", "diameter_mm", "contrast", "score"], dtype=float)

@@ -14,12 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ipha_toolkit.compiled import compiled
+from ipha_toolkit.compiled import compiled, threads
 from ipha_toolkit.errors import GridError, ImageError
 from ipha_toolkit.grid import FloatArray
 from ipha_toolkit.measure.echo_noise import AGREE, EchoNoise, darkest_allow, sigma_of_differences, sigma_of_empty
@@ -389,7 +388,7 @@ def _threaded(
     settings = (te, rates, decays / norms[:, None], norms, np.float32(sigma), floor, rician)
     fitted, censored = np.full((len(signal), 5), np.nan, np.float32), np.zeros(len(signal), bool)
     chunks = [slice(start, start + _CHUNK) for start in range(0, len(signal), _CHUNK)]
-    with ThreadPoolExecutor(numba.get_num_threads()) as pool:
+    with ThreadPoolExecutor(threads()) as pool:
         list(pool.map(lambda at: _fit(signal[at], inside[at], *settings, fitted[at], censored[at]), chunks))
     return fitted, censored
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ipha_toolkit.compiled import compiled
+from ipha_toolkit.compiled import compiled, threads
 
 _FIRST_BIN_HU = -2048
 
@@ -172,7 +171,7 @@ def _chunks(size: int) -> list[slice]:
 
 def _threaded(function: Callable[..., Any], arguments: list[tuple[Any, ...]]) -> list[Any]:
     """Run a compiled kernel, which holds no lock, on every chunk at once."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(threads()) as pool:
         return list(pool.map(lambda given: function(*given), arguments))
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -351,13 +352,13 @@ def _compared(
     standing: Standing,
 ) -> tuple[pd.DataFrame, Reference, pd.DataFrame]:
     rows, made = _first_pass(out, sessions)
-    histograms = _Histograms(out, sessions, standing, _common_flags(rows))
+    histograms = _histograms(out, sessions, rows, standing)
     kept, rows = standing.kept(rows), standing.flagged(rows)
     controls = [files.subject for files in cohort.sessions if cohort.is_control(files.subject)]
     acquisitions, people = acquisition_table(made), _people(cohort, {files.subject for files in sessions})
     given = [
         against_controls(
-            kept[kept["subject"].isin(own)], replace(histograms, subjects=frozenset(own)), controls,
+            kept[kept["subject"].isin(own)], [h for h in histograms if h.subject in own], controls,
             acquisitions=acquisitions, people=people, protocol=protocol,
         )
         for own in _by_stratum(kept["subject"].unique(), strata)
@@ -397,27 +398,23 @@ def _first_pass(out: Path, sessions: Sequence[SessionFiles]) -> tuple[pd.DataFra
     return rows, [record for path in paths for record in results.read_acquisitions(path).to_dict("records")]
 
 
-@dataclass(frozen=True)
-class _Histograms:
-    """Histograms of all images that count, each read when it is its turn: memory does not grow with sessions."""
+def _histograms(
+    out: Path, sessions: Sequence[SessionFiles], rows: pd.DataFrame, standing: Standing
+) -> list[SessionHistogram]:
+    """Histograms of all images that count, each to be read when it is its turn."""
+    found, flags = [], _common_flags(rows)
+    for files in sessions:
+        for modality in _COUNTED:
+            path = outputs.session_folder(out, files) / names.histogram_file(files.label, modality)
+            if path.exists() and not standing.leaves_out(files.label, modality):
+                own = flags.get((files.subject, files.session, modality), ())
+                read = partial(_counts, path)
+                found.append(SessionHistogram(files.subject, files.session, modality, read, own))
+    return found
 
-    out: Path
-    sessions: Sequence[SessionFiles]
-    standing: Standing
-    flags: Mapping[tuple[str, str, str], tuple[str, ...]]
-    subjects: frozenset[str] = frozenset()
 
-    def __iter__(self) -> Iterator[SessionHistogram]:
-        for files in self.sessions:
-            folder = outputs.session_folder(self.out, files)
-            for modality in _COUNTED if files.subject in self.subjects else ():
-                path = folder / names.histogram_file(files.label, modality)
-                if path.exists() and not self.standing.leaves_out(files.label, modality):
-                    counts, flags = (
-                        pd.read_csv(path, sep="\t"),
-                        self.flags.get((files.subject, files.session, modality), ()),
-                    )
-                    yield SessionHistogram(files.subject, files.session, modality, counts, flags)
+def _counts(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, sep="\t")
 
 
 def _common_flags(rows: pd.DataFrame) -> dict[tuple[str, str, str], tuple[str, ...]]:

@@ -103,6 +103,8 @@ class Standing:
         return rows[~self._out(rows)]
 
     def _out(self, rows: pd.DataFrame) -> pd.Series[bool]:
+        if not self.unusable:
+            return pd.Series(False, index=rows.index, dtype=bool)
         keys = zip(rows["subject"], rows["session"], rows["modality"], strict=True)
         out = [self.leaves_out(names.label_of(subject, session), str(modality)) for subject, session, modality in keys]
         return pd.Series(out, index=rows.index, dtype=bool)
