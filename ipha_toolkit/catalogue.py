@@ -245,7 +245,7 @@ MEASURES: dict[str, Measure] = _catalogue(
     ),
     Measure(
         "noise_sigma",
-        "noise of one channel, from air outside the body; MEGRE: from what is noise alone in the late echoes",
+        "noise of one channel, from air, without it from smooth tissue; MEGRE: from late echoes that are noise alone",
         "a.u.",
         Worse.HIGHER,
         "Rayleigh distribution of magnitude noise, Gudbjartsson 1995, doi 10.1002/mrm.1910340618",

@@ -34,7 +34,9 @@ FLAGS: dict[str, str] = {
     "perhaps_no_radiograph": "the lower middle is not the densest: a slice of CT or MRI, or a film cut off; look at it",
     "small_zone": "the zone holds under 300 pixels",
     # noise
-    "noise_not_estimable": "no air outside the body with five distinct values: noise cannot be estimated",
+    "noise_not_estimable": "no air of five distinct values, nor tissue smooth enough: noise cannot be estimated",
+    "noise_from_tissue": "no air outside the body: noise read from smooth tissue, within 15 % on cropped phantoms",
+    "noise_uncertain": "noise estimates part: it is not the same all over; what depends on it is withheld",
     "ghosts": "structured signal in the air outside the body: ghosts lie over the lungs as well",
     # controls
     "no_controls": "no control in participants.tsv: the protocol's fallback threshold was used",

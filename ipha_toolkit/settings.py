@@ -129,6 +129,9 @@ class RelaxometrySettings:
     widest_interval: float = _setting(
         0.1, "no R2* where half its 95 % interval is a larger share of it", "chosen: what is asked of the recovery"
     )
+    most_noise_effect: float = _setting(
+        0.05, "no R2* that differs by a larger share between noise as where signal is and as in the dark", "chosen"
+    )
     most_saturated: float = _setting(
         0.01, "no R2* where a larger share of the lung has an echo at the top of the image's scale", "chosen"
     )

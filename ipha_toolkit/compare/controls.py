@@ -9,22 +9,20 @@ that needs a line or a spread of controls is given.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ipha_toolkit.catalogue import MEASURES, versus_controls
 from ipha_toolkit.compare.matching import Key, Match, Matching
-from ipha_toolkit.compare.single_case import Plain, Regression, as_normal
+from ipha_toolkit.compare.scores import scores
 from ipha_toolkit.measure.hemosiderin import MODALITY as PAIR
-from ipha_toolkit.measure.hemosiderin import SignatureReference, signature_reference, signature_rows
+from ipha_toolkit.measure.hemosiderin import ControlPoints, SignatureReference, control_points, line_of, signature_rows
 from ipha_toolkit.measure.histogram import pooled_quantile
-from ipha_toolkit.measure.rows import flags_of, row, table
+from ipha_toolkit.measure.rows import table
 from ipha_toolkit.measure.signal import FRACTIONS, fraction_rows
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.terms import Modality, Region
@@ -33,7 +31,9 @@ from ipha_toolkit.terms import Modality, Region
 @dataclass(frozen=True)
 class SessionHistogram:
     """Ratio histogram of one image, ``counts`` as of :func:`ipha_toolkit.measure.signal.ratio_histogram`; or of T1w and
-    T2w together (modality ``T1w+T2w``), as of :func:`ipha_toolkit.measure.hemosiderin.joint_histogram`."""
+    T2w together (modality ``T1w+T2w``), as of :func:`ipha_toolkit.measure.hemosiderin.joint_histogram`.
+
+    Many are best given as an iterable that reads each when it is its turn: they are gone through twice."""
 
     subject: str
     session: str
@@ -70,7 +70,8 @@ def against_controls(
     rows : DataFrame
         Rows of the first pass of all sessions.
     histograms : iterable of SessionHistogram
-        Ratio histograms of all T1w and T2w images, and of both together.
+        Ratio histograms of all T1w and T2w images, and of both together. Gone through twice, first for the controls'
+        alone and then for all; of those of the controls alone what a reference needs is kept in memory.
     controls : iterable of str
         Subjects of group ``control``.
     acquisitions : DataFrame, optional
@@ -88,27 +89,33 @@ def against_controls(
         (0 = like controls), by Crawford and Howell's t, so that few controls give no large numbers by chance.
     reference : Reference
     """
-    histograms = list(histograms)
+    if isinstance(histograms, Iterator):
+        histograms = list(histograms)
     members = tuple(sorted(set(controls) & set(rows["subject"])))
     sessions = rows.loc[rows["subject"].isin(members), ["subject", "session"]].drop_duplicates()
     matching = Matching(sessions.itertuples(index=False, name=None), acquisitions, protocol=protocol)
-    fractions = _fractions(histograms, matching, protocol) + _signatures(rows, histograms, matching, protocol)
-    complete = pd.concat([frame for frame in (rows, table(fractions)) if len(frame)] or [rows], ignore_index=True)
-    scores = _scores(complete, matching, people or {}, protocol)
-    thresholds = {
-        modality: _threshold(modality, histograms, frozenset(matching.controls), protocol)[0]
-        for modality in sorted({str(h.modality) for h in histograms if h.modality in FRACTIONS})
-    }
-    line = _line(histograms, frozenset(matching.controls), protocol)
+    pool = Pool(histograms, members, protocol)
+    made = table(_from_histograms(rows, histograms, pool, matching, protocol))
+    complete = pd.concat([frame for frame in (rows, made) if len(frame)] or [rows], ignore_index=True)
+    scored = scores(complete, matching, people or {}, protocol)
+    everybody = frozenset(matching.controls)
+    thresholds = {modality: pool.threshold(modality, everybody)[0] for modality in sorted(pool.seen)}
+    line = pool.line(everybody)
     thresholds |= {PAIR: line.slope} if line else {}
-    return table([*fractions, *scores]), Reference(
-        members, thresholds, _digest(complete, histograms, members), _left_out(rows, matching)
+    parts = [frame for frame in (made, scored) if len(frame)]
+    return pd.concat(parts, ignore_index=True) if parts else made, Reference(
+        members, thresholds, _digest(complete, pool, members), _left_out(rows, matching)
     )
 
 
 def _left_out(rows: pd.DataFrame, matching: Matching) -> dict[str, str]:
     images = rows[["subject", "session", "modality"]].drop_duplicates().itertuples(index=False, name=None)
-    found = {" ".join(image): str(matching.of(*image)) for image in images if matching.controls}
+    texts, found = dict[int, str](), dict[str, str]()
+    for image in images if matching.controls else ():
+        match = matching.of(*image)
+        if id(match) not in texts:
+            texts[id(match)] = str(match)
+        found[" ".join(image)] = texts[id(match)]
     return {image: text for image, text in found.items() if text}
 
 
@@ -120,189 +127,92 @@ def _flags(match: Match, matching: Matching, protocol: Protocol) -> list[str]:
     return [*few, *match.flags]
 
 
-def _threshold(
-    modality: str, histograms: list[SessionHistogram], sessions: frozenset[Key], protocol: Protocol
-) -> tuple[float, int]:
-    """Ratio threshold from these sessions of controls, and how many controls it rests on."""
-    pooled: dict[str, npt.NDArray[np.float64]] = {}
-    for histogram in histograms:
-        if histogram.modality == modality and (histogram.subject, histogram.session) in sessions:
-            counts = histogram.counts[Region.LUNG].to_numpy(float)
-            pooled[histogram.subject] = pooled.get(histogram.subject, np.zeros(counts.shape)) + counts
-    if not pooled:
-        return FRACTIONS[Modality(modality)].threshold(protocol), 0
-    return pooled_quantile(pooled.values(), FRACTIONS[Modality(modality)].controls_quantile(protocol)), len(pooled)
+class Pool:
+    """What references need of the controls' histograms, read once; each set of controls is pooled once.
+
+    ``texts``: subject, session, modality and table of each. ``seen``: modalities of any subject that have a threshold.
+    """
+
+    def __init__(self, histograms: Iterable[SessionHistogram], controls: Collection[str], protocol: Protocol) -> None:
+        self.protocol, self.texts, self.seen = protocol, list[list[str]](), set[str]()
+        self._counts: dict[str, dict[Key, npt.NDArray[np.float64]]] = {}
+        self._pairs: dict[Key, pd.DataFrame] = {}
+        self._thresholds: dict[tuple[str, frozenset[Key]], tuple[float, int]] = {}
+        self._points: dict[tuple[Key, ...], ControlPoints | None] = {}
+        self._lines: dict[frozenset[Key], SignatureReference | None] = {}
+        members = set(controls)
+        for h in histograms:
+            self.seen |= {str(h.modality)} if h.modality in FRACTIONS else set()
+            if h.subject not in members:
+                continue
+            self.texts.append([h.subject, h.session, h.modality, h.counts.to_csv(index=False)])
+            if h.modality == PAIR:
+                self._pairs[h.subject, h.session] = h.counts[["t1w", "t2w", Region.LUNG]]
+            elif h.modality in FRACTIONS:
+                own = self._counts.setdefault(str(h.modality), {})
+                own[h.subject, h.session] = h.counts[Region.LUNG].to_numpy(float)
+
+    def threshold(self, modality: str, sessions: frozenset[Key]) -> tuple[float, int]:
+        """Ratio threshold from these sessions of controls, and how many controls it rests on."""
+        key = (str(modality), sessions)
+        if key not in self._thresholds:
+            self._thresholds[key] = self._threshold(*key)
+        return self._thresholds[key]
+
+    def _threshold(self, modality: str, sessions: frozenset[Key]) -> tuple[float, int]:
+        pooled: dict[str, npt.NDArray[np.float64]] = {}
+        for key, counts in self._counts.get(modality, {}).items():
+            if key in sessions:
+                pooled[key[0]] = pooled[key[0]] + counts if key[0] in pooled else counts
+        fraction = FRACTIONS[Modality(modality)]
+        if not pooled:
+            return fraction.threshold(self.protocol), 0
+        return pooled_quantile(pooled.values(), fraction.controls_quantile(self.protocol)), len(pooled)
+
+    def line(self, sessions: frozenset[Key]) -> SignatureReference | None:
+        """The line of these sessions of controls, None where they have no pair of images."""
+        if sessions not in self._lines:
+            own: dict[str, list[Key]] = {}
+            for key in self._pairs:
+                if key in sessions:
+                    own.setdefault(key[0], []).append(key)
+            points = [self._of(tuple(keys)) for keys in own.values()]
+            self._lines[sessions] = line_of([each for each in points if each is not None]) if own else None
+        return self._lines[sessions]
+
+    def _of(self, keys: tuple[Key, ...]) -> ControlPoints | None:
+        """One control's points, of these of its sessions."""
+        if keys not in self._points:
+            self._points[keys] = control_points(pd.concat([self._pairs[key] for key in keys]))
+        return self._points[keys]
 
 
-def _fractions(histograms: list[SessionHistogram], matching: Matching, protocol: Protocol) -> list[dict[str, object]]:
-    found, known = [], dict[tuple[str, frozenset[Key]], tuple[float, int]]()
+def _from_histograms(
+    rows: pd.DataFrame, histograms: Iterable[SessionHistogram], pool: Pool, matching: Matching, protocol: Protocol
+) -> list[dict[str, object]]:
+    """Fractions of every session, then signatures of those that have matching controls."""
+    floors = rows[rows["measure"] == "signature_floor"].set_index(["subject", "session"])["value"].to_dict()
+    fractions, signatures = list[dict[str, object]](), list[dict[str, object]]()
     for h in histograms:
-        if h.modality not in FRACTIONS:
-            continue
-        match = matching.of(h.subject, h.session, h.modality)
-        key = (h.modality, match.sessions)
-        if key not in known:
-            known[key] = _threshold(h.modality, histograms, match.sessions, protocol)
-        threshold, n = known[key]
-        flags = _flags(match, matching, protocol) if n else [_nobody(match)]
-        made = fraction_rows(h.counts, h.modality, threshold, [*h.flags, *flags])
-        found += [r | {"subject": h.subject, "session": h.session} for r in made]
-    return found
+        who, match = {"subject": h.subject, "session": h.session}, matching.of(h.subject, h.session, h.modality)
+        if h.modality in FRACTIONS:
+            fractions += [r | who for r in _fractions(h, match, pool, matching)]
+        elif h.modality == PAIR and (line := pool.line(match.sessions)) is not None:
+            floor, flags = float(floors[h.subject, h.session]), [*h.flags, *match.flags]
+            signatures += [r | who for r in signature_rows(h.counts, line, floor, flags=flags, protocol=protocol)]
+    return fractions + signatures
+
+
+def _fractions(h: SessionHistogram, match: Match, pool: Pool, matching: Matching) -> list[dict[str, object]]:
+    threshold, n = pool.threshold(h.modality, match.sessions)
+    flags = _flags(match, matching, pool.protocol) if n else [_nobody(match)]
+    return fraction_rows(h.counts, h.modality, threshold, [*h.flags, *flags])
 
 
 def _nobody(match: Match) -> str:
     return "no_matching_controls" if match.left_out and not match.sessions else "no_controls"
 
 
-def _signatures(
-    rows: pd.DataFrame, histograms: list[SessionHistogram], matching: Matching, protocol: Protocol
-) -> list[dict[str, object]]:
-    """Signature of every session that has matching controls, each control against the line of the others."""
-    floors = rows[rows["measure"] == "signature_floor"].set_index(["subject", "session"])["value"]
-    lines: dict[frozenset[Key], SignatureReference | None] = {}
-    found = []
-    for h in histograms:
-        if h.modality != PAIR:
-            continue
-        match = matching.of(h.subject, h.session, PAIR)
-        if match.sessions not in lines:
-            lines[match.sessions] = _line(histograms, match.sessions, protocol)
-        line = lines[match.sessions]
-        if line is not None:
-            made = signature_rows(
-                h.counts, line, floors[h.subject, h.session], flags=[*h.flags, *match.flags], protocol=protocol
-            )  # fmt: skip
-            found += [r | {"subject": h.subject, "session": h.session} for r in made]
-    return found
-
-
-def _line(
-    histograms: list[SessionHistogram], sessions: frozenset[Key], protocol: Protocol
-) -> SignatureReference | None:
-    """The line of these sessions of controls, None where they have no pair of images."""
-    pooled: dict[str, list[pd.DataFrame]] = {}
-    for h in histograms:
-        if h.modality == PAIR and (h.subject, h.session) in sessions:
-            pooled.setdefault(h.subject, []).append(h.counts)
-    return signature_reference([pd.concat(frames) for frames in pooled.values()]) if pooled else None
-
-
-_KEY = ["modality", "region", "measure"]
-_COVARIATES = ("age", "height_cm")
-
-
-def _scores(
-    rows: pd.DataFrame, matching: Matching, people: Mapping[str, Mapping[str, float]], protocol: Protocol
-) -> list[dict[str, object]]:
-    """How far each value lies outside the matching controls other than its own subject."""
-    known = rows[rows["measure"].map(lambda name: MEASURES[name].compared) & rows["value"].notna()]
-    sets: dict[tuple[str, str, str], Match] = {}
-    against: dict[tuple[Any, ...], _Others | None] = {}
-    by_measure: dict[tuple[str, ...], list[tuple[dict[Any, Any], Match, _Others]]] = {}
-    controls = known.set_index(["subject", "session"])
-    groups = {
-        key: part["value"] for key, part in controls[controls.index.isin(list(matching.controls))].groupby(_KEY)
-    }  # fmt: skip
-    about = _About(people, _lung_volumes(known))
-    for record in known.to_dict("records"):
-        image = (record["subject"], record["session"], record["modality"])
-        if image not in sets:
-            sets[image] = matching.of(*image)
-        key = (record["modality"], record["region"], record["measure"])
-        cached = (*key, sets[image].sessions)
-        if cached not in against:
-            means = _means(groups.get(key), sets[image])
-            against[cached] = _Others(means, about, record, protocol) if len(means) > 1 else None
-        others, group = against[cached], by_measure.setdefault(key, [])
-        if others is not None:
-            group.append((record, sets[image], others))
-    return _scored([each for group in by_measure.values() for each in group], protocol)
-
-
-def _scored(found: list[tuple[dict[Any, Any], Match, _Others]], protocol: Protocol) -> list[dict[str, object]]:
-    """The row of each value's score, from all distances at once."""
-    distances = [others.distance(record) for record, _, others in found]
-    scores = as_normal([t for t, _, _ in distances], [free for _, free, _ in distances]) if found else np.zeros(0)
-    rows = []
-    for (record, match, others), (_, _, said), score in zip(found, distances, scores, strict=True):
-        few = {"few_controls"} if len(others.names) < protocol.signal.few_controls else set()
-        scored = row(
-            versus_controls(record["measure"]), score, modality=record["modality"], region=record["region"],
-            n_voxels=record["n_voxels"], flags=flags_of(record["flag"]) | match.flags | few | said,
-        )  # fmt: skip
-        rows.append(scored | {"subject": str(record["subject"]), "session": record["session"]})
-    return rows
-
-
-@dataclass(frozen=True)
-class _About:
-    """What is known of people beside a measure: age, height, lung volume by subject and modality."""
-
-    people: Mapping[str, Mapping[str, float]]
-    volumes: Mapping[tuple[str, str], float]
-
-    def of(self, subject: str, record: Mapping[Any, Any]) -> list[float]:
-        """Age in years, height in cm, lung volume in mL of the image measured; NaN where unknown."""
-        own = self.people.get(subject, {})
-        volume = self.volumes.get((subject, str(record["modality"])), np.nan)
-        return [
-            *(own.get(column, np.nan) for column in _COVARIATES),
-            np.nan if record["measure"] == "lung_volume" else volume,
-        ]
-
-
-class _Others:
-    """The controls of one measure that some images are set against, looked at once."""
-
-    def __init__(
-        self, means: Mapping[str, float], about: _About, record: Mapping[Any, Any], protocol: Protocol
-    ) -> None:
-        self.names, self._about, self._protocol = sorted(means), about, protocol
-        self._values = np.array([means[name] for name in self.names])
-        self._covariates = np.array([about.of(name, record) for name in self.names])
-        self._usable = np.isfinite(self._covariates).all(axis=0)
-        ages = np.minimum(self._covariates[:, 0], protocol.gate.grown_years)
-        self._ages = ages[np.isfinite(ages)]
-        self._plain = Plain(self._values)
-        self._fits: dict[tuple[bool, ...], Regression] = {}
-
-    def distance(self, record: Mapping[Any, Any]) -> tuple[float, int, set[str]]:
-        """Student's t of a value with its degrees of freedom, and what is to be said of it."""
-        value, own = float(record["value"]), np.array(self._about.of(str(record["subject"]), record))
-        usable = self._usable & np.isfinite(own)
-        if len(self.names) < self._protocol.gate.covariate_controls or not usable.any():
-            return *self._plain.t(value), {"other_age"} if self._of_other_age(own[0]) else set()
-        key = tuple(usable)
-        if key not in self._fits:
-            self._fits[key] = Regression(self._values, self._covariates[:, usable])
-        return *self._fits[key].t(value, own[usable]), {"adjusted"}
-
-    def _of_other_age(self, age: float) -> bool:
-        """Whether a person lies outside the controls' ages; from where lungs are grown, ages are alike."""
-        own, slack = min(age, self._protocol.gate.grown_years), self._protocol.gate.age_years
-        if not np.isfinite(age) or not self._ages.size:
-            return False
-        return bool(own < self._ages.min() - slack or own > self._ages.max() + slack)
-
-
-def _means(values: pd.Series | None, match: Match) -> dict[str, float]:
-    """Mean of each matching control over its sessions."""
-    if values is None:
-        return {}
-    own = values[values.index.isin(list(match.sessions))]
-    return {str(subject): float(mean) for subject, mean in own.groupby(level="subject").mean().items()}
-
-
-def _lung_volumes(known: pd.DataFrame) -> dict[tuple[str, str], float]:
-    """Lung volume of each subject in each modality, the mean of its sessions, mL."""
-    own = known[(known["measure"] == "lung_volume") & (known["region"] == Region.LUNG)]
-    means = own.groupby(["subject", "modality"])["value"].mean()
-    return {(str(s), str(m)): float(v) for (s, m), v in zip(means.index, means, strict=True)}
-
-
-def _digest(rows: pd.DataFrame, histograms: list[SessionHistogram], controls: tuple[str, ...]) -> str:
+def _digest(rows: pd.DataFrame, pool: Pool, controls: tuple[str, ...]) -> str:
     chosen = rows[rows["subject"].isin(controls)].to_csv(index=False, float_format="%.8g")
-    counts = [
-        [h.subject, h.session, h.modality, h.counts.to_csv(index=False)] for h in histograms if h.subject in controls
-    ]
-    return sha256(json.dumps([controls, chosen, counts]).encode()).hexdigest()
+    return sha256(json.dumps([controls, chosen, pool.texts]).encode()).hexdigest()

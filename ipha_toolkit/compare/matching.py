@@ -131,24 +131,31 @@ class Matching:
         self, controls: Iterable[Key], acquisitions: pd.DataFrame | None = None, *, protocol: Protocol = DEFAULT
     ) -> None:
         self.controls, self.protocol = tuple(sorted(set(controls))), protocol
+        self._subjects = {subject for subject, _ in self.controls}
         self._facts = facts_by_image(acquisitions)
+        self._apart: dict[tuple[Any, ...], tuple[dict[Key, str], frozenset[Key]]] = {}
         self._found: dict[tuple[Any, ...], Match] = {}
 
     def of(self, subject: str, session: str, modality: str) -> Match:
         """Controls other than the subject whose images were made as this one; of ``T1w+T2w`` in both images."""
         roles = modality.split("+")
-        facts = [self._facts.get((subject, session, role), {}) for role in roles]
-        own = subject if any(subject == name for name, _ in self.controls) else ""
-        key = (modality, own, *(tuple(sorted(fact.items(), key=str)) for fact in facts))
+        facts = {role: self._facts.get((subject, session, role), {}) for role in roles}
+        made = (modality, *(tuple(sorted(fact.items(), key=str)) for fact in facts.values()))
+        if made not in self._apart:
+            self._apart[made] = self._compared(facts)
+        key = (made, subject if subject in self._subjects else "")
         if key not in self._found:
-            self._found[key] = self._match(own, dict(zip(roles, facts, strict=True)))
+            self._found[key] = self._match(*self._apart[made], own=key[1])
         return self._found[key]
 
-    def _match(self, own: str, facts: Mapping[str, Facts]) -> Match:
-        others = [key for key in self.controls if key[0] != own]
+    def _compared(self, facts: Mapping[str, Facts]) -> tuple[dict[Key, str], frozenset[Key]]:
+        """How all controls' images differ from one made so, and of those that do not, which leave something unsaid.
+
+        Found once for all images that were made alike: the subject's own are left out later.
+        """
         apart: dict[Key, str] = {}
-        hidden = False
-        for key in others:
+        hidden = set()
+        for key in self.controls:
             theirs = {role: self._facts.get((*key, role), {}) for role in facts}
             said = [
                 difference if len(facts) == 1 else f"{role} {difference}"
@@ -157,12 +164,15 @@ class Matching:
             ]
             if said:
                 apart[key] = ", ".join(said)
-            else:
-                hidden |= any(unknown(fact, theirs[role], role) for role, fact in facts.items())
-        sessions = frozenset(key for key in others if key not in apart)
+            elif any(unknown(fact, theirs[role], role) for role, fact in facts.items()):
+                hidden.add(key)
+        return apart, frozenset(hidden)
+
+    def _match(self, apart: Mapping[Key, str], hidden: frozenset[Key], *, own: str) -> Match:
+        sessions = frozenset(key for key in self.controls if key[0] != own and key not in apart)
         kept = {subject for subject, _ in sessions}
-        left = {subject: reason for (subject, _), reason in apart.items() if subject not in kept}
-        flags = {"sequence_unknown"} if hidden else set()
+        left = {s: reason for (s, _), reason in apart.items() if s != own and s not in kept}
+        flags = {"sequence_unknown"} if hidden & sessions else set()
         flags |= {"controls_left_out"} if left else set()
         return Match(sessions, left, frozenset(flags))
 

@@ -321,9 +321,12 @@ def read_sessions(
     """
     readings, findings = [], []
     bleeding = {name.lower() for name in protocol.phases.bleeding_groups}
+    named: dict[str, list[str]] = {}
+    for image, text in (left_out or {}).items():
+        named.setdefault(image.rpartition(" ")[0], []).append(text)
     for (subject, session), part in rows.groupby(["subject", "session"], sort=False):
         bleeds = str((groups or {}).get(str(subject), "")).strip().lower() in bleeding
-        names = [text for image, text in (left_out or {}).items() if image.startswith(f"{subject} {session} ")]
+        names = named.get(f"{subject} {session}", [])
         reading = classify_phase(part, bleeds=bleeds, left_out=names, protocol=protocol)
         who = {"subject": subject, "session": session}
         readings.append(who | _reading_row(reading) | {"flags": all_flags(part)})

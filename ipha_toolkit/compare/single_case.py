@@ -43,7 +43,7 @@ def single_case(value: float, controls: npt.ArrayLike) -> float:
     >>> round(single_case(20.0, [8.0, 10.0, 12.0]), 2), round(single_case(20.0, [8.0, 10.0, 12.0] * 50), 2)
     (2.09, 5.82)
     """
-    return float(as_normal(*Plain(controls).t(value)))
+    return float(as_normal(*Plain(controls).t(np.array([value])))[0])
 
 
 def without_covariates(value: float, controls: npt.ArrayLike, own: npt.ArrayLike, theirs: npt.ArrayLike) -> float:
@@ -62,7 +62,7 @@ def without_covariates(value: float, controls: npt.ArrayLike, own: npt.ArrayLike
     ----------
     Crawford & Garthwaite 2006, Br J Math Stat Psychol 59:353: a person against what regression predicts.
     """
-    return float(as_normal(*Regression(controls, theirs).t(value, np.asarray(own, np.float64))))
+    return float(as_normal(*Regression(controls, theirs).t(np.array([value]), np.array([own], np.float64)))[0])
 
 
 class Plain:
@@ -74,11 +74,11 @@ class Plain:
             raise ValueError(f"needs two controls or more, got {others.size}")
         self._mean, self._spread, self._n = float(others.mean()), float(others.std(ddof=1)), others.size
 
-    def t(self, value: float) -> tuple[float, int]:
-        """Student's t of a value, NaN where the controls do not vary, and its degrees of freedom."""
+    def t(self, values: Array) -> tuple[Array, int]:
+        """Student's t of values, NaN where the controls do not vary, and its degrees of freedom."""
         if not self._spread > 0:
-            return np.nan, self._n - 1
-        return (value - self._mean) / (self._spread * float(np.sqrt(1 + 1 / self._n))), self._n - 1
+            return np.full(values.shape, np.nan), self._n - 1
+        return (values - self._mean) / (self._spread * float(np.sqrt(1 + 1 / self._n))), self._n - 1
 
 
 class Regression:
@@ -96,13 +96,17 @@ class Regression:
         self._fitted = self._inverse @ design.T @ y
         self._spread = float(np.sqrt(np.sum((y - design @ self._fitted) ** 2) / self._free))
 
-    def t(self, value: float, own: Array) -> tuple[float, int]:
-        """Student's t of a value of a person with these covariates, and its degrees of freedom."""
+    def t(self, values: Array, own: Array) -> tuple[Array, int]:
+        """Student's t of values, shape (m,), of people with these covariates, shape (m, p); its degrees of freedom."""
         if not self._spread > 0:
-            return np.nan, self._free
-        point = np.append(1.0, (own[self._varies] - self._middle) / self._scale)
-        away = self._spread * float(np.sqrt(1 + float(point @ self._inverse @ point)))
-        return (value - float(point @ self._fitted)) / away, self._free
+            return np.full(values.shape, np.nan), self._free
+        points = [np.ones(values.shape), *((own[:, self._varies] - self._middle) / self._scale).T]
+        # term by term: a product of matrices rounds by how many values stand side by side
+        fitted, squared = np.zeros(values.shape), np.zeros(values.shape)
+        for point, slope, row in zip(points, self._fitted, self._inverse, strict=True):
+            fitted += point * slope
+            squared += point * sum((other * cell for other, cell in zip(points, row, strict=True)), np.zeros(1))
+        return (values - fitted) / (self._spread * np.sqrt(1 + squared)), self._free
 
 
 def as_normal(t: npt.ArrayLike, free: npt.ArrayLike) -> Array:

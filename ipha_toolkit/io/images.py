@@ -19,6 +19,7 @@ from ipha_toolkit.flags import FLAGS
 from ipha_toolkit.grid import Affine, reorient_to_ras
 from ipha_toolkit.io import itk, nifti, pixels
 from ipha_toolkit.io.checks import require_finite, require_hu_bound, require_place
+from ipha_toolkit.io.components import magnitude_only
 from ipha_toolkit.io.files import read_json, require_regular
 from ipha_toolkit.io.names import entities_of, image_ending, is_image, role_of, sidecar_of, sidecars_of
 from ipha_toolkit.io.room import room
@@ -88,6 +89,8 @@ def _loaded(path: Path, modality: str | None, settings: ReadingSettings) -> Volu
     array, affine = _read_canonical(path, settings)
     if role is Modality.DX:
         array, affine = pixels.flat_last(np.atleast_3d(array), affine) if array.ndim in (2, 3) else (array, affine)
+    elif role is not Modality.CT:
+        array, _ = magnitude_only(array, _read_sidecars(path), path)
     if array.ndim != 3:
         raise ReadError(f"{path}: is {array.ndim}-D with shape {array.shape}; {_dimension_hint(array.ndim, role)}")
     return _volume(array, affine, path, role, settings)
@@ -102,7 +105,8 @@ def load_echoes(
     ----------
     paths : path or sequence of paths
         One 3-D file an echo (BIDS ``_echo-1_MEGRE.nii.gz`` ...), each with EchoTime (s) in its JSON sidecar,
-        or one 4-D file, echo last, with a list of EchoTime.
+        or one 4-D file, echo last, with a list of EchoTime. Of magnitude, real and imaginary images in the fourth axis
+        the magnitude is read where the sidecar says which is which (``ComplexImageComponent``).
 
     Returns
     -------
@@ -371,7 +375,7 @@ def _read_sidecars(path: Path) -> dict[str, Any]:
 
 def _echoes_of(path: Path, settings: ReadingSettings) -> list[Volume]:
     array, affine = _read_canonical(path, settings)
-    meta = _read_sidecars(path)
+    array, meta = magnitude_only(array, _read_sidecars(path), path)
     times = meta.get("EchoTime")
     stack = array[..., None] if array.ndim == 3 else array
     listed = times if isinstance(times, list) else [times]

@@ -52,9 +52,9 @@ def read_header(path: Path) -> Header:
     kind = next((code for code, names in _KINDS.items() if fields.get("type", "").lower() in names.split("|")), None)
     encoding = _ENCODINGS.get(fields.get("encoding", "").lower())
     if kind is None or encoding is None:
-        type_, packed = (fields.get(name, "")[:80] for name in ("type", "encoding"))
+        type_, packed = (repr(fields[name][:80]) if name in fields else "none" for name in ("type", "encoding"))
         raise ReadError(
-            f"{path}: type is {type_!r} and encoding {packed!r}; needs whole or real "
+            f"{path}: type is {type_} and encoding {packed}; needs whole or real "
             "numbers, encoded raw, gzip, bzip2 or ascii; export the image again"
         )
     if fields.get("lineskip", fields.get("line skip", "0")) != "0":

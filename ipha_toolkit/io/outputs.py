@@ -176,9 +176,15 @@ def session_folder(out: Path, files: SessionFiles) -> Path:
 
 def is_done(out: Path, files: SessionFiles, expected: Mapping[str, Any]) -> bool:
     """Whether the session was measured from exactly these inputs, and nothing in it failed."""
-    record = proof.read_sealed(session_folder(out, files) / names.PROVENANCE)
+    return standing_of(out, files, expected)[0]
+
+
+def standing_of(out: Path, files: SessionFiles, expected: Mapping[str, Any]) -> tuple[bool, list[str]]:
+    """Whether a session :func:`is_done`, and its :func:`damage`; every file is read once."""
+    damaged = damage(out, files)
+    record = {} if damaged else proof.read_sealed(session_folder(out, files) / names.PROVENANCE)
     record.pop(proof.FILES, None)
-    return bool(record == expected) and not damage(out, files)
+    return bool(record == expected), damaged
 
 
 def damage(out: Path, files: SessionFiles) -> list[str]:

@@ -22,9 +22,10 @@ It is missing signal against controls of the same sequence, never an iron concen
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -330,34 +331,53 @@ def signature_reference(histograms: Iterable[pd.DataFrame]) -> SignatureReferenc
     The slope is that of the medians of both ratios over the darker nine tenths of T1w: parenchyma, not vessels. SD
     about the line is that of a normal distribution with the same median absolute deviation, in ten bins of T1w.
     """
-    pooled = [h.loc[h[Region.LUNG] > 0, ["t1w", "t2w", Region.LUNG]] for h in histograms]
-    pooled = [h.assign(weight=h[Region.LUNG] / h[Region.LUNG].sum()) for h in pooled if len(h)]
-    if not pooled:
+    return line_of([points for h in histograms if (points := control_points(h)) is not None])
+
+
+class ControlPoints(NamedTuple):
+    """One control on the joint histogram: ratios of the bins that hold lung, shape (n,), and their share of it."""
+
+    t1w: Array
+    t2w: Array
+    weight: Array
+
+
+def control_points(histogram: pd.DataFrame) -> ControlPoints | None:
+    """What :func:`line_of` needs of a control's joint histogram; None where it holds no voxel."""
+    t1w, t2w, counts = (histogram[name].to_numpy(np.float64) for name in ("t1w", "t2w", Region.LUNG))
+    held = counts > 0
+    return ControlPoints(t1w[held], t2w[held], counts[held] / counts[held].sum()) if held.any() else None
+
+
+def line_of(controls: Sequence[ControlPoints]) -> SignatureReference:
+    """As :func:`signature_reference`, of controls that are looked at once and left out by turns."""
+    if not controls:
         raise DataError(
             "the line of T2w over T1w needs joint histograms of one control at least, scanned with the same sequences; "
             "without controls there are ratios and maps, but no strength"
         )
-    points = pd.concat(pooled).sort_values(["t1w", "t2w", "weight"])  # the same in whatever order the controls come
-    share = points["weight"].cumsum() / points["weight"].sum()
-    points = points[share.between(*_PARENCHYMA)]
-    slope = weighted_quantile(points["t2w"], points["weight"], 0.5) / weighted_quantile(
-        points["t1w"], points["weight"], 0.5
-    )
-    distance = SignatureReference(float(slope), 1.0, len(pooled)).below(points["t1w"], points["t2w"])
-    spread = _SD_PER_MAD * weighted_quantile(np.abs(distance), points["weight"], 0.5)
-    line = SignatureReference(float(slope), max(spread, _LEAST_SPREAD), len(pooled))
-    return replace(line, between=_between(pooled, line))
+    t1w, t2w, weight = (np.concatenate(each) for each in zip(*controls, strict=True))
+    order = np.lexsort((weight, t2w, t1w))  # the same in whatever order the controls come
+    t1w, t2w, weight = t1w[order], t2w[order], weight[order]
+    share = np.cumsum(weight) / weight.sum()
+    kept = (share >= _PARENCHYMA[0]) & (share <= _PARENCHYMA[1])
+    t1w, t2w, weight = t1w[kept], t2w[kept], weight[kept]
+    slope = weighted_quantile(t2w, weight, 0.5) / weighted_quantile(t1w, weight, 0.5)
+    distance = SignatureReference(float(slope), 1.0, len(controls)).below(t1w, t2w)
+    spread = _SD_PER_MAD * weighted_quantile(np.abs(distance), weight, 0.5)
+    line = SignatureReference(float(slope), max(spread, _LEAST_SPREAD), len(controls))
+    return replace(line, between=_between(controls, line))
 
 
-def _between(controls: list[pd.DataFrame], line: SignatureReference) -> float:
+def _between(controls: Sequence[ControlPoints], line: SignatureReference) -> float:
     """SD of the controls' strengths, each as if left out of its own line."""
     if len(controls) < 2:
         return float("nan")
     found = []
-    for h in controls:
-        below = line.below(h["t1w"], h["t2w"])
+    for points in controls:
+        below = line.below(points.t1w, points.t2w)
         order = np.argsort(below, kind="stable")
-        found.append(float(_midmean(below[order], h["weight"].to_numpy(float)[order])))
+        found.append(float(_midmean(below[order], points.weight[order])))
     return float(np.std(found, ddof=1)) * len(found) / (len(found) - 1)
 
 
@@ -422,13 +442,19 @@ def _interval_of_fraction(blocks: Array, per_voxel: Array) -> dict[str, float]:
     """95 % limits of the fraction, blocks of lung drawn with replacement."""
     limits = (np.nan, np.nan)
     if len(blocks):
-        drawn = np.random.default_rng(0).integers(len(blocks), size=(_DRAWS, len(blocks)))
-        times = np.stack([np.bincount(draw, minlength=len(blocks)) for draw in drawn]).astype(np.float64)
+        times = _times_drawn(len(blocks))
         with np.errstate(invalid="ignore", divide="ignore"):
             shares = 100 * (times @ (blocks @ per_voxel[2])) / (times @ blocks.sum(axis=1))
         known = shares[np.isfinite(shares)]
         limits = tuple(np.percentile(known, (2.5, 97.5))) if known.size else limits
     return {"signature_fraction_lower": float(limits[0]), "signature_fraction_upper": float(limits[1])}
+
+
+@cache
+def _times_drawn(n: int) -> Array:
+    """How often each of n blocks is in each drawing, the same for every session."""
+    drawn = np.random.default_rng(0).integers(n, size=(_DRAWS, n))
+    return np.stack([np.bincount(draw, minlength=n) for draw in drawn]).astype(np.float64)
 
 
 def _interval_of_strength(strength: float, line: SignatureReference) -> dict[str, float]:

@@ -98,6 +98,7 @@ def region_rows(
     te_ms: npt.ArrayLike,
     censored: Mask,
     *,
+    other: BlockDecays | None = None,
     withheld: Collection[str],
     flags: Collection[str],
     settings: RelaxometrySettings,
@@ -105,7 +106,8 @@ def region_rows(
     """Rows of R2* by region: median with its interval, spread between blocks, share of voxels at the noise floor.
 
     ``withheld`` holds flags of the whole series for which no region has an answer; a region's own come from
-    :func:`reasons_against`. Where there is a reason the values are NaN and the row carries it.
+    :func:`reasons_against`, and where the noise is uncertain from ``other``, the decays as of the lower noise. Where
+    there is a reason the values are NaN and the row carries it.
     """
     rows = []
     for name, region in regions.items():
@@ -117,6 +119,8 @@ def region_rows(
         reasons = set(withheld) or reasons_against(
             values, decays.signal[chosen], decays.censored[chosen], share, te_ms, settings
         )
+        if not reasons and other is not None and _depends_on_noise(values, other, chosen, settings):
+            reasons = {"noise_uncertain"}
         for measure, value in values.items():
             rows.append(
                 row(measure, np.nan if reasons else value, modality=Modality.MEGRE, region=name,
@@ -148,6 +152,15 @@ def reasons_against(
     if not (high - low) / 2 <= settings.widest_interval * median:
         found.add("uncertain_r2star")
     return found
+
+
+def _depends_on_noise(
+    values: Mapping[str, float], other: BlockDecays, chosen: BoolArray, settings: RelaxometrySettings
+) -> bool:
+    """Whether the median would be another one if the noise were."""
+    median = values["r2star_median"]
+    moved = abs(_quantiles(other.rate[chosen], other.censored[chosen])["r2star_median"] - median)
+    return not moved <= settings.most_noise_effect * median
 
 
 def saturated(echoes: npt.NDArray[np.floating], *, fewest: int = 20, least_share: float = 1e-4) -> BoolArray:

@@ -22,6 +22,7 @@ import pandas as pd
 from ipha_toolkit.compiled import compiled
 from ipha_toolkit.errors import GridError, ImageError
 from ipha_toolkit.grid import FloatArray
+from ipha_toolkit.measure.echo_noise import AGREE, EchoNoise, darkest_allow, sigma_of_differences, sigma_of_empty
 from ipha_toolkit.measure.r2star_regions import few_echoes, pooled_decays, region_rows, saturated
 from ipha_toolkit.measure.rows import row, table
 from ipha_toolkit.protocol import DEFAULT, Protocol
@@ -42,18 +43,7 @@ _SLOWEST, _FASTEST = 0.07, 7.0
 the search."""
 _CHUNK = 16_384
 _SAMPLE = 60_000
-_FEWEST_VOXELS = 200
-_FEWEST_VALUES = 5
-_FEWEST_SHARE = 0.01
-_EMPTY_BELOW = 0.85
-_RAYLEIGH_MEAN = np.sqrt(np.pi / 2)
-_RAYLEIGH_MEAN_OVER_SD = np.sqrt(np.pi / (4 - np.pi))
 _FALSE_ALARM = 0.01
-_MANY_CHANNELS = (
-    "noise has a mean of {:.2f} of its standard deviations, that of one channel's magnitude {:.2f}: this is noise of "
-    "many channels combined by root sum of squares, or filtered, whose floor this fit does not know; reconstruct with "
-    "sensitivity-weighted (adaptive) combination, or give sigma where you know that the noise is Rician"
-)
 
 
 @dataclass(frozen=True)
@@ -64,8 +54,8 @@ class R2StarFit:
     no echo rises above the noise floor, there is no R2* to know. These are ndarrays, or Volumes (``censored`` a Mask)
     where Volumes were given. ``ci95``: ndarray (..., 2), lower and upper limit of R2* in 1/s; the upper is infinite
     where the signal is gone by the second echo, and ``r2star`` is then no more than a large number (its ``r2star_se``
-    NaN). ``sigma``: noise of one channel used, unit of the images. NaN where the fit failed, was censored or lies
-    outside the mask.
+    NaN). ``noise``: of one channel, unit of the images; ``sigma`` is what was used. NaN where the fit failed, was
+    censored, lies outside the mask, or depends on which of two parting noise estimates is right (``noise_uncertain``).
     """
 
     r2star: Any
@@ -73,7 +63,12 @@ class R2StarFit:
     s0: Any
     ci95: npt.NDArray[np.float32]
     censored: Any
-    sigma: float
+    noise: EchoNoise
+
+    @property
+    def sigma(self) -> float:
+        """Noise of one channel used, unit of the images."""
+        return self.noise.sigma
 
 
 def fit_r2star(
@@ -95,7 +90,7 @@ def fit_r2star(
     mask : Mask or ndarray of bool, shape (...), optional
         Where to fit. What lies outside still serves to estimate sigma.
     sigma : float, optional
-        Noise of one channel, in the unit of the images. None estimates it with :func:`estimate_sigma`.
+        Noise of one channel, in the unit of the images. None estimates it with :func:`estimate_echo_noise`.
     method : {"rician", "least_squares", "log_linear"}
         ``rician``: maximum likelihood of Rician noise, its score corrected for median bias. The others are for
         comparison and know no floor: they censor nothing, overestimate T2* where echoes sink into it (``log_linear`` by
@@ -123,6 +118,9 @@ def fit_r2star(
     slow decay and for one that is over by the second echo. On simulated decays of T2* 0.4 to 30 ms, TE 0.1 to 10 ms,
     SNR 10 to 50, it covers 93 to 98 % (``benchmarks/relaxometry.py``).
 
+    Noise that is estimated and not the same all over (``noise.flags``) is taken once as where signal is, once as the
+    darkest voxels have it; voxels whose R2* differs by more than ``relaxometry.most_noise_effect`` are withheld, NaN.
+
     Out of scope, and misleading where present: the swing of fat against water, motion between echoes, noise that
     parallel imaging makes uneven. Noise of many channels combined by root sum of squares is refused where sigma is to
     be estimated from it.
@@ -146,18 +144,21 @@ def fit_r2star(
     te = _checked_times(te_ms, array, volumes)
     signal = _checked_signal(array, volumes)
     inside = _checked_mask(mask, array.shape[:-1], volumes)
-    if sigma is None:
-        sigma = estimate_sigma(signal, te_ms)
-    elif not sigma > 0:
+    if sigma is not None and not sigma > 0:
         raise ValueError(f"sigma needs to be above 0, got {sigma:g}")
+    noise = estimate_echo_noise(signal, te_ms) if sigma is None else EchoNoise(sigma, sigma)
     if method == "log_linear":
-        fitted, censored = _log_linear(signal, te, sigma), np.zeros(len(signal), bool)
+        fitted, censored = _log_linear(signal, te, noise.sigma), np.zeros(len(signal), bool)
     else:
-        fitted, censored = _threaded(signal, inside, te, sigma, rician=method == "rician")
+        fitted, censored = _threaded(signal, inside, te, noise.sigma, rician=method == "rician")
+    if method == "rician" and noise.flags:
+        other = _threaded(signal, inside, te, noise.darkest, rician=True)[0]
+        most = DEFAULT.relaxometry.most_noise_effect
+        fitted[~(np.abs(other[:, 0] - fitted[:, 0]) <= most * fitted[:, 0])] = np.nan
     if method != "rician":
         slow = fitted[:, 0] < 1000 * _SLOWEST / (te[-1] - te[0])
         fitted[slow | ~inside] = np.nan
-    return _packed(fitted, censored, array.shape[:-1], sigma, volumes)
+    return _packed(fitted, censored, array.shape[:-1], noise, volumes)
 
 
 def measure_r2star(
@@ -193,7 +194,8 @@ def measure_r2star(
         By region ``r2star_median`` with its 95 % interval ``r2star_median_lower``, ``r2star_median_upper``, and
         ``r2star_iqr`` between blocks of lung (1/s); ``r2star_censored_share`` (% of voxels); and ``noise_sigma``. Where
         the echoes do not support a region's R2* it is NaN and flagged with the reason: ``mostly_censored``,
-        ``late_first_echo``, ``low_echo_signal``, ``uncertain_r2star``, ``few_blocks``, ``few_echoes``, ``saturated``.
+        ``late_first_echo``, ``low_echo_signal``, ``uncertain_r2star``, ``few_blocks``, ``few_echoes``, ``saturated``,
+        ``noise_uncertain``.
     fit : R2StarFit
         Maps, inside the lungs only.
 
@@ -211,9 +213,9 @@ def measure_r2star(
     independent; disease that is coarser than a block makes it too narrow.
     """
     fit = fit_r2star(echoes, te_ms, mask=lungs, sigma=sigma)
-    noise = row(
-        "noise_sigma", fit.sigma, modality=Modality.MEGRE, region=Region.LUNG, n_voxels=lungs.n_voxels, flags=flags
-    )
+    known = np.nan if fit.noise.flags else fit.sigma
+    noise = row("noise_sigma", known, modality=Modality.MEGRE, region=Region.LUNG, n_voxels=lungs.n_voxels,
+                flags={*flags, *fit.noise.flags})  # fmt: skip
     signal = np.stack([echo.array[lungs.array] for echo in echoes], axis=-1)
     chosen, settings = lung_regions(lungs) if regions is None else regions, protocol.relaxometry
     for region in chosen.values():
@@ -221,14 +223,17 @@ def measure_r2star(
     clipped = saturated(_stacked(list(echoes)).reshape(-1, len(te_ms)))[lungs.array.ravel()]
     withheld = {"few_echoes"} if few_echoes(te_ms) else set()
     withheld |= {"saturated"} if clipped.mean() > settings.most_saturated else set()
-    decays = pooled_decays(np.where(clipped[:, None], np.nan, signal), te_ms, lungs, fit.sigma,
-                           block_mm=settings.block_mm)  # fmt: skip
-    rows = region_rows(decays, lungs, chosen, te_ms, fit.censored, withheld=withheld, flags=flags, settings=settings)
+    decays, *other = (
+        pooled_decays(np.where(clipped[:, None], np.nan, signal), te_ms, lungs, level, block_mm=settings.block_mm)
+        for level in ((fit.noise.sigma, fit.noise.darkest) if fit.noise.flags else (fit.sigma,))
+    )
+    rows = region_rows(decays, lungs, chosen, te_ms, fit.censored, other=other[0] if other else None,
+                       withheld=withheld, flags=flags, settings=settings)  # fmt: skip
     return table([noise, *rows]), fit
 
 
-def estimate_sigma(signal: npt.NDArray[Any], te_ms: Sequence[float]) -> float:
-    """Noise sigma of one channel from the echoes themselves.
+def estimate_echo_noise(signal: npt.NDArray[Any], te_ms: Sequence[float]) -> EchoNoise:
+    """Noise of one channel from the echoes themselves.
 
     Parameters
     ----------
@@ -239,16 +244,17 @@ def estimate_sigma(signal: npt.NDArray[Any], te_ms: Sequence[float]) -> float:
 
     Returns
     -------
-    float
+    EchoNoise
         From the last echo of voxels whose echoes before it are noise alone: air, or tissue that has decayed. They are
         told by those earlier echoes, whose noise is independent of the last one's. Where there are fewer than 1 % of
-        such voxels, from the residuals of a least-squares fit of voxels far above the floor, which misfits (fat,
-        motion) raise.
+        such voxels, from the residuals of a least-squares fit of voxels far above the floor; or, where that is clearly
+        less, from what no smooth decay explains, for misfits (several components, fat, motion) raise residuals.
+        Flagged ``noise_uncertain`` where the darkest voxels do not allow it.
 
     Raises
     ------
     ImageError
-        Where neither is possible: two echoes without air, too few voxels. Where the noise is that of many channels
+        Where none is possible: two echoes without air, too few voxels. Where the noise is that of many channels
         combined by root sum of squares (noncentral chi), told by its mean over its standard deviation: 1.91 for one
         channel, 2.75 for two, above for more.
     """
@@ -256,15 +262,19 @@ def estimate_sigma(signal: npt.NDArray[Any], te_ms: Sequence[float]) -> float:
     voxels = np.ascontiguousarray(signal, np.float32).reshape(-1, n)
     voxels = voxels[:: max(1, len(voxels) // _SAMPLE)]
     voxels = voxels[np.isfinite(voxels).all(axis=1) & (voxels > 0).all(axis=1)]
-    sigma = _sigma_of_empty(voxels)
-    if np.isnan(sigma) and n > 2:
-        sigma = _sigma_of_residuals(voxels, np.asarray(te_ms, np.float32))
+    sigma = sigma_of_empty(voxels)
+    if np.isfinite(sigma):
+        return EchoNoise(float(sigma), float(sigma))
+    if n > 2:
+        te = np.asarray(te_ms, np.float32)
+        steady, sigma = sigma_of_differences(voxels, te), _sigma_of_residuals(voxels, te)
+        sigma = sigma if steady > AGREE * sigma or np.isnan(steady) else steady
     if not np.isfinite(sigma):
         raise ImageError(
             f"noise cannot be estimated from {len(voxels)} voxels with {n} echoes: there is no air and no tissue whose "
             "signal has decayed; give sigma, the standard deviation of one channel"
         )
-    return float(sigma)
+    return EchoNoise(sigma, darkest_allow(voxels))
 
 
 def _stacked(volumes: list[Volume]) -> FloatArray:
@@ -333,32 +343,6 @@ def _floor_in_sigmas(n_echoes: int) -> float:
     return float(np.sqrt(-2 * np.log(1 - (1 - _FALSE_ALARM) ** (1 / n_echoes))))
 
 
-def _sigma_of_empty(voxels: FloatArray) -> float:
-    """Noise from the last echo of voxels that hold nothing but noise.
-
-    Which voxels are empty depends on sigma, and sigma on which voxels are chosen: both are found in turn, beginning
-    with a sigma that is too large, until neither changes.
-    """
-    n = voxels.shape[1]
-    before = voxels[:, max(1 if n > 2 else 0, n - 1 - max(3, n // 3)) : n - 1]
-    level, last = np.sqrt(np.mean(before**2, axis=1) / 2), voxels[:, -1]
-    sigma = np.sqrt(np.mean(last**2) / 2) if len(last) else np.nan
-    for _ in range(100):
-        chosen = last[level < _EMPTY_BELOW * sigma]
-        if chosen.size < max(_FEWEST_VOXELS, _FEWEST_SHARE * last.size):
-            return np.nan
-        previous, sigma = sigma, float(chosen.mean()) / _RAYLEIGH_MEAN
-        if abs(sigma / previous - 1) < 1e-4:
-            break
-    spread = float(chosen.std())
-    if not spread > 0 or np.unique(chosen).size < _FEWEST_VALUES:
-        return np.nan
-    narrowness = float(chosen.mean()) / spread / _RAYLEIGH_MEAN_OVER_SD
-    if narrowness > 1.1:
-        raise ImageError(_MANY_CHANNELS.format(narrowness * _RAYLEIGH_MEAN_OVER_SD, _RAYLEIGH_MEAN_OVER_SD))
-    return sigma if narrowness > 0.9 else np.nan
-
-
 def _sigma_of_residuals(voxels: FloatArray, te: FloatArray) -> float:
     """Median residual of least squares over voxels whose last echo stands four sigmas above zero."""
     from scipy.stats import chi2
@@ -411,12 +395,12 @@ def _threaded(
 
 
 def _packed(
-    fitted: FloatArray, censored: npt.NDArray[np.bool_], shape: tuple[int, ...], sigma: float, volumes: list[Volume]
+    fitted: FloatArray, censored: npt.NDArray[np.bool_], shape: tuple[int, ...], noise: EchoNoise, volumes: list[Volume]
 ) -> R2StarFit:
     r2star, error, s0 = (np.ascontiguousarray(fitted[:, n]).reshape(shape) for n in range(3))
     limits, dark = fitted[:, 3:].reshape(*shape, 2), censored.reshape(shape)
     if not volumes:
-        return R2StarFit(r2star, error, s0, limits, dark, float(sigma))
+        return R2StarFit(r2star, error, s0, limits, dark, noise)
     like, affine = volumes[0].replace(meta={}), volumes[0].affine
     return R2StarFit(
         like.replace(array=r2star, unit="1/s", name="R2*"),
@@ -424,7 +408,7 @@ def _packed(
         like.replace(array=s0, name="signal at TE 0"),
         limits,
         Mask(dark, affine, name="censored"),
-        float(sigma),
+        noise,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
 import pandas as pd
 
@@ -51,7 +52,12 @@ def joined(flags: Iterable[str]) -> str:
     >>> joined({"no_controls", "child", "no_controls"})
     'child;no_controls'
     """
-    found = set(flags)
+    return _joined(frozenset(flags))
+
+
+@cache
+def _joined(found: frozenset[str]) -> str:
+    """Few sets of flags make up a whole cohort's cells."""
     unknown = sorted(found - set(FLAGS))
     if unknown:
         raise KeyError(f"flags not in flags.FLAGS: {unknown}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
@@ -220,11 +220,11 @@ def _sort_out(cohort: Cohort, chosen: Sequence[SessionFiles], out: Path, context
             continue
         own = Context(context.protocol, context.segment, _subject_flags(cohort, files, context.protocol))
         source = provenance.first_pass(files, cohort.root, own)
-        damaged = outputs.damage(out, files)
+        done, damaged = outputs.standing_of(out, files, source)
         if damaged:
             text = f"{_listed(damaged)} is not as it was written; the session is measured again"
             found.remarks.append(Problem(outputs.session_folder(out, files), text))
-        if not damaged and outputs.is_done(out, files, source):
+        if done:
             found.done.append(files)
         else:
             found.tasks.append(Task(out, cohort.root, files, source, own))
@@ -350,24 +350,14 @@ def _compared(
     strata: Mapping[str, str],
     standing: Standing,
 ) -> tuple[pd.DataFrame, Reference, pd.DataFrame]:
-    frames, histograms, made = [], [], list[dict[Any, Any]]()
-    for files in sessions:
-        folder = outputs.session_folder(out, files)
-        rows = results.read_rows(folder / names.rows_file(files.label))
-        frames.append(rows)
-        made += results.read_acquisitions(folder / names.acquisition_file(files.label)).to_dict("records")
-        for modality in _COUNTED:
-            path = folder / names.histogram_file(files.label, modality)
-            if path.exists() and not standing.leaves_out(files.label, modality):
-                counts, flags = pd.read_csv(path, sep="\t"), _common_flags(rows, modality)
-                histograms.append(SessionHistogram(files.subject, files.session, modality, counts, flags))
-    rows = pd.concat(frames, ignore_index=True) if frames else table([])
+    rows, made = _first_pass(out, sessions)
+    histograms = _Histograms(out, sessions, standing, _common_flags(rows))
     kept, rows = standing.kept(rows), standing.flagged(rows)
     controls = [files.subject for files in cohort.sessions if cohort.is_control(files.subject)]
     acquisitions, people = acquisition_table(made), _people(cohort, {files.subject for files in sessions})
     given = [
         against_controls(
-            kept[kept["subject"].isin(own)], [h for h in histograms if h.subject in own], controls,
+            kept[kept["subject"].isin(own)], replace(histograms, subjects=frozenset(own)), controls,
             acquisitions=acquisitions, people=people, protocol=protocol,
         )
         for own in _by_stratum(kept["subject"].unique(), strata)
@@ -398,8 +388,44 @@ def _joined(references: Sequence[Reference]) -> Reference:
     return replace(references[0], controls=controls, digest=digest, left_out=left_out)
 
 
-def _common_flags(rows: pd.DataFrame, modality: str) -> tuple[str, ...]:
-    """Flags that the image's ratio, or the pair's floor, carries."""
-    of_all = rows["measure"].isin(["signal_ratio_median", "signature_floor"])
-    cells = rows.loc[(rows["modality"] == modality) & of_all, "flag"]
-    return tuple(sorted({code for cell in cells for code in flags_of(cell)}))
+def _first_pass(out: Path, sessions: Sequence[SessionFiles]) -> tuple[pd.DataFrame, list[dict[Any, Any]]]:
+    """Rows of all sessions, and how each image was made."""
+    places = [(outputs.session_folder(out, files), files.label) for files in sessions]
+    tables = [folder / names.rows_file(label) for folder, label in places]
+    rows = results.read_many_rows(tables) if tables else table([])
+    paths = [folder / names.acquisition_file(label) for folder, label in places]
+    return rows, [record for path in paths for record in results.read_acquisitions(path).to_dict("records")]
+
+
+@dataclass(frozen=True)
+class _Histograms:
+    """Histograms of all images that count, each read when it is its turn: memory does not grow with sessions."""
+
+    out: Path
+    sessions: Sequence[SessionFiles]
+    standing: Standing
+    flags: Mapping[tuple[str, str, str], tuple[str, ...]]
+    subjects: frozenset[str] = frozenset()
+
+    def __iter__(self) -> Iterator[SessionHistogram]:
+        for files in self.sessions:
+            folder = outputs.session_folder(self.out, files)
+            for modality in _COUNTED if files.subject in self.subjects else ():
+                path = folder / names.histogram_file(files.label, modality)
+                if path.exists() and not self.standing.leaves_out(files.label, modality):
+                    counts, flags = (
+                        pd.read_csv(path, sep="\t"),
+                        self.flags.get((files.subject, files.session, modality), ()),
+                    )
+                    yield SessionHistogram(files.subject, files.session, modality, counts, flags)
+
+
+def _common_flags(rows: pd.DataFrame) -> dict[tuple[str, str, str], tuple[str, ...]]:
+    """Flags that each image's ratio, or the pair's floor, carries, by subject, session and modality."""
+    own = rows[rows["measure"].isin(["signal_ratio_median", "signature_floor"])]
+    found: dict[tuple[str, str, str], set[str]] = {}
+    for subject, session, modality, cell in own[["subject", "session", "modality", "flag"]].itertuples(
+        index=False, name=None
+    ):
+        found.setdefault((subject, session, modality), set()).update(flags_of(cell))
+    return {image: tuple(sorted(flags)) for image, flags in found.items()}

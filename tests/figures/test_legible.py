@@ -87,6 +87,19 @@ def trend() -> Any:
     )  # fmt: skip
 
 
+def groups() -> Any:
+    names = ["control", "acute", "subacute", "chronic"]
+    sessions = pd.DataFrame(
+        [[f"sub-{n}", "ses-1", names[n % 4]] for n in range(16)], columns=["subject", "session", "group"]
+    )
+    rows = table(
+        row("ground_glass_fraction", 10.0 + 5 * (n % 4) + n, modality="ct", region="lung", n_voxels=9)
+        | {"subject": f"sub-{n}", "session": "ses-1"}
+        for n in range(16)
+    )
+    return plots.plot_groups(rows, sessions, measure="ground_glass_fraction", modality="ct")
+
+
 def forest() -> Any:
     names = ["attenuation_mean", "ground_glass_extent", "consolidation_extent", "lung_volume", "reticulation"]
     effects = pd.DataFrame({
@@ -135,6 +148,7 @@ FIGURES = {
     "mosaic, coronal, with a map": lambda: plots.plot_mosaic(
         T1, plane="coronal", n=8, overlays={"lung-to-muscle ratio": signature(T1).replace(name="ratio")}
     ),
+    "groups": groups,
     "mosaic of one": lambda: plots.plot_mosaic(CT, n=1),
     "nodules": lambda: plots.plot_nodules(CT, NODULES),
     "histogram": histogram,

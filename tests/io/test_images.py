@@ -195,7 +195,7 @@ REFUSALS = [
     (not_an_image, "not a NIfTI image"),
     (truncated_gz, "truncated or damaged"),
     (truncated_nii, "truncated or damaged"),
-    (truncated_nrrd, "encoding None; needs whole or real numbers"),
+    (truncated_nrrd, "encoding none; needs whole or real numbers"),
     (rgb, "RGB colour"),
     (rgb_mha, "3 values per voxel"),
     (missing_ending, "known endings: .nii"),

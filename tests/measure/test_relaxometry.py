@@ -7,7 +7,7 @@ from toys import AFFINE, put_echoes, toy_masks
 import ipha_toolkit as ipha
 from ipha_toolkit.errors import GridError, ImageError
 from ipha_toolkit.io.images import load_echoes
-from ipha_toolkit.measure.relaxometry import _bessel_ratio, estimate_sigma, fit_r2star, measure_r2star
+from ipha_toolkit.measure.relaxometry import _bessel_ratio, estimate_echo_noise, fit_r2star, measure_r2star
 from ipha_toolkit.volume import Mask, Volume
 
 UNIFORM = np.linspace(0.1, 10, 8)
@@ -49,13 +49,13 @@ def test_intervals_cover_the_truth_as_often_as_they_say(te_ms, snr):
 
 def test_sigma_is_found_in_air_and_without_it_in_residuals():
     flat, _ = decays(UNIFORM, snr=25, t2star=(20.0, 60.0))
-    assert estimate_sigma(flat, UNIFORM) == pytest.approx(40, rel=0.05)
+    assert estimate_echo_noise(flat, UNIFORM).sigma == pytest.approx(40, rel=0.05)
     air = np.hypot(*np.random.default_rng(3).normal(0, 40, (2, 20_000, 8)))
-    assert estimate_sigma(np.concatenate([flat, air]), UNIFORM) == pytest.approx(40, rel=0.02)
+    assert estimate_echo_noise(np.concatenate([flat, air]), UNIFORM).sigma == pytest.approx(40, rel=0.02)
     blank = np.concatenate([flat, air, np.zeros((50_000, 8))])
-    assert estimate_sigma(blank, UNIFORM) == pytest.approx(40, rel=0.02)
+    assert estimate_echo_noise(blank, UNIFORM).sigma == pytest.approx(40, rel=0.02)
     with pytest.raises(ImageError, match="give sigma"):
-        estimate_sigma(flat[:, :2], UNIFORM[:2])
+        estimate_echo_noise(flat[:, :2], UNIFORM[:2])
 
 
 def test_noise_alone_is_censored_and_signal_is_not():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import ipha_toolkit as ipha
+from ipha_toolkit.errors import ImageError
 from ipha_toolkit.image.bias import correct_bias
 from ipha_toolkit.image.geometry import resample_to
 from ipha_toolkit.io.images import load_mask
@@ -94,3 +95,10 @@ def axial_philips():
     affine[:3, 2] = (last - first) / (len(slices) - 1)
     affine[:3, 3] = first
     return Volume(array, np.diag([-1, -1, 1, 1]) @ affine, modality="T1w", name="axial Philips").to_ras()
+
+
+@pytest.mark.parametrize("echo", ["philips/*e3", "philips/*e12", "siemens/*e2", "siemens/*e12"])
+def test_the_belly_is_no_chest(echo):
+    path = next((DATA / "mri_t2star_ukat").glob(f"{echo}.nii.gz"))
+    with pytest.raises(ImageError, match="does not look like a chest"):
+        segment_lungs(ipha.load(path, modality="T1w"))

@@ -67,3 +67,44 @@ def test_a_tenth_of_the_lung_or_10_cm2_of_a_slice_is_much(make_chest):
     assert perhaps_missing(lung, 101) and not perhaps_missing(lung, 99)
     one_slice = Mask(np.ones((10, 10, 1), bool), np.diag([10.0, 10, 5, 1]))
     assert perhaps_missing(one_slice, 5.1) and not perhaps_missing(one_slice, 4.9)
+
+
+def abdomen(make_chest, pieces, **kind):
+    """A body without lungs whose dark pieces, centers and radii in mm, are bowel, muscle or a spine."""
+    t1w, truth = make_chest("T1w", spacing=(4.0, 4.0, 4.0), **kind)
+    x, y, z = np.moveaxis(t1w.to_world(np.moveaxis(np.indices(t1w.shape), 0, -1)), -1, 0)
+    array = np.where(truth.array | (np.hypot(x, y) < 12), 80, t1w.array)
+    for (a, b, c), (p, q, r) in pieces:
+        array[((x - a) / p) ** 2 + ((y - b) / q) ** 2 + ((z - c) / r) ** 2 < 1] = 8
+    return t1w.replace(array=array, name="belly.nii")
+
+
+@pytest.mark.parametrize(
+    ("pieces", "reason"),
+    [
+        ([((0, 0, 0), (35, 60, 80)), ((80, 0, 0), (40, 50, 60))], "on the middle of the body"),
+        ([((-75, 0, -55), (50, 65, 50)), ((75, 0, 60), (45, 55, 45))], "above the other"),
+        ([((80, 0, 0), (20, 25, 20))], "no second lung beside the spine"),
+    ],
+)
+def test_dark_spaces_that_do_not_lie_beside_a_spine_are_no_lungs(make_chest, pieces, reason):
+    with pytest.raises(ImageError, match=rf"belly\.nii: does not look like a chest.*{reason}"):
+        segment_lungs(abdomen(make_chest, pieces))
+
+
+@pytest.mark.parametrize("kind", ["T1w", "T2w"])
+@pytest.mark.parametrize("planes", [slice(None), slice(30, 36), slice(20, 21)], ids=["whole", "slab", "slice"])
+def test_a_chest_with_one_lung_opaque_is_no_abdomen(make_chest, kind, planes):
+    volume, truth = make_chest(kind, spacing=(4.0, 4.0, 4.0), consolidation=((-70, 0, 0), 110))
+    coronal = volume.replace(array=volume.array[:, planes])
+    lungs = segment_lungs(coronal)
+    clear = truth.array[:, planes] & (np.indices(coronal.shape)[0] > coronal.shape[0] / 2)
+    assert np.count_nonzero(lungs.array & clear) > 0.85 * np.count_nonzero(clear)
+
+
+def test_a_lung_that_reaches_over_to_a_collapsed_one_is_a_lung(make_chest):
+    t1w, truth = make_chest("T1w", spacing=(4.0, 4.0, 4.0), one_lung=True)
+    x, y, z = np.moveaxis(t1w.to_world(np.moveaxis(np.indices(t1w.shape), 0, -1)), -1, 0)
+    over = ((x + 5) / 45) ** 2 + ((y - 45) / 35) ** 2 + (z / 90) ** 2 < 1
+    grown = t1w.replace(array=np.where(over, 10 + np.random.default_rng(2).normal(0, 2, t1w.shape), t1w.array))
+    assert segment_lungs(grown).volume_ml > 0.85 * truth.volume_ml
