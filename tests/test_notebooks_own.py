@@ -190,5 +190,9 @@ def test_own_cohort_is_measured_and_compared_as_far_as_it_goes(run, own_cohort):
     compared = run("06", **given | {"cohort": ""})
     words_of(compared, "No participants.tsv", "What the clinic knew is not said")
     words_of(compared, "Not shown: no measured subject is labelled", "Not shown: sessions lack the columns")
+    files = {path: path.stat().st_mtime_ns for path in own_cohort.root.parent.rglob("*")}
+    explored = run("09", **{name: given[name] for name in ("cohort", "results")})
+    words_of(explored, "Looked at below: sub-ill", "nothing is written from here", "page.html: ")
+    assert files == {path: path.stat().st_mtime_ns for path in own_cohort.root.parent.rglob("*")}
     if "days" in own_cohort.kind:
         words_of(compared, "Not shown: sessions: days holds 'later', which is no number")

@@ -285,6 +285,11 @@ def _renderer() -> Any:
             self.headings.append(Heading(level, anchor, plain))
             return f'<h{level} id="{anchor}">{text}</h{level}>\n'
 
+        def block_html(self, html: str) -> str:
+            """As written where it holds no picture: the parser that looks for them would close a tag of which the end
+            stands further down, such as ``<details>`` before a blank line."""
+            return super().block_html(html) if "<img" in html.lower() else html
+
         def block_math(self, body: str) -> str:
             return mathml(body, display=True)
 

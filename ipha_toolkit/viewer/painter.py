@@ -114,7 +114,7 @@ class PaintingSliceViewer(SliceViewer):
         **options: Any,
     ) -> None:
         self.session, self.modality, self.rater, self._ratings = session, str(modality), rater, ratings
-        image, mask = session.image(modality), session.mask(modality)
+        image, mask = session.image(modality).to_ras(), session.mask(modality).to_ras()  # a film keeps its own axes
         mask = Mask(mask.array, image.affine, name="lung") if mask.same_grid(image) else mask
         self._values, self._measure = _measured(session, self.modality, image)
         self.editor = MaskEditor(mask, self._values)

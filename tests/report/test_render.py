@@ -204,6 +204,14 @@ def test_two_big_outputs_do_not_share_a_slide(notebook: Any) -> None:
     assert "Figures (continued)" in found[1][0]
 
 
+def test_an_answer_stays_folded_in_its_details(notebook: Any) -> None:
+    import nbformat
+
+    path = notebook(["## Q\n\n<details><summary>Why?</summary>\n\nBecause.\n\n</details>"])
+    html = "".join(piece.html for piece in Cells(nbformat.read(path, 4), path.parent).pieces())
+    assert re.search(r"<details><summary>Why\?</summary>\s*<p>Because\.</p>\s*</details>", html)
+
+
 def test_same_headings_get_different_anchors(notebook: Any) -> None:
     pieces = _pieces(notebook, "## Lung & <i>iron</i>\n\n## Lung & iron")
     assert [h.anchor for p in pieces for h in p.headings] == ["lung-iron", "lung-iron-2"]

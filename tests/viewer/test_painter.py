@@ -133,3 +133,20 @@ def test_mri_shows_the_ratio_to_muscle_as_it_follows(session):
     ]
     assert painter.editor.numbers.median == pytest.approx(float(np.median(ratio)), rel=0.01)
     assert painter.editor.numbers.median == pytest.approx(measured.iloc[0], rel=0.01)
+
+
+def test_the_mask_of_a_film_is_painted_and_read_back_where_it_was_painted(tmp_path):
+    folder = tmp_path / "cohort" / "sub-1" / "xray"
+    folder.mkdir(parents=True)
+    film = ipha.simulate_subject("none", seed=1, spacing_mm=5, modalities=("dx",)).volumes["dx"]
+    ipha.save(film, folder / "sub-1_dx.nii")
+    ipha.analyze(tmp_path / "cohort", tmp_path / "out", workers=1, progress=False)
+    session = ipha.open_results(tmp_path / "out")["sub-1"]
+    painter = session.paint("dx", rater="AB")
+    before = painter.editor.array.copy()
+    stroke(painter, np.argwhere(before).mean(axis=0), plane="coronal", add=False)
+    assert 0 < painter.editor.array.sum() < before.sum()
+    painter.measure_again()
+    saved = ipha.open_results(tmp_path / "out")["sub-1"].mask("dx").to_ras()
+    assert np.array_equal(saved.array, painter.editor.array)
+    Widget.close_all()

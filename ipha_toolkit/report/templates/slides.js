@@ -3,7 +3,7 @@
 // slide; whatever follows it, the rows of a table, the points of a list and the lines of a printout go on overleaf under the same heading.
 // Keys that a viewer or a control needs are not taken for turning slides; Escape gives them back. S shows the speaker's notes.
 (() => {
-  const OWN = ".ipha-viewer, .ipha-control, input, select, textarea, button, summary";
+  const OWN = ".ipha-viewer, .ipha-explorer, .ipha-control, input, select, textarea, button, summary";
   const LEAST_FIGURE = 0.5, SLACK = 2;
   for (const node of document.querySelectorAll(".output")) node.setAttribute("data-prevent-swipe", "");
   addEventListener("keydown", (event) => {
@@ -53,7 +53,7 @@
   }
   // A copy of a table, list or printout with what lies below the edge, which leaves the original; null where nothing can be parted.
   function part(node, edge) {
-    if (node.matches(".ipha-exported, .ipha-viewer, details, img, svg")) return null;
+    if (node.matches(".ipha-exported, .ipha-viewer, .ipha-explorer, details, img, svg")) return null;
     const below = (one) => one.getBoundingClientRect().bottom > edge + SLACK;
     if (node.matches("pre")) return partText(node, edge, /\n/g);
     if (node.matches("p") && !node.querySelector("img, math")) return partText(node, edge, /\s/g);
@@ -153,7 +153,7 @@
   };
   // Pictures have a height once they are read, viewers once they are built.
   const read = Promise.all([...document.images].map((image) => image.decode().catch(() => {})));
-  const built = () => document.querySelectorAll(".ipha-exported:not(:has(.ipha-viewer))").length === 0;
+  const built = () => document.querySelectorAll(".ipha-exported:not(:has(.ipha-viewer, .ipha-explorer))").length === 0;
   const wait = (tries) => (built() || tries <= 0 ? start() : setTimeout(() => wait(tries - 1), 50));
   addEventListener("load", () => read.then(() => wait(100)));
 })();
