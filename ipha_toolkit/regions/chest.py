@@ -21,7 +21,7 @@ _COARSE_MM = 4.0
 _LEAST_STEP = 1.0
 """Of signal from lung to what is around, in SD of both. Chosen: noise 0.0, real chests and simulated bleeds 1.9 to 16.
 """
-_LEAST_FILL = 0.5
+_LEAST_FILL = 0.45
 """Of the convex outline of one lung's planes. Chosen: lungs 0.7 to 0.95, strips of muscle and fat below 0.45."""
 _LEAST_SHARE = 0.07
 """Lung volume over the 3/2 power of the body's cross-section. Chosen: MRI of whole lungs 0.16 to 0.30, those of which
@@ -61,7 +61,7 @@ def require_chest(lungs: Mask, image: Volume, sides: Sequence[BoolArray]) -> Non
     Raises
     ------
     ImageError
-        Where the dark spaces do not stand out from what is around by 1 SD (noise), fill less than half of their own
+        Where the dark spaces do not stand out from what is around by 1 SD (noise), fill less than 0.45 of their own
         outline (strips between muscles, gaps between organs), do not lie beside a spine (on the middle of the body, one
         above the other, or a single one of under 60 mL), or are too small for the body they lie in (lung as bright as
         tissue was not found). The last is not asked where lungs reach the upper or lower border.

@@ -134,6 +134,8 @@ def _begin_worker(threads: int, stop: Connection) -> None:
     """Share the cores among the workers, and end with the parent process, or when it says so."""
     for name in ("NUMBA_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "OMP_NUM_THREADS"):
         os.environ[name] = str(threads)
+    if "numba" in sys.modules:  # it took the number of cores when this module brought it along
+        sys.modules["numba"].config.reload_config()
     threading.Thread(target=_end_with_parent, args=(stop,), daemon=True).start()
 
 

@@ -158,6 +158,13 @@ def test_workers_give_the_same_results(toy_analysis, cohort, tmp_path):
     assert contents(tmp_path / "out") == contents(toy_analysis / "out")
 
 
+def test_workers_share_the_cores_when_they_fit_echoes(tmp_path):
+    for subject in ("sub-1", "sub-2"):
+        put_echoes(tmp_path / "in", subject, "ses-1", [0.1, 0.5, 1.0, 2.0], r2star=400)
+    analysis = run(tmp_path / "in", tmp_path / "out", workers=2, segment=whole_box, progress=False)
+    assert analysis.failures == [] and set(analysis.rows["subject"]) == {"sub-1", "sub-2"}
+
+
 def dies(volume):
     """A segmenter that takes its whole process down, as running out of memory does."""
     if volume.array.max() > 3000:
