@@ -134,6 +134,9 @@ def test_no_key_pressed_in_the_viewer_reaches_the_notebook(shared: Any) -> None:
         for key in (KEYS + " " + CHORDS).split():
             control.focus()
             page.keyboard.press(key)
+    if page.locator(".ipha-large").count():  # one of the keys: the viewer lies over the notebook
+        page.locator(IMAGE).first.focus()
+        page.keyboard.press("Shift+M")
     page.wait_for_timeout(500)
     assert cells(page) == before
     assert page.evaluate("window.reached") == []
