@@ -18,7 +18,7 @@ import ipha_toolkit as ipha
 from ipha_toolkit.report.page import page
 from ipha_toolkit.run.machine import find_browser
 
-IMAGES = Path(__file__).resolve().parents[1] / "notebooks" / "images"
+IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 _FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=15000")
 
 
@@ -50,6 +50,9 @@ def main() -> int:
     results = ipha.open_results(sys.argv[1])
     session = next(one for one in results if {"T1w", "ct"} <= set(one.modalities) and one.subject == "sub-006")
     viewer = session.view("T1w", "ct", plane="coronal", height_px=380)
+    viewer.visible = [
+        name in ("lung", "muscle", "opacity") for name in ("lung", "muscle", "ratio", "signature", "lung", "opacity")
+    ]
     explorer = ipha.explore(results)
     for name, widget, size in (("viewer", viewer, (1000, 520)), ("explorer", explorer, (1100, 760))):
         html = page("", f"<style>main{{max-width:none!important;padding:8px!important}}</style>{widget.to_html()}")
