@@ -73,7 +73,7 @@ export class Chart {
     } else marks.push(Plot.dot(points, {...dots, x: "x"}));
     const label = (column) => withUnit(this.title(column), cohort.unit(column.measure));
     const words = category ? ordered(points.map((p) => p.x)) : [], counts = new Map(words.map((word) => [word, points.filter((p) => p.x === word)]));
-    const tick = (word) => { const own = counts.get(word); return `${word}\nn = ${own.length}` + (unique(own.map((p) => p.session.subject)).length < own.length ? ` of ${unique(own.map((p) => p.session.subject)).length}` : ""); };
+    const tick = (word) => { const own = counts.get(word); return `${word}\nn = ${own.length}` + (unique(own.map((p) => p.session.subject)).length < own.length ? ` of ${unique(own.map((p) => p.session.subject)).length} subjects` : ""); };
     return Plot.plot({
       width, height, marginLeft: 62, marginBottom: category ? 50 : 42, marginTop: 26, style: {background: "none", overflow: "visible"},
       y: {...scale(explorer.get("log_y") && this.logs.y, label(y)), grid: true},
