@@ -41,7 +41,7 @@ def single_case(value: float, controls: npt.ArrayLike) -> float:
     Examples
     --------
     >>> round(single_case(20.0, [8.0, 10.0, 12.0]), 2), round(single_case(20.0, [8.0, 10.0, 12.0] * 50), 2)
-    (2.09, 5.82)
+    (1.97, 5.74)
     """
     return float(as_normal(*Plain(controls).t(np.array([value])))[0])
 

@@ -208,6 +208,7 @@ def test_every_notch_of_the_wheel_arrives_in_the_kernel(shared: Any) -> None:
     page.wait_for_function("() => document.querySelector('canvas.ipha-slice').dataset.index === '0'")
     box = page.locator(IMAGE).bounding_box()
     page.mouse.move(box["x"] + 100, box["y"] + 100)
+    page.wait_for_timeout(500)  # until the browser knows what lies under the pointer
     for _ in range(60):
         page.mouse.wheel(0, -100)
     shown = "document.querySelector('canvas.ipha-slice').dataset.index"
