@@ -52,11 +52,17 @@ def test_ground_glass_scores_above_an_aerated_lung_on_axial_slices():
         assert min(found[measure] for found in ground_glass) > max(found[measure] for found in aerated)
 
 
-@pytest.mark.parametrize("scan", ["ct_pyradiomics_lung1/lung1_image.nrrd", "ct_lung_pair_elastix/3DCT_lung.mha"])
+_FALSE_ALARM = pytest.mark.xfail(reason="known: reads mild reticulation, 0.51 HU where the cut is 0.15", strict=True)
+
+
+@pytest.mark.parametrize("scan", [
+    "ct_pyradiomics_lung1/lung1_image.nrrd", pytest.param("ct_lung_pair_elastix/3DCT_lung.mha", marks=_FALSE_ALARM),
+])  # fmt: skip
 def test_lungs_without_diffuse_disease_are_clear(scan):
     rows = texture_rows(DATA / scan)
     found = {finding.finding: finding.grade for finding in read_findings(rows)}
-    net = ("reticulation", "interstitial_pattern")  # a known false alarm: 0.5 HU, mild, in one of the two
-    assert all(grade <= (1 if name in net else 0) for name, grade in found.items()), found
+    for name in ("ground_glass_opacity", "consolidation", "lower_zone_predominance", "reticulation"):
+        assert found[name] == 0, name
+    assert all(grade <= 0 for grade in found.values()), found  # absent, or withheld
     values = rows[rows["region"] == "lung"].set_index("measure")["value"]
     assert values["opacity_fraction"] < 5 and np.isnan(values["patchiness"])
