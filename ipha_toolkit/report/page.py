@@ -89,7 +89,7 @@ def deck(
 
 
 def gallery(title: str, cards: Sequence[Mapping[str, Any]], *, protocol: Protocol = DEFAULT) -> str:
-    """An index page of cards with ``title``, ``summary``, ``thumbnail`` (data URI or ""), ``links`` (name, file beside).
+    """An index page of cards with ``title``, ``summary``, ``thumbnail`` (data URI or ""), ``links`` (name, file).
 
     A file's name is quoted in its link, so that none is taken for an address or for script.
     """

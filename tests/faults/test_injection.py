@@ -82,7 +82,8 @@ def rendered(root, kind):
         new.new_code_cell(code),
         new.new_code_cell(
             "people = results.participants.rename(columns={'participant_id': 'subject'}).assign(session='ses-1')\n"
-            "ipha.plots.show(ipha.plots.plot_groups(results.rows, people, measure='signal_ratio_median', modality='T1w'))"
+            "shown = {'measure': 'signal_ratio_median', 'modality': 'T1w'}\n"
+            "ipha.plots.show(ipha.plots.plot_groups(results.rows, people, **shown))"
         ),
     ]  # fmt: skip
     about = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
