@@ -21,7 +21,7 @@ from ipha_toolkit.compare.phases import FINDING_COLUMNS, READING_COLUMNS, read_s
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io import names, outputs, results
 from ipha_toolkit.io.layout import Cohort, Problem, SessionFiles, read_cohort
-from ipha_toolkit.io.proof import digest_of, written
+from ipha_toolkit.io.proof import changed, digest_of
 from ipha_toolkit.measure.histogram import BIN_EDGES
 from ipha_toolkit.measure.rows import flags_of, table
 from ipha_toolkit.protocol import DEFAULT, Protocol
@@ -164,6 +164,7 @@ def run(
     if Path(out_dir).resolve() == cohort.root.resolve():
         raise LayoutError(f"{out_dir}: is the cohort folder itself; give another folder for the results")
     chosen = asked.of(cohort.sessions)
+    redone = [each for each in _changed_files(Path(out_dir)) if each.path.name == names.DATASET]
     out = outputs.results_folder(here(out_dir), cohort.root)
     outputs.write_plan(out, cohort.sessions)
     context = Context(protocol, segment)
@@ -171,14 +172,14 @@ def run(
         found = _sort_out(cohort, chosen, out, context)
         _LOG.info("%d sessions to measure, %d done before", len(found.tasks), len(found.done))
         measured = measure_all(found.tasks, workers or 1, progress, client=client)
-        remarks = [*cohort.remarks, *found.remarks]
+        remarks = [*cohort.remarks, *redone, *found.remarks]
         if asked.level == "participant":
             failures, missing = _failed(out, cohort, chosen, measured, found.done)
             rows = _rows_of(out, chosen)
             readings, findings = (pd.DataFrame(columns=columns) for columns in (READING_COLUMNS, FINDING_COLUMNS))
         else:
             with outputs.cohort_lock(out):
-                remarks += [*_gone(out, cohort, asked.remove_stale), *_changed_tables(out)]
+                remarks += [*_gone(out, cohort, asked.remove_stale), *_changed_files(out)]
                 failures, missing = _failed(out, cohort, cohort.sessions, measured, found.done)
                 standing = ratings_standing(asked.ratings, out)
                 remarks += standing.remarks
@@ -232,10 +233,9 @@ def _gone(out: Path, cohort: Cohort, remove: bool) -> list[Problem]:
     return [Problem(out / name, f"results of a session that is no longer in the cohort: {told}") for name in folders]
 
 
-def _changed_tables(out: Path) -> list[Problem]:
-    """Tables of the cohort that are not as they were written; they are made anew."""
-    changed = [name for name, digest in written(out).items() if digest_of(out / name) != digest]
-    return [Problem(out / name, "is not as it was written; it is made again") for name in changed]
+def _changed_files(out: Path) -> list[Problem]:
+    """Files of the whole cohort that are not as they were written; they are made anew."""
+    return [Problem(out / name, "is not as it was written; it is made again") for name in changed(out)]
 
 
 def _listed(names_: list[str]) -> str:
