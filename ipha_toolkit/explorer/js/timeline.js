@@ -18,7 +18,7 @@ export class Timeline {
     this.log = make("input", {type: "checkbox", onchange: () => this.draw(), ...SUPPRESS});
     this.logLabel = make("label", {}, this.log, make("span", {textContent: "early days apart (logarithmic axis)"}));
     this.words = make("p", {className: "ipha-caption"});
-    this.node = make("section", {className: "ipha-timeline", "aria-label": "Timeline of the patient"}, this.title, this.dates, this.logLabel, this.lanes, this.words);
+    this.node = make("div", {role: "region", className: "ipha-timeline", "aria-label": "Timeline of the patient"}, this.title, this.dates, this.logLabel, this.lanes, this.words);
   }
   draw() {
     const {explorer} = this, {cohort} = explorer, session = cohort.session(explorer.get("session"));
