@@ -127,9 +127,7 @@ class _Panel:
     def _roi(self, roi: Mapping[str, Any]) -> None:
         if (roi["image"], roi["plane"]) != (self.order, self.plane):
             return
-        numbers = {
-            marks.place(self.image, self.plane, at).number for at in (self.position, roi["center_mm"])
-        }
+        numbers = {marks.place(self.image, self.plane, at).number for at in (self.position, roi["center_mm"])}
         if len(numbers) > 1:  # it lies on another slice
             return
         x, y = self._px(roi["center_mm"], self.columns), self._px(roi["center_mm"], self.rows)

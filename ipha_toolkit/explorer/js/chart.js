@@ -5,7 +5,8 @@ import {number} from "../../viewer/js/marks.js";
 import {DAYS, NOT_SAID, median, ordered, spoken, unique, withUnit} from "./cohort.js";
 import {Plot} from "./plot.js";
 
-const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"], GREY = "#8a8a8a";
+const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
+export const GREY = "#6a6a6a"; // dark enough to be told from pink and green where red and green look alike
 const SYMBOLS = ["circle", "triangle", "square", "diamond", "star", "wye"];
 const OF_PHASE = {none: [GREY, "circle"], acute: ["#d55e00", "triangle"], subacute: ["#e69f00", "square"], chronic: ["#0072b2", "diamond"], indeterminate: ["#009e73", "cross"]};
 const RADIUS = [4.2, 3.6, 3, 2.5, 2, 1.6];
@@ -112,6 +113,12 @@ export class Chart {
 
   // Give every point its session, its words and its place on the drawing.
   name(looks) {
+    // Only the sessions are said, one by one; axes, ranges and medians stand in the caption.
+    for (const part of this.svg.querySelectorAll("g[aria-label]")) {
+      const sessions = part.getAttribute("aria-description") === "sessions";
+      if (sessions) part.setAttribute("role", "group"); else part.removeAttribute("aria-label");
+      part.setAttribute(...(sessions ? ["aria-label", "sessions"] : ["aria-hidden", "true"]));
+    }
     const {cohort} = this.explorer, y = this.explorer.y(), x = this.explorer.get("against") === "measure" ? this.explorer.x() : null;
     for (const node of this.svg.querySelectorAll('g[aria-description="sessions"] path')) {
       const point = this.points[node.__data__], {session} = point, [px, py] = placed(node, this.svg);
