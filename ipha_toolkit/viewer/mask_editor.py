@@ -414,7 +414,8 @@ def _filled(part: BoolArray) -> BoolArray:
     """A mask, 2-D or 3-D, with what it encloses; corners let nothing out."""
     import SimpleITK as sitk
 
-    return sitk.GetArrayFromImage(sitk.BinaryFillhole(_as_image(part), False, 1)).view(bool)
+    filled: BoolArray = sitk.GetArrayFromImage(sitk.BinaryFillhole(_as_image(part), False, 1)).view(bool)
+    return filled
 
 
 def _slices(box: Box) -> tuple[slice, slice, slice]:

@@ -59,8 +59,9 @@ def review(
     reasons : sequence of str
         Offered for a verdict, the first nine by Shift and their number.
     **options
-        ``height_px``, ``plane``; ``export_first``, how many images an exported page takes along, those most in doubt
-        first (24; None is all), which the page says; ``export_mb``, the size of each (1).
+        ``export_first``, how many images an exported page takes along, those most in doubt first (24; None is all),
+        which the page says; ``export_mb``, the size of each (1); and options of the viewer such as ``height_px`` and
+        ``plane``.
 
     Returns
     -------
@@ -145,15 +146,14 @@ class ReviewQueue(anywidget.AnyWidget):  # type: ignore[misc]
         rater: str = "",
         images: Sequence[str] | None = None,
         reasons: Sequence[str] = REASONS,
-        height_px: int = 420,
-        plane: str | None = None,
         export_first: int | None = EXPORT_FIRST,
         export_mb: float = 1.0,
+        **viewer: Any,
     ) -> None:
         self.results = results if isinstance(results, Results) else open_results(results)
         self.path = ratings_path(ratings)
         self._order = _chosen(review_queue(self.results), images)
-        self._options = {"height_px": height_px, "embed_live": False} | ({"plane": plane} if plane else {})
+        self._options = {"height_px": 420, "embed_live": False} | viewer
         if export_first is not None and export_first < 1:
             raise ValueError(f"export_first needs to be 1 or more, or None for all images, got {export_first}")
         self._export_first, self._export_mb = export_first, export_mb

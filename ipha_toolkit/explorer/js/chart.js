@@ -11,6 +11,7 @@ const SYMBOLS = ["circle", "triangle", "square", "diamond", "star", "wye"];
 const OF_PHASE = {none: [GREY, "circle"], acute: ["#d55e00", "triangle"], subacute: ["#e69f00", "square"], chronic: ["#0072b2", "diamond"], indeterminate: ["#009e73", "cross"]};
 const RADIUS = [4.2, 3.6, 3, 2.5, 2, 1.6];
 const MANY = 30; // subjects whose lines are drawn fainter
+const LEAST_FOR_MEDIAN = 3; // of fewer the points say all there is
 const NEAR_PX = 14, DRAG_PX = 4, MOST_NAMES = 8;
 export const CATEGORIES = {group: "group", phase: "phase (clinic)", reading: "phase (as read)"};
 const NUMBERS = {days: "days since the first visit", age: "age (years)"};
@@ -74,7 +75,8 @@ export class Chart {
     } else marks.push(Plot.dot(points, {...dots, x: "x"}));
     const label = (column) => withUnit(this.title(column), cohort.unit(column.measure));
     const words = category ? ordered(points.map((p) => p.x)) : [], counts = new Map(words.map((word) => [word, points.filter((p) => p.x === word)]));
-    const tick = (word) => { const own = counts.get(word); return `${word}\nn = ${own.length}` + (unique(own.map((p) => p.session.subject)).length < own.length ? ` of ${unique(own.map((p) => p.session.subject)).length} subjects` : ""); };
+    const people = (own) => unique(own.map((p) => p.session.subject)).length, subjects = (n) => `${n} subject${n === 1 ? "" : "s"}`;
+    const tick = (word) => { const own = counts.get(word); return `${word}\nn = ${own.length}` + (people(own) < own.length ? ` of ${subjects(people(own))}` : ""); };
     return Plot.plot({
       width, height, marginLeft: 62, marginBottom: category ? 50 : 42, marginTop: 26, style: {background: "none", overflow: "visible"},
       y: {...scale(explorer.get("log_y") && this.logs.y, label(y)), grid: true},
@@ -106,7 +108,10 @@ export class Chart {
   }
   middles() {
     const found = [];
-    for (const word of unique(this.points.map((p) => p.x))) found.push({x: word, y: median(this.points.filter((p) => p.x === word).map((p) => p.y))});
+    for (const word of unique(this.points.map((p) => p.x))) {
+      const own = this.points.filter((p) => p.x === word).map((p) => p.y);
+      if (own.length >= LEAST_FOR_MEDIAN) found.push({x: word, y: median(own)});
+    }
     return found;
   }
   title({modality, measure, region}) { return `${modality} ${spoken(measure).replace(/ vs controls$/, ", distance from controls")}` + (region === "lung" ? "" : `, ${spoken(region)}`); }
@@ -147,7 +152,7 @@ export class Chart {
     const people = unique(points.map((p) => p.session.subject)).length, without = shown.length - points.length, left = cohort.sessions.length - shown.length;
     const on = x ? `against ${this.title(x)}` : `by ${CATEGORIES[against] ?? NUMBERS[against]}`;
     const said = [`${withUnit(this.title(y), unit)} ${on}: ${points.length} sessions of ${people} subjects.`];
-    if (against in CATEGORIES && points.length) said.push(`Bars: medians of sessions${people < points.length ? "; a subject with several visits counts several times" : ""}.`);
+    if (against in CATEGORIES && this.middles().length) said.push(`Bars: medians of ${LEAST_FOR_MEDIAN} sessions or more${people < points.length ? "; a subject with several visits counts several times" : ""}.`);
     if (range) said.push(`Gray: range of ${range.people} control${range.people > 1 ? "s" : ""}, ${number(range.low)} to ${number(range.high, unit)}.`);
     if (band) said.push(`Shaded: ${band.subject}'s first number plus and minus the smallest detectable change, ${number(band.limit, unit)}, of test-retest pairs on the phantom.`);
     else if (against === "days" && y.limit) said.push("Choose a session to see what change of its subject could be told from scatter.");

@@ -113,16 +113,14 @@ export class Extras {
     node.append(named, undo);
     return node;
   }
-  // Opacity of each overlay, where there are several.
-  opacities() {
-    const {state, scene} = this;
+  // Opacity of one overlay beside its name, where there are several.
+  opacity(layer, n) {
+    const {state, scene} = this, name = `Opacity of ${scene.nameOf(layer)}`;
     if (scene.overlays.length < 2) return [];
-    return [make("span", {className: "ipha-each"}, "of each", ...scene.overlays.map((layer, n) => {
-      const range = make("input", {type: "range", min: 0, max: 1, step: 0.05, title: `Opacity of ${layer.name}`, oninput: () => state.set({opacities: state.get("opacities").map((v, m) => (m === n ? range.valueAsNumber : v))}, true), ...SUPPRESS});
-      range.style.accentColor = layer.colour ?? "";
-      this.updates.push(() => { range.value = state.get("opacities")[n]; });
-      return make("label", {}, make("span", {className: "ipha-hidden", textContent: `Opacity of ${layer.name}`}), range);
-    }))];
+    const range = make("input", {type: "range", min: 0, max: 1, step: 0.05, title: name, "aria-label": name, oninput: () => state.set({opacities: state.get("opacities").map((v, m) => (m === n ? range.valueAsNumber : v))}, true), ...SUPPRESS});
+    range.style.accentColor = layer.colour ?? "";
+    this.updates.push(() => { range.value = state.get("opacities")[n]; });
+    return [range];
   }
   // Every nodule as a button that goes there.
   nodules() {

@@ -87,6 +87,11 @@ export class Scene {
     const fits = this.planes().map((plane) => PLANES[plane]).flatMap(([c, r]) => [width / (b[c][1] - b[c][0]), height / (b[r][1] - b[r][0])]);
     return {width, height, scale: Math.min(...fits) * this.state.get("zoom"), center: this.middle().map((mm, a) => mm + pan[a])};
   }
+  // An overlay's name, with its image's where several images have one of that name.
+  nameOf({name, image}) {
+    const shared = image != null && this.images.length > 1 && this.overlays.filter((layer) => layer.name === name).length > 1;
+    return shared ? `${name} (${this.images[image].name})` : name;
+  }
   overlaysOn(image) {
     const visible = this.state.get("visible");
     return this.overlays.filter((layer, n) => visible[n] && (layer.image == null || layer.image === image.order));
