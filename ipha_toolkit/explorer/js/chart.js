@@ -246,6 +246,7 @@ export class Chart {
   show(point) {
     this.tip.hidden = !point;
     if (!point) return;
+    this.explorer.soon(point.session.label);
     this.tip.replaceChildren(...point.lines.map((line) => make("div", {textContent: line})));
     const right = point.px > this.svg.clientWidth / 2;
     Object.assign(this.tip.style, {top: `${point.py + 10}px`, left: right ? "auto" : `${point.px + 12}px`, right: right ? `${this.svg.clientWidth - point.px + 12}px` : "auto"});

@@ -3,7 +3,7 @@ import {make} from "../../viewer/js/dom.js";
 import {SUPPRESS} from "../../viewer/js/guard.js";
 import {FullVoxels, drawTile} from "./tiles.js";
 
-const PATIENCE_MS = 3000, TOGETHER = ["position_mm", "plane", "zoom", "pan_mm"];
+const PATIENCE_MS = 3000, AHEAD_MS = 500, TOGETHER = ["position_mm", "plane", "zoom", "pan_mm"];
 
 export class Slices {
   constructor(explorer) {
@@ -128,5 +128,7 @@ export class Slices {
     const manager = model.widget_manager, view = await manager.create_view(await manager.get_model(ref.replace("IPY_MODEL_", "")));
     if (explorer.closed || this.shown !== ref) return view.remove?.();
     this.put([{node: view.el, close: () => view.remove?.()}]);
+    const order = explorer.rows.sessions(), after = order[order.indexOf(session) + 1];
+    if (after) setTimeout(() => { if (!explorer.closed && explorer.get("session") === session.label) explorer.soon(after.label); }, AHEAD_MS);
   }
 }
