@@ -92,8 +92,9 @@ def placed(
     left: list[tuple[Path, str]] = []
     lungs: dict[Modality, list[MaskFile]] = {}
     muscle: dict[Modality, list[MaskFile]] = {}
+    roles = {*images, *(role for role, stood_back in others.items() if stood_back)}
     for path in paths:
-        target = mask_target(stem(path), set(images) - {Modality.MEGRE} or set(images))
+        target = mask_target(stem(path), roles - {Modality.MEGRE} or roles)
         named = images.get(target, "") if target else ""
         fits = belongs(stem(path), named, others.get(target, ())) if target and named else True
         if fits is False:

@@ -161,12 +161,14 @@ def _affine(path: Path, header: Nifti1Header) -> Affine:
             f"{path}: has no orientation, its qform_code and sform_code are both 0, so left and right are not known; "
             "convert the DICOM files again, or set the sform if the axes are known"
         )
+    from nibabel.nifti1 import unit_codes
+
     try:
         affine = np.array(header.get_best_affine(), np.float64)
-        unit = header.get_xyzt_units()[0]
     except Exception as error:  # nibabel, on numbers of any kind
         raise ReadError(f"{path}: the header's orientation cannot be used: {_first_line(error)}") from None
-    affine[:3] *= unit_in_mm(path, unit)
+    code = int(header["xyzt_units"]) % 8  # of time, the higher bits
+    affine[:3] *= unit_in_mm(path, unit_codes.label[code] if code in unit_codes.keys() else f"the unknown code {code}")
     return affine
 
 
