@@ -385,7 +385,9 @@ def _strange_place(path: Path, place: Path, subject: str, session: str) -> str:
         return f"the name says ses-{named}, but it lies in no folder ses-{named} of {subject}; move it there"
     inner = [part for part in path.relative_to(place).parts[:-1] if part.lower().startswith("ses-")]
     if inner:
-        return f"it lies in the folder {inner[-1]}, no session of {subject}; those are its own folders named ses-<label>"
+        return (
+            f"it lies in the folder {inner[-1]}, no session of {subject}; those are its own folders named ses-<label>"
+        )
     return ""
 
 

@@ -29,6 +29,7 @@ SUFFIXES = (".nii", ".nii.gz", ".hdr")
 _LARGEST_HEADER = 100_000_000
 """Bytes before the voxels; extensions hold a DICOM header at most."""
 
+_LENGTHS = {0: "unknown", 1: "m", 2: "mm", 3: "um"}
 _CARET_LABEL = re.compile(r'<Label Key="(\d{1,9})"[^>]*><!\[CDATA\[([^\]]{1,200})\]\]></Label>')
 _PAIR_MAGIC = (b"ni1", b"ni2")
 
@@ -178,14 +179,12 @@ def _affine(path: Path, header: Nifti1Header) -> Affine:
             f"{path}: has no orientation, its qform_code and sform_code are both 0, so left and right are not known; "
             "convert the DICOM files again, or set the sform if the axes are known"
         )
-    from nibabel.nifti1 import unit_codes
-
     try:
         affine = np.array(header.get_best_affine(), np.float64)
     except Exception as error:  # nibabel, on numbers of any kind
         raise ReadError(f"{path}: the header's orientation cannot be used: {_first_line(error)}") from None
     code = int(header["xyzt_units"]) % 8  # of time, the higher bits
-    affine[:3] *= unit_in_mm(path, unit_codes.label[code] if code in unit_codes.keys() else f"the unknown code {code}")
+    affine[:3] *= unit_in_mm(path, _LENGTHS.get(code, f"the unknown code {code}"))
     return affine
 
 

@@ -27,7 +27,7 @@ from ipha_toolkit.volume import Mask
 
 PACS = "pacs"
 _TOTAL_LOBES, _TOTAL_MR_LUNGS = (10, 11, 12, 13, 14), (10, 11)
-"""Labels of lung in TotalSegmentator's tasks ``total`` (CT) and ``total_mr``, in which 12 to 14 are esophagus and bowel;
+"""Labels of lung in TotalSegmentator's tasks ``total`` (CT) and ``total_mr``, where 12 to 14 are esophagus and bowel:
 ``map_to_binary.py`` of version 2.18.0. Its own files name their labels in the header, which is asked first."""
 _MOST_LUNG_LABELS = 5
 """lungmask's models give lungs 1 and 2, or lobes 1 to 5, and no other label; ``mask.py`` of version 0.2.22."""

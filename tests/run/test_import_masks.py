@@ -211,7 +211,7 @@ def labelled(path, values, names=()):
     nib.save(image, path)
 
 
-TOTAL_MR = [(5, "liver"), (10, "lung_left"), (11, "lung_right"), (12, "esophagus"), (13, "small_bowel"), (14, "duodenum")]
+TOTAL_MR = [(10, "lung_left"), (11, "lung_right"), (12, "esophagus"), (13, "small_bowel"), (14, "duodenum")]
 """From ``map_to_binary.py`` of TotalSegmentator 2.18.0, task ``total_mr``."""
 
 
