@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipha_toolkit.errors import ImageError
-from ipha_toolkit.regions.chest import missing_lung_ml, perhaps_missing
+from ipha_toolkit.regions.lacking import missing_lung_ml, perhaps_missing
 from ipha_toolkit.regions.zones import Sides, split_left_right
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Mask, Volume
