@@ -151,7 +151,8 @@ def measure_texture(
     Notes
     -----
     Misleads where inspiration differs, and in children, whose lungs are denser. Patchiness needs opacity to be patchy:
-    it is NaN, flagged ``no_opacity``, in clear lungs. Septa deep in the lung are not looked for: vessels are too many there.
+    it is NaN, flagged ``no_opacity``, in clear lungs. Septa deep in the lung are not looked for: too many
+    vessels.
     """
     require_hu(ct)
     ct.require_same_grid(lungs)
@@ -234,7 +235,7 @@ def reticulation(
     return Net(least - float(np.mean(tubeness)), int(places.size), least / by_axis.sum() if sheets.any() else np.nan)
 
 
-def _hessian(image: FloatArray, places: npt.NDArray[np.intp], spacing_mm: Sequence[float]) -> FloatArray:
+def _hessian(image: FloatArray, places: npt.NDArray[np.intp], spacing_mm: Sequence[float]) -> npt.NDArray[np.float64]:
     """Second derivatives at these places, shape (n, 3, 3), times the smoothing squared."""
     from scipy import ndimage
 
