@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
+import numpy as np
 import pandas as pd
 
 from ipha_toolkit.compare.controls import Reference, SessionHistogram, against_controls
@@ -20,12 +21,13 @@ from ipha_toolkit.compare.phases import FINDING_COLUMNS, READING_COLUMNS, read_s
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io import names, outputs, results
 from ipha_toolkit.io.layout import Cohort, Problem, SessionFiles, read_cohort
-from ipha_toolkit.io.proof import digest_of, written
+from ipha_toolkit.io.proof import changed, digest_of
+from ipha_toolkit.measure.histogram import BIN_EDGES
 from ipha_toolkit.measure.rows import flags_of, table
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.rules import finding_rules, gate_rules, phase_rules
 from ipha_toolkit.run import provenance
-from ipha_toolkit.run.choice import LEVELS, Labels, choose
+from ipha_toolkit.run.choice import Choice, Chosen
 from ipha_toolkit.run.execute import Failures, Task, measure_all, within
 from ipha_toolkit.run.ratings import NONE_RATED, Standing
 from ipha_toolkit.run.ratings import standing as ratings_standing
@@ -69,14 +71,10 @@ def analyze(
     *,
     workers: int | None = None,
     client: Client | None = None,
-    participant_label: Labels = (),
-    session_label: Labels = (),
-    level: str = "both",
     protocol: Protocol = DEFAULT,
     segment: Segmenter | None = None,
-    segmenter: str = "",
-    ratings: str | os.PathLike[str] | None = None,
     progress: bool = True,
+    **choice: Unpack[Chosen],
 ) -> pd.DataFrame:
     """Measure every session of a cohort and set it against the controls.
 
@@ -94,14 +92,16 @@ def analyze(
     client : distributed.Client, optional
         Dask workers measure, one task a session, in place of local processes. They have to see both folders under
         the same paths, and the same version of this package.
+    protocol : Protocol
+    segment : callable Volume -> Mask, optional
+        Finds the lungs in place of :func:`ipha_toolkit.segment_lungs`; foreign masks in ``derivatives/`` still win.
+    progress : bool
+        Show a progress bar.
     participant_label, session_label : str or iterable of str
         Measure these alone, with or without ``sub-`` and ``ses-``; by default all.
     level : {"both", "participant", "group"}
         ``participant`` measures and writes no table of the cohort, so that several jobs can share the sessions of one
         results folder. ``group`` measures nothing and makes the tables of what is there.
-    protocol : Protocol
-    segment : callable Volume -> Mask, optional
-        Finds the lungs in place of :func:`ipha_toolkit.segment_lungs`; foreign masks in ``derivatives/`` still win.
     segmenter : str
         ``lungmask`` or ``totalsegmentator``: their command, installed with its weights, finds the lungs; rows are
         flagged with its name. Empty: none.
@@ -109,8 +109,8 @@ def analyze(
         Table of ratings (:func:`ipha_toolkit.review`): images called unusable are left out of references, groups,
         plots and readings; their rows stay, flagged ``rated_unusable``. A rating whose image or mask has changed counts
         no more.
-    progress : bool
-        Show a progress bar.
+    remove_stale : bool
+        Take away results of sessions that are no longer in the cohort. By default they stay, and are in no table.
 
     Returns
     -------
@@ -133,9 +133,8 @@ def analyze(
         Where a rule of the protocol cannot be read.
     """
     return run(
-        cohort_dir, out_dir, workers=workers, client=client, participant_label=participant_label,
-        session_label=session_label, level=level, protocol=protocol, segment=segment, segmenter=segmenter,
-        ratings=ratings, progress=progress,
+        cohort_dir, out_dir, workers=workers, client=client, protocol=protocol, segment=segment, progress=progress,
+        **choice,
     ).rows  # fmt: skip
 
 
@@ -145,22 +144,18 @@ def run(
     *,
     workers: int | None = None,
     client: Client | None = None,
-    participant_label: Labels = (),
-    session_label: Labels = (),
-    level: str = "both",
     protocol: Protocol = DEFAULT,
     segment: Segmenter | None = None,
-    segmenter: str = "",
-    ratings: str | os.PathLike[str] | None = None,
     progress: bool = True,
-    remove_stale: bool = False,
+    **choice: Unpack[Chosen],
 ) -> Analysis:
-    """As :func:`analyze`, with failures and counts; ``remove_stale`` takes away results of sessions that are gone."""
-    _require_options(workers, client, level, participant_label or session_label)
-    if segmenter:
+    """As :func:`analyze`, with failures and counts."""
+    asked = Choice(**choice)
+    _require_workers(workers, client)
+    if asked.segmenter:
         if segment is not None:
             raise ValueError("segment and segmenter are both given; give one")
-        segment = find_segmenter(segmenter)
+        segment = find_segmenter(asked.segmenter)
     finding_rules(protocol.findings.rules)  # a rule that cannot be read stops the run before it begins
     phase_rules(protocol.phases.rules)
     gate_rules(protocol.gate.rules)
@@ -168,7 +163,8 @@ def run(
     cohort = read_cohort(here(cohort_dir), protocol=protocol)
     if Path(out_dir).resolve() == cohort.root.resolve():
         raise LayoutError(f"{out_dir}: is the cohort folder itself; give another folder for the results")
-    chosen = choose(cohort.sessions, participant_label, session_label) if level != "group" else []
+    chosen = asked.of(cohort.sessions)
+    redone = [each for each in _changed_files(Path(out_dir)) if each.path.name == names.DATASET]
     out = outputs.results_folder(here(out_dir), cohort.root)
     outputs.write_plan(out, cohort.sessions)
     context = Context(protocol, segment)
@@ -176,40 +172,36 @@ def run(
         found = _sort_out(cohort, chosen, out, context)
         _LOG.info("%d sessions to measure, %d done before", len(found.tasks), len(found.done))
         measured = measure_all(found.tasks, workers or 1, progress, client=client)
-        remarks = [*cohort.remarks, *found.remarks]
-        if level == "participant":
-            failures, missing = _failed(out, cohort, chosen, measured)
+        remarks = [*cohort.remarks, *redone, *found.remarks]
+        if asked.level == "participant":
+            failures, missing = _failed(out, cohort, chosen, measured, found.done)
             rows = _rows_of(out, chosen)
             readings, findings = (pd.DataFrame(columns=columns) for columns in (READING_COLUMNS, FINDING_COLUMNS))
         else:
             with outputs.cohort_lock(out):
-                remarks += [*_gone(out, cohort, remove_stale), *_changed_tables(out)]
-                failures, missing = _failed(out, cohort, cohort.sessions, measured)
-                standing = ratings_standing(ratings, out)
+                remarks += [*_gone(out, cohort, asked.remove_stale), *_changed_files(out)]
+                failures, missing = _failed(out, cohort, cohort.sessions, measured, found.done)
+                standing = ratings_standing(asked.ratings, out)
                 remarks += standing.remarks
-                rows, readings, findings = second_pass(out, cohort, protocol, standing=standing)
+                rows, readings, findings = second_pass(out, cohort, protocol, standing=standing, done=found.done)
                 outputs.write_failures(out, failures)
     n = len(found.tasks), len(found.done)
     return Analysis(rows, failures, *n, out, readings, findings, tuple(remarks), missing)
 
 
-def _require_options(workers: int | None, client: object, level: str, labels: object) -> None:
+def _require_workers(workers: int | None, client: object) -> None:
     if workers is not None and workers < 1:
         raise ValueError(f"workers needs to be 1 or more, got {workers}")
     if client is not None and workers is not None:
         raise ValueError("give workers or a client: the client's own workers measure")
-    if level not in LEVELS:
-        raise ValueError(f"level is one of {', '.join(LEVELS)}, got {level!r}")
-    if level == "group" and labels:
-        raise ValueError("level group is of all sessions; leave out participant_label and session_label")
 
 
 @dataclass
 class _SortedOut:
-    """Sessions to be measured, sessions done before, and what is to be said."""
+    """Sessions to be measured, labels of those done before, and what is to be said."""
 
     tasks: list[Task] = field(default_factory=list)
-    done: list[SessionFiles] = field(default_factory=list)
+    done: set[str] = field(default_factory=set)
     remarks: list[Problem] = field(default_factory=list)
 
 
@@ -226,7 +218,7 @@ def _sort_out(cohort: Cohort, chosen: Sequence[SessionFiles], out: Path, context
             text = f"{_listed(damaged)} is not as it was written; the session is measured again"
             found.remarks.append(Problem(outputs.session_folder(out, files), text))
         if done:
-            found.done.append(files)
+            found.done.add(files.label)
         else:
             found.tasks.append(Task(out, cohort.root, files, source, own))
     return found
@@ -241,10 +233,9 @@ def _gone(out: Path, cohort: Cohort, remove: bool) -> list[Problem]:
     return [Problem(out / name, f"results of a session that is no longer in the cohort: {told}") for name in folders]
 
 
-def _changed_tables(out: Path) -> list[Problem]:
-    """Tables of the cohort that are not as they were written; they are made anew."""
-    changed = [name for name, digest in written(out).items() if digest_of(out / name) != digest]
-    return [Problem(out / name, "is not as it was written; it is made again") for name in changed]
+def _changed_files(out: Path) -> list[Problem]:
+    """Files of the whole cohort that are not as they were written; they are made anew."""
+    return [Problem(out / name, "is not as it was written; it is made again") for name in changed(out)]
 
 
 def _listed(names_: list[str]) -> str:
@@ -252,7 +243,11 @@ def _listed(names_: list[str]) -> str:
 
 
 def _failed(
-    out: Path, cohort: Cohort, asked: Sequence[SessionFiles], found: Mapping[str, Failures]
+    out: Path,
+    cohort: Cohort,
+    asked: Sequence[SessionFiles],
+    found: Mapping[str, Failures],
+    done: Collection[str],
 ) -> tuple[Failures, tuple[str, ...]]:
     """What failed in each session, in the order of the cohort, and sessions that no run has measured yet.
 
@@ -263,7 +258,8 @@ def _failed(
     missing = []
     for files in asked:
         stopped = cohort.stopped(files)
-        known = found[files.label] if files.label in found else outputs.read_failures(out, files)
+        known = [] if files.label in done else found.get(files.label)
+        known = outputs.read_failures(out, files) if known is None else known
         if known is None and not stopped:
             missing.append(files.label)
         said = [outputs.failure(files, "", problem.path, problem) for problem in (*stopped, *cohort.failed(files))]
@@ -302,6 +298,7 @@ def second_pass(
     *,
     strata: Mapping[str, str] | None = None,
     standing: Standing = NONE_RATED,
+    done: Collection[str] = (),
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Rows of all sessions with what controls say of them, readings, findings; made anew only if they would differ.
 
@@ -316,11 +313,13 @@ def second_pass(
         Of each subject, where controls count for subjects of their own stratum alone.
     standing : Standing
         Which images ratings leave out.
+    done : collection of str
+        Labels of sessions whose results were looked at already, and are whole.
     """
     folders = {
         files.label: outputs.session_folder(out, files)
         for files in cohort.sessions
-        if outputs.has_results(out, files) and not cohort.stopped(files)
+        if (files.label in done or outputs.has_results(out, files)) and not cohort.stopped(files)
     }
     source = provenance.second_pass(
         {label: digest_of(folder / names.PROVENANCE) for label, folder in folders.items()}, cohort, protocol
@@ -395,7 +394,7 @@ def _first_pass(out: Path, sessions: Sequence[SessionFiles]) -> tuple[pd.DataFra
     tables = [folder / names.rows_file(label) for folder, label in places]
     rows = results.read_many_rows(tables) if tables else table([])
     paths = [folder / names.acquisition_file(label) for folder, label in places]
-    return rows, [record for path in paths for record in results.read_acquisitions(path).to_dict("records")]
+    return rows, results.read_many_acquisitions(paths)
 
 
 def _histograms(
@@ -408,13 +407,27 @@ def _histograms(
             path = outputs.session_folder(out, files) / names.histogram_file(files.label, modality)
             if path.exists() and not standing.leaves_out(files.label, modality):
                 own = flags.get((files.subject, files.session, modality), ())
-                read = partial(_counts, path)
+                read = partial(_whole if modality == names.PAIR else _counts, path)
                 found.append(SessionHistogram(files.subject, files.session, modality, read, own))
     return found
 
 
-def _counts(path: Path) -> pd.DataFrame:
+def _whole(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, sep="\t")
+
+
+def _counts(path: Path) -> pd.DataFrame:
+    """A ratio histogram; most of its bins are empty, and only the others are parsed."""
+    head, *lines = path.read_text("utf-8").splitlines()
+    regions = head.split("\t")[1:]
+    empty = "\t0" * len(regions)
+    filled = [n for n, line in enumerate(lines) if not line.endswith(empty)]
+    if len(lines) != len(BIN_EDGES) - 1:
+        return _whole(path)
+    counts = np.zeros((len(lines), len(regions)), np.int64)
+    cells = [lines[n].split("\t")[1:] for n in filled]
+    counts[filled] = np.array(cells, np.int64).reshape(len(filled), len(regions))
+    return pd.DataFrame({"low": BIN_EDGES[:-1]} | dict(zip(regions, counts.T, strict=True)))
 
 
 def _common_flags(rows: pd.DataFrame) -> dict[tuple[str, str, str], tuple[str, ...]]:
