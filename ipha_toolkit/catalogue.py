@@ -178,7 +178,7 @@ MEASURES: dict[str, Measure] = _catalogue(
     ),
     Measure(
         "reticulation",
-        "mean sheetness of the parenchyma (septa) less twice its mean tubeness (vessels, noise); below 0 in health",
+        "outer lung: mean sheetness (septa, facing all ways) less mean tubeness (vessels, noise); about 0 in health",
         "HU",
         Worse.HIGHER,
         "definition",

@@ -61,6 +61,7 @@ FLAGS: dict[str, str] = {
     "no_lung_density": "no CT in the session: R2* cannot tell iron from aeration",
     # texture
     "no_opacity": "too little opacity to be patchy or homogeneous",
+    "blurred_slices": "thin structures hardly face one axis: slices thicker than they are apart, which hides a net",
     # nodules
     "few_nodules": "too few nodules for a size or pattern",
     "no_detector_null": "pleural avoidance withheld: not set against nodules put into this image at random and found",
