@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import pandas as pd
 
@@ -25,7 +25,7 @@ from ipha_toolkit.measure.rows import flags_of, table
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.rules import finding_rules, gate_rules, phase_rules
 from ipha_toolkit.run import provenance
-from ipha_toolkit.run.choice import LEVELS, Labels, choose
+from ipha_toolkit.run.choice import Choice, Chosen
 from ipha_toolkit.run.execute import Failures, Task, measure_all, within
 from ipha_toolkit.run.ratings import NONE_RATED, Standing
 from ipha_toolkit.run.ratings import standing as ratings_standing
@@ -69,14 +69,10 @@ def analyze(
     *,
     workers: int | None = None,
     client: Client | None = None,
-    participant_label: Labels = (),
-    session_label: Labels = (),
-    level: str = "both",
     protocol: Protocol = DEFAULT,
     segment: Segmenter | None = None,
-    segmenter: str = "",
-    ratings: str | os.PathLike[str] | None = None,
     progress: bool = True,
+    **choice: Unpack[Chosen],
 ) -> pd.DataFrame:
     """Measure every session of a cohort and set it against the controls.
 
@@ -94,14 +90,16 @@ def analyze(
     client : distributed.Client, optional
         Dask workers measure, one task a session, in place of local processes. They have to see both folders under
         the same paths, and the same version of this package.
+    protocol : Protocol
+    segment : callable Volume -> Mask, optional
+        Finds the lungs in place of :func:`ipha_toolkit.segment_lungs`; foreign masks in ``derivatives/`` still win.
+    progress : bool
+        Show a progress bar.
     participant_label, session_label : str or iterable of str
         Measure these alone, with or without ``sub-`` and ``ses-``; by default all.
     level : {"both", "participant", "group"}
         ``participant`` measures and writes no table of the cohort, so that several jobs can share the sessions of one
         results folder. ``group`` measures nothing and makes the tables of what is there.
-    protocol : Protocol
-    segment : callable Volume -> Mask, optional
-        Finds the lungs in place of :func:`ipha_toolkit.segment_lungs`; foreign masks in ``derivatives/`` still win.
     segmenter : str
         ``lungmask`` or ``totalsegmentator``: their command, installed with its weights, finds the lungs; rows are
         flagged with its name. Empty: none.
@@ -109,8 +107,8 @@ def analyze(
         Table of ratings (:func:`ipha_toolkit.review`): images called unusable are left out of references, groups,
         plots and readings; their rows stay, flagged ``rated_unusable``. A rating whose image or mask has changed counts
         no more.
-    progress : bool
-        Show a progress bar.
+    remove_stale : bool
+        Take away results of sessions that are no longer in the cohort. By default they stay, and are in no table.
 
     Returns
     -------
@@ -133,9 +131,8 @@ def analyze(
         Where a rule of the protocol cannot be read.
     """
     return run(
-        cohort_dir, out_dir, workers=workers, client=client, participant_label=participant_label,
-        session_label=session_label, level=level, protocol=protocol, segment=segment, segmenter=segmenter,
-        ratings=ratings, progress=progress,
+        cohort_dir, out_dir, workers=workers, client=client, protocol=protocol, segment=segment, progress=progress,
+        **choice,
     ).rows  # fmt: skip
 
 
@@ -145,22 +142,18 @@ def run(
     *,
     workers: int | None = None,
     client: Client | None = None,
-    participant_label: Labels = (),
-    session_label: Labels = (),
-    level: str = "both",
     protocol: Protocol = DEFAULT,
     segment: Segmenter | None = None,
-    segmenter: str = "",
-    ratings: str | os.PathLike[str] | None = None,
     progress: bool = True,
-    remove_stale: bool = False,
+    **choice: Unpack[Chosen],
 ) -> Analysis:
-    """As :func:`analyze`, with failures and counts; ``remove_stale`` takes away results of sessions that are gone."""
-    _require_options(workers, client, level, participant_label or session_label)
-    if segmenter:
+    """As :func:`analyze`, with failures and counts."""
+    asked = Choice(**choice)
+    _require_workers(workers, client)
+    if asked.segmenter:
         if segment is not None:
             raise ValueError("segment and segmenter are both given; give one")
-        segment = find_segmenter(segmenter)
+        segment = find_segmenter(asked.segmenter)
     finding_rules(protocol.findings.rules)  # a rule that cannot be read stops the run before it begins
     phase_rules(protocol.phases.rules)
     gate_rules(protocol.gate.rules)
@@ -168,7 +161,7 @@ def run(
     cohort = read_cohort(here(cohort_dir), protocol=protocol)
     if Path(out_dir).resolve() == cohort.root.resolve():
         raise LayoutError(f"{out_dir}: is the cohort folder itself; give another folder for the results")
-    chosen = choose(cohort.sessions, participant_label, session_label) if level != "group" else []
+    chosen = asked.of(cohort.sessions)
     out = outputs.results_folder(here(out_dir), cohort.root)
     outputs.write_plan(out, cohort.sessions)
     context = Context(protocol, segment)
@@ -177,15 +170,15 @@ def run(
         _LOG.info("%d sessions to measure, %d done before", len(found.tasks), len(found.done))
         measured = measure_all(found.tasks, workers or 1, progress, client=client)
         remarks = [*cohort.remarks, *found.remarks]
-        if level == "participant":
+        if asked.level == "participant":
             failures, missing = _failed(out, cohort, chosen, measured)
             rows = _rows_of(out, chosen)
             readings, findings = (pd.DataFrame(columns=columns) for columns in (READING_COLUMNS, FINDING_COLUMNS))
         else:
             with outputs.cohort_lock(out):
-                remarks += [*_gone(out, cohort, remove_stale), *_changed_tables(out)]
+                remarks += [*_gone(out, cohort, asked.remove_stale), *_changed_tables(out)]
                 failures, missing = _failed(out, cohort, cohort.sessions, measured)
-                standing = ratings_standing(ratings, out)
+                standing = ratings_standing(asked.ratings, out)
                 remarks += standing.remarks
                 rows, readings, findings = second_pass(out, cohort, protocol, standing=standing)
                 outputs.write_failures(out, failures)
@@ -193,15 +186,11 @@ def run(
     return Analysis(rows, failures, *n, out, readings, findings, tuple(remarks), missing)
 
 
-def _require_options(workers: int | None, client: object, level: str, labels: object) -> None:
+def _require_workers(workers: int | None, client: object) -> None:
     if workers is not None and workers < 1:
         raise ValueError(f"workers needs to be 1 or more, got {workers}")
     if client is not None and workers is not None:
         raise ValueError("give workers or a client: the client's own workers measure")
-    if level not in LEVELS:
-        raise ValueError(f"level is one of {', '.join(LEVELS)}, got {level!r}")
-    if level == "group" and labels:
-        raise ValueError("level group is of all sessions; leave out participant_label and session_label")
 
 
 @dataclass
