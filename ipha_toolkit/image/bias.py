@@ -8,7 +8,6 @@ import numpy.typing as npt
 from ipha_toolkit.errors import ImageError
 from ipha_toolkit.grid import BoolArray, FloatArray
 from ipha_toolkit.image.geometry import block_mean, enlarged_slabs
-from ipha_toolkit.image.n4 import log_bias_field
 from ipha_toolkit.volume import Mask, Volume
 
 _FIT_SPACING_MM = 8.0
@@ -96,11 +95,25 @@ def _tissue(small: FloatArray, name: str) -> BoolArray:
 
 
 def _fit_log_field(small: FloatArray, tissue: BoolArray) -> npt.NDArray[np.float64]:
+    import SimpleITK as sitk
+
     thinnest = int(np.argmin(small.shape))
     flat = small.shape[thinnest] < _FEWEST_SLICES
     signal, where = (small.mean(axis=thinnest), tissue.any(axis=thinnest)) if flat else (small, tissue)
+    image = sitk.GetImageFromArray(np.ascontiguousarray(np.maximum(signal, 1e-6 * signal.max())))
     thinned = np.zeros(where.shape, bool)
     chosen = np.flatnonzero(where)
     thinned.ravel()[chosen[:: -(-chosen.size // _MOST_SAMPLES)]] = True
-    field = log_bias_field(np.maximum(signal, 1e-6 * signal.max()), thinned, _ITERATIONS, _HISTOGRAM_FWHM)
+    mask = sitk.GetImageFromArray(thinned.astype(np.uint8))
+    n4 = sitk.N4BiasFieldCorrectionImageFilter()
+    n4.SetMaximumNumberOfIterations(_ITERATIONS)
+    n4.SetBiasFieldFullWidthAtHalfMaximum(_HISTOGRAM_FWHM)
+    threads = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)  # more sum in another order: last digits by machine
+    try:
+        n4.SetNumberOfThreads(1)
+        n4.Execute(image, mask)
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
+    field = np.asarray(sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(image)), np.float64)
     return np.repeat(np.expand_dims(field, thinnest), small.shape[thinnest], axis=thinnest) if flat else field
