@@ -9,15 +9,11 @@ from __future__ import annotations
 
 import logging
 import os
-from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from html import escape
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import pandas as pd
 import traitlets as t
 from ipywidgets import widget_serialization
@@ -27,8 +23,9 @@ from ipha_toolkit.explorer.cohort import KEY, ExplorerCohort
 from ipha_toolkit.io import names
 from ipha_toolkit.io.results import Results, SessionResults, open_results
 from ipha_toolkit.viewer.bundle import bundle
-from ipha_toolkit.viewer.page import attended, page_fragment, show_export_script, unattended
-from ipha_toolkit.viewer.saved import save_boxes_too, show_saved
+from ipha_toolkit.viewer.page import attended, show_export_script, unattended
+from ipha_toolkit.viewer.pictured import Pictured
+from ipha_toolkit.viewer.saved import save_boxes_too
 from ipha_toolkit.viewer.widget import SliceViewer
 
 if TYPE_CHECKING:
@@ -93,7 +90,7 @@ def explore(
     return CohortExplorer(opened, full=full, tile_kb=tile_kb, also=also, **state)
 
 
-class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
+class CohortExplorer(Pictured):
     """A cohort to look through; see :func:`explore`. A DOMWidget: it goes in an HBox, links, is observed.
 
     Attributes
@@ -144,8 +141,7 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
     sort = t.List().tag(sync=True)
     search = t.Unicode().tag(sync=True)
 
-    stands_alone = True
-    description = t.Unicode().tag(sync=True)
+    called = "CohortExplorer"
 
     _cohort = t.Unicode().tag(sync=True)
     _viewer = t.Instance(SliceViewer, allow_none=True).tag(sync=True, **widget_serialization)
@@ -155,7 +151,6 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
     _full = t.Dict().tag(sync=True, **widget_serialization)
     _codes = t.Dict().tag(sync=True)
     _tiles = t.Dict().tag(sync=True)
-    _picture = t.Unicode().tag(sync=True)
 
     def __init__(
         self,
@@ -228,10 +223,6 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
 
         ax = plot_groups(self._known.sessions, self._known.values(self._key), self._key)
         return picture(ax), alt_text(ax)
-
-    def to_html(self) -> str:
-        """This explorer, alive, for a page of one's own: see :func:`ipha_toolkit.viewer.page.page_fragment`."""
-        return page_fragment(self)
 
     def embed(self) -> None:
         """Put into the widget's state what exported pages need: a small picture of every session, and the whole images
@@ -372,13 +363,6 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
         found["state"].pop("_viewer", None)
         return found
 
-    def _refresh_still(self) -> tuple[Any, str]:
-        shown, self.description = still = self.still()
-        buffer = BytesIO()
-        shown.save(buffer, format="PNG")
-        self._picture = f"data:image/png;base64,{b64encode(buffer.getvalue()).decode()}"
-        return still
-
     def _complete(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """The state given, with a number to plot, and one across, that the results hold."""
         found = dict(state)
@@ -387,16 +371,3 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
             chosen = self._known.nearest(**wanted)
             found |= {f"{prefix}{name}": value for name, value in zip(KEY, chosen, strict=True)}
         return found
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The live explorer, and its picture with words for every place that cannot run it."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        data = dict(bundle[0] if isinstance(bundle, tuple) else bundle or {})
-        still = self._refresh_still()
-        shown = self._picture.partition(",")[2]
-        if attended():
-            show_saved([still])
-        data["text/plain"] = f"CohortExplorer: {self.description}"
-        data["text/html"] = f'<img src="data:image/png;base64,{shown}" alt="{escape(self.description)}">'
-        data["image/png"] = shown
-        return data, {"image/png": {"alt": self.description}}

@@ -12,7 +12,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-import anywidget
 import numpy as np
 import pandas as pd
 import traitlets as t
@@ -22,8 +21,8 @@ from ipha_toolkit.io.ratings import COLUMNS, REASONS, VERDICTS, add_ratings, rat
 from ipha_toolkit.io.results import Results, SessionResults, open_results
 from ipha_toolkit.run.ratings import rated, review_queue
 from ipha_toolkit.viewer.bundle import JS, bundle
-from ipha_toolkit.viewer.page import HERE, attended, page_fragment, show_export_script, unattended
-from ipha_toolkit.viewer.saved import show_saved
+from ipha_toolkit.viewer.page import HERE, page_fragment, show_export_script, unattended
+from ipha_toolkit.viewer.pictured import Pictured
 from ipha_toolkit.viewer.widget import SliceViewer
 from ipha_toolkit.volume import Mask, Volume
 
@@ -102,7 +101,7 @@ class InnerSliceViewer(SliceViewer):
             super().embed()
 
 
-class ReviewQueue(anywidget.AnyWidget):  # type: ignore[misc]
+class ReviewQueue(Pictured):
     """The queue of images to rate; made by :func:`review`.
 
     Attributes
@@ -121,9 +120,6 @@ class ReviewQueue(anywidget.AnyWidget):  # type: ignore[misc]
     >>> queue.table     # doctest: +SKIP
     """
 
-    stands_alone = True
-    """Whether it is shown by itself, see :class:`ipha_toolkit.viewer.widget.SliceViewer`."""
-
     _esm = bundle(JS / "review.js")
     _css = (HERE / "viewer.css").read_text("utf-8") + (HERE / "review.css").read_text("utf-8")
 
@@ -135,8 +131,6 @@ class ReviewQueue(anywidget.AnyWidget):  # type: ignore[misc]
     _viewers = t.Dict().tag(sync=True, **widget_serialization)
     _saved = t.Unicode().tag(sync=True)
     _carried = t.Unicode().tag(sync=True)
-    description = t.Unicode().tag(sync=True)
-    _picture = t.Unicode().tag(sync=True)
 
     def __init__(
         self,
@@ -214,7 +208,7 @@ class ReviewQueue(anywidget.AnyWidget):  # type: ignore[misc]
         How many, ``export_first`` says; the page tells its reader.
         """
         if not self._picture:
-            self._picture, self.description = _as_address(self.viewer)
+            self._keep_still()
         wanted = len(self._queue) if self._export_first is None else min(self._export_first, len(self._queue))
         for number in range(wanted):
             viewer = self._viewers.get(str(number)) or self._made(number)
@@ -294,12 +288,14 @@ class ReviewQueue(anywidget.AnyWidget):  # type: ignore[misc]
             self.ratings = [*self.ratings, *more]
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        found = super()._repr_mimebundle_(**kwargs)
-        data = dict(found[0] if isinstance(found, tuple) else found or {})
-        if attended():
-            show_saved([self.still()])
-        data["text/plain"] = f"ReviewQueue: {len(self._own())} of {len(self._queue)} images rated by {self.rater}"
-        return data, {}
+        bundle, _ = super()._repr_mimebundle_(**kwargs)
+        live = {kind: data for kind, data in bundle.items() if kind not in ("text/html", "image/png")}
+        done = f"{len(self._own())} of {len(self._queue)} images rated by {self.rater}"
+        return live | {"text/plain": f"ReviewQueue: {done}"}, {}
+
+    def _refresh_still(self) -> tuple[Any, str]:
+        """Not kept: every verdict brings another image, and pages get theirs when they are made."""
+        return self.still()
 
 
 _ITEM = ("subject", "session", "image", "hash")
@@ -320,11 +316,6 @@ def _carried_text(carried: int, all_of_them: int) -> str:
         f"This page holds the slices of {carried} of {all_of_them} images, those most in doubt; the rest can be asked "
         "for from whoever made it (export_first)."
     )
-
-
-def _as_address(viewer: SliceViewer) -> tuple[str, str]:
-    """The picture of a viewer as an address that holds it, and its words."""
-    return f"data:image/png;base64,{viewer._png()}", viewer.description
 
 
 def _middle_of(masks: dict[str, Mask]) -> tuple[float, float, float]:

@@ -28,11 +28,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import fields
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import numpy as np
 import traitlets as t
 
@@ -53,8 +51,9 @@ from ipha_toolkit.viewer.layers import (
     nodule_list,
     shares_of,
 )  # fmt: skip
-from ipha_toolkit.viewer.page import HERE, attended, page_fragment, show_export_script, unattended
-from ipha_toolkit.viewer.saved import save_boxes_too, show_saved
+from ipha_toolkit.viewer.page import HERE, attended, show_export_script, unattended
+from ipha_toolkit.viewer.pictured import Pictured
+from ipha_toolkit.viewer.saved import save_boxes_too
 from ipha_toolkit.viewer.windows import CHOICES, looks_of, palette, presets, windows_of
 from ipha_toolkit.volume import Mask, Volume
 
@@ -110,7 +109,7 @@ def view(
     return SliceViewer(*volumes, overlays=overlays, nodules=nodules, lungs=lungs, **state)
 
 
-class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
+class SliceViewer(Pictured):
     """Linked slices of one to four images; see :func:`view`. A DOMWidget: it goes in an HBox, links, is observed.
 
     Attributes
@@ -161,8 +160,7 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
     (4.0, 4.0, 2.0)
     """
 
-    stands_alone = True
-    """Whether it is shown by itself, not inside another widget that takes it along into exported pages."""
+    called = "SliceViewer"
 
     _esm = bundle()
     _css = (HERE / "viewer.css").read_text(encoding="utf-8")
@@ -194,13 +192,11 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
     tool = t.Enum(TOOLS, "crosshair").tag(sync=True)
     height_px = t.Int(480, min=120).tag(sync=True)
     embed_live = t.Bool(True).tag(sync=True)
-    description = t.Unicode().tag(sync=True)
 
     _layers = t.List().tag(sync=True)
     _nodules = t.List().tag(sync=True)
     _rois = t.List().tag(sync=True)
     _export = t.List().tag(sync=True)
-    _picture = t.Unicode().tag(sync=True)
     _marks = t.List().tag(sync=True)
     _places = t.List().tag(sync=True)
     _palettes = t.Dict().tag(sync=True)
@@ -294,10 +290,6 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
     def still(self) -> tuple[Any, str]:
         """What is shown as a Pillow image, and in words."""
         return still.draw(self._scene()), self.description
-
-    def to_html(self) -> str:
-        """This viewer, alive, for a page of one's own: see :func:`page_fragment`."""
-        return page_fragment(self)
 
     def embed(self) -> None:
         """Put the copy for exported pages into the widget's state now; see the module's text."""
@@ -449,31 +441,6 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
         others = sum(image.modality != Modality.CT for image in self._images)
         return min(_MRI_BYTES, _SHARED_BYTES / max(1, others))
 
-    def _refresh_still(self) -> None:
-        self._keep_still()
-
-    def _keep_still(self) -> None:
-        """The picture of what is shown, and its words, for pages that hold no copy of the images."""
+    def _keep_still(self) -> tuple[Any, str]:
         self._describe()
-        self._picture = f"data:image/png;base64,{self._png()}"
-
-    def _png(self) -> str:
-        from base64 import b64encode
-        from io import BytesIO
-
-        buffer = BytesIO()
-        still.draw(self._scene()).save(buffer, format="PNG")
-        return b64encode(buffer.getvalue()).decode()
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The live view, and the still picture with its description for every place that cannot run it."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        data = dict(bundle[0] if isinstance(bundle, tuple) else bundle or {})
-        self._refresh_still()
-        picture = self._picture.partition(",")[2]
-        if attended():
-            show_saved([self.still()])
-        data["text/plain"] = f"SliceViewer: {self.description}"
-        data["text/html"] = f'<img src="data:image/png;base64,{picture}" alt="{escape(self.description)}">'
-        data["image/png"] = picture
-        return data, {"image/png": {"alt": self.description}}
+        return super()._keep_still()
