@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,11 +140,15 @@ class Cohort:
         return [problem for problem in self._of(session) if not problem.stops]
 
     def _of(self, session: SessionFiles) -> list[Problem]:
-        return [
-            problem
-            for problem in self.problems
-            if problem.subject == session.subject and problem.session in ("", session.session)
-        ]
+        own = self._problems.get(session.subject, ())
+        return [problem for problem in own if problem.session in ("", session.session)]
+
+    @cached_property
+    def _problems(self) -> dict[str, list[Problem]]:
+        found: dict[str, list[Problem]] = {}
+        for problem in self.problems:
+            found.setdefault(problem.subject, []).append(problem)
+        return found
 
     @property
     def remarks(self) -> list[Problem]:
@@ -156,10 +161,14 @@ class Cohort:
 
     def covariate(self, subject: str, column: str) -> str:
         """A participants.tsv cell as text, empty where there is none."""
-        if column not in self.participants.columns:
-            return ""
-        cells = self.participants.loc[self.participants["participant_id"] == subject, column]
-        return "" if cells.empty else str(cells.iloc[0])
+        return self._cells.get(column, {}).get(subject, "")
+
+    @cached_property
+    def _cells(self) -> dict[str, dict[str, str]]:
+        """Cells of participants.tsv by column and subject, the first row of a subject where there are several."""
+        first = self.participants.drop_duplicates("participant_id") if len(self.participants) else self.participants
+        subjects = list(first["participant_id"]) if len(first) else []
+        return {str(name): dict(zip(subjects, map(str, first[name]), strict=False)) for name in first.columns}
 
 
 def read_cohort(root: str | os.PathLike[str], *, protocol: Protocol = DEFAULT) -> Cohort:
@@ -259,11 +268,14 @@ def _subject_folders(root: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
 
 def _subject_problems(folders: list[Path]) -> list[Problem]:
     problems = []
+    alike: dict[str, list[Path]] = {}
+    for folder in folders:
+        alike.setdefault(folder.name.lower(), []).append(folder)
     for folder in folders:
         if not is_entity(folder.name, "sub"):
             text = "folder name is not sub- and letters or digits (no spaces, no dots); rename it"
             problems.append(Problem(folder, text, folder.name))
-        twins = [other.name for other in folders if other is not folder and other.name.lower() == folder.name.lower()]
+        twins = [other.name for other in alike[folder.name.lower()] if other is not folder]
         if twins:
             problems.append(
                 Problem(folder, f"duplicate subject, there is also {', '.join(twins)}; keep one", folder.name)
