@@ -140,7 +140,7 @@ def _check(options: argparse.Namespace) -> int:
     protocol = Protocol.read(options.protocol) if options.protocol else DEFAULT
     report = check(options.cohort, protocol=protocol, progress=not options.quiet)
     print(report.sessions.to_string(index=False))
-    found = f"{len(report.problems)} problems, {len(report.stopping)} of them stop a session"
+    found = f"{len(report.problems)} problems, {len(report.stopping)} of them stop a session or an image"
     print(f"\n{len(report.sessions)} images, {found}")
     for problem in report.problems:
         print(f"- {problem}")
