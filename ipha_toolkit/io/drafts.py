@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from ipha_toolkit.errors import ReadError
@@ -90,6 +91,20 @@ def text_draft(path: Path) -> Path:
     draft = Path(name)
     draft.chmod(rights_of(path.parent) & 0o666)
     return draft
+
+
+@contextmanager
+def in_place_of(path: Path) -> Iterator[Path]:
+    """A file beside ``path`` to write to, which then takes its place whole, or is taken away again.
+
+    Nobody can know its name, so that a link laid there beforehand is never followed.
+    """
+    draft = path.with_name(f".{path.name[:200]}.{token_hex(6)}.draft")
+    try:
+        yield draft
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def rights_of(folder: Path) -> int:

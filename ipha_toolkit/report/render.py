@@ -15,6 +15,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ipha_toolkit.errors import RenderError
+from ipha_toolkit.io.drafts import in_place_of
+from ipha_toolkit.io.files import printable
 from ipha_toolkit.io.parameters import as_default
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.report import privacy
@@ -237,7 +239,7 @@ def _execute(path: Path, source: Any, parameters: dict[str, Any], *, progress: b
                 run,
                 parameters=parameters,
                 kernel_name=kernel,
-                progress_bar=progress and {"desc": path.name},
+                progress_bar=progress and {"desc": printable(path.name)},
                 cwd=path.resolve().parent,
                 extra_arguments=["--log-level=ERROR"] if python else [],
             )
@@ -392,14 +394,12 @@ def _make_folder(out: Path) -> None:
 
 def _write(path: Path, text: str) -> Path:
     """The whole file or none."""
-    draft = path.with_name(f".{path.name}.draft")
     try:
-        if path.suffix == ".pdf":
-            print_deck(text, draft)
-        else:
-            draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
+        with in_place_of(path) as draft:
+            if path.suffix == ".pdf":
+                print_deck(text, draft)
+            else:
+                draft.write_text(text, encoding="utf-8")
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise RenderError(f"{path}: page cannot be written: {error.strerror or error}") from None
     return path
