@@ -17,9 +17,8 @@ FORBIDDEN = {
 }  # fmt: skip
 ROOT = Path(__file__).parents[2]
 MODULES = sorted(PACKAGE.rglob("*.py"))
-OTHERS = sorted(
-    path for place in ("benchmarks", "tools", "packaging", "docs") for path in (ROOT / place).rglob("*.py")
-) + [ROOT / "hatch_build.py"]
+FOLDERS = ("benchmarks", "tools", "packaging", "docs")
+OTHERS = [ROOT / "hatch_build.py", *(path for place in FOLDERS for path in sorted((ROOT / place).rglob("*.py")))]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 OWN_PICKLES = {"benchmarks/phases.py", "benchmarks/second_generator.py"}
 """Scripts that read rows which they themselves have written; nothing of others'."""
