@@ -211,8 +211,16 @@ def _literal(node: Any) -> Any:
         return None
 
 
+def _is_there(path: Path) -> bool:
+    """Whether a text names something that exists; most texts cannot be names."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def _from_folder(value: Any, notebook: Path) -> Any:
-    if not isinstance(value, str) or not value or Path(value).is_absolute() or not Path(value).exists():
+    if not isinstance(value, str) or not value or Path(value).is_absolute() or not _is_there(Path(value)):
         return value
     return os.path.relpath(Path(value).resolve(), notebook.resolve().parent)
 
