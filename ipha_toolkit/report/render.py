@@ -260,7 +260,7 @@ def _execute(path: Path, source: Any, parameters: dict[str, Any], *, progress: b
     heard = done.cells.pop().outputs if python else []
     folder = path.resolve().parent
     values = {**_defaults(source), **parameters}
-    places = [folder / value for value in values.values() if isinstance(value, str) and value]
+    places = [folder / text for text in values.values() if isinstance(text, str) and text and _is_there(folder / text)]
     identifiers = privacy.heard(heard) + privacy.beside([*places, *privacy.named(done, folder)])
     return _Executed(done, identifiers, _protocol(places))
 

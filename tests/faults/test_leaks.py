@@ -223,8 +223,7 @@ def test_results_have_the_rights_of_the_folder_they_are_made_in(tmp_path, rights
         and path.name != ".state"
     }
     assert wrong == {}
-    hidden = [path for path in out.rglob(".*")]
-    assert not [path for path in hidden if path.stat().st_mode & 0o777 & ~rights]
+    assert not [path for path in out.rglob(".*") if path.stat().st_mode & 0o777 & ~rights]
 
 
 def test_a_folder_of_a_cohort_runs_no_code(tmp_path):
@@ -240,9 +239,8 @@ def test_a_folder_of_a_cohort_runs_no_code(tmp_path):
     (root / "a.pth").write_text(f"import builtins; builtins.{touched}\n")
     (root / "sub-c1/ses-1/anat/sub-c1_ses-1_T2w.npy").write_bytes(b"\x93NUMPY\x01\x00" + b"cbuiltins\nexec\n.")
     command = tmp_path / "ipha"
-    command.write_text(
-        "import sys\nfrom ipha_toolkit.cli import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
-    )
+    start = "if __name__ == '__main__':\n    sys.exit(main())\n"
+    command.write_text(f"import sys\nfrom ipha_toolkit.cli import main\n{start}")
     environment = os.environ | {"PYTHONPATH": str(Path(ipha.__file__).parents[1])}
     done = subprocess.run(
         [sys.executable, str(command), "analyze", ".", "--out", "../out", "--workers", "2", "-q"],
