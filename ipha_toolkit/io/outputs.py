@@ -27,18 +27,21 @@ from ipha_toolkit.flags import FLAGS
 from ipha_toolkit.io import marks, names, proof
 from ipha_toolkit.io.acquisition import ACQUISITION_COLUMNS
 from ipha_toolkit.io.axes import on_axes, stored_grid
-from ipha_toolkit.io.drafts import PREFIX, clear_leftovers, draft_of, lock_of, put, text_draft
+from ipha_toolkit.io.drafts import PREFIX, clear_leftovers, draft_of, lock_of, put
 from ipha_toolkit.io.images import save
 from ipha_toolkit.io.layout import SessionFiles, is_own_result
 from ipha_toolkit.io.locks import locked, shared
 from ipha_toolkit.io.names import RESULTS_TOOL
 from ipha_toolkit.io.room import room
+from ipha_toolkit.io.writing import drafted, tsv, tsv_parts
 from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.volume import Mask, Volume
 
 _LOG = logging.getLogger(__name__)
 _SMALL = 1_000_000
 """Bytes that a session's tables, log and provenance take at most, for the words about a full disk."""
+_LONGEST_ROW = 1000
+"""Bytes that a row of a cohort's table takes at most, for the same words."""
 _COLUMNS = {
     "subject": "sub-<label>",
     "session": "ses-<label>; empty where the subject has no session folders",
@@ -145,7 +148,7 @@ def results_folder(out: str | os.PathLike[str], cohort: Path) -> Path:
         out.mkdir(parents=True, exist_ok=True)
         clear_leftovers(out)
         marks.clear_tokens(out)
-        _put(out, names.DATASET, _json(described), proof.written(out))
+        _put(out, names.DATASET, [_json(described)], proof.written(out))
     return out
 
 
@@ -158,12 +161,15 @@ def write_plan(out: Path, sessions: Sequence[SessionFiles]) -> None:
     marks.remember(out, names.PLAN)
 
 
-def _put(out: Path, name: str, text: str, known: Mapping[str, str]) -> None:
-    """Write a file of the whole cohort where it would change; one that was edited meanwhile is kept beside it."""
-    if kept := proof.keep_aside(out / name, known.get(name, ""), text):
-        _LOG.warning("%s was changed since it was written; it is kept as %s", name, kept)
-    if proof.digest_of(out / name) != sha256(text.encode()).hexdigest():
-        _write_text(out / name, text)
+def _put(out: Path, name: str, parts: Iterable[str], known: Mapping[str, str]) -> str:
+    """Write a file of the whole cohort where it would change, and say its digest; one that was edited meanwhile is kept
+    beside it."""
+    with drafted(out / name, parts) as (draft, digest):
+        if kept := proof.keep_aside(out / name, known.get(name, ""), digest):
+            _LOG.warning("%s was changed since it was written; it is kept as %s", name, kept)
+        if proof.digest_of(out / name) != digest:
+            draft.replace(out / name)
+    return digest
 
 
 def _is_ours(out: Path) -> bool:
@@ -185,15 +191,11 @@ def is_done(out: Path, files: SessionFiles, expected: Mapping[str, Any]) -> bool
 
 def standing_of(out: Path, files: SessionFiles, expected: Mapping[str, Any]) -> tuple[bool, list[str]]:
     """Whether a session :func:`is_done`, and its :func:`damage`; every file is read once."""
-    damaged = damage(out, files)
-    record = {} if damaged else proof.read_sealed(session_folder(out, files) / names.PROVENANCE)
+    folder = session_folder(out, files)
+    record = proof.read_sealed(folder / names.PROVENANCE)
+    damaged = proof.damage(folder, record)
     record.pop(proof.FILES, None)
-    return bool(record == expected), damaged
-
-
-def damage(out: Path, files: SessionFiles) -> list[str]:
-    """Files of a session's results that are not as they were written: cut, edited, renamed, lost."""
-    return proof.damage(session_folder(out, files))
+    return bool(record == expected and not damaged), damaged
 
 
 def has_results(out: Path, files: SessionFiles) -> bool:
@@ -310,20 +312,19 @@ def write_cohort(
 ) -> None:
     """The one table, its data dictionary, readings, findings, reference and protocol; each file whole, the provenance
     last. A table that was edited meanwhile is kept beside the new one."""
-    texts = {
-        names.MEASURES: _tsv(rows),
-        names.DICTIONARY: _json(_dictionary(rows)),
-        names.READINGS: _tsv(readings),
-        names.FINDINGS: _tsv(findings),
-        names.ACQUISITIONS: _tsv(acquisitions),
-        names.REFERENCE: _json(reference),
-        names.PROTOCOL: protocol.to_toml(),
+    texts: dict[str, Iterable[str]] = {
+        names.MEASURES: tsv_parts(rows),
+        names.DICTIONARY: [_json(_dictionary(rows))],
+        names.READINGS: tsv_parts(readings),
+        names.FINDINGS: tsv_parts(findings),
+        names.ACQUISITIONS: [tsv(acquisitions)],
+        names.REFERENCE: [_json(reference)],
+        names.PROTOCOL: [protocol.to_toml()],
     }
     known = proof.written(out)
-    with room(out, sum(map(len, texts.values())) + _SMALL):
-        for name, text in texts.items():
-            _put(out, name, text, known)
-        _record(out, source, {name: digest for name, digest in known.items() if name not in texts})
+    with room(out, _LONGEST_ROW * (len(rows) + len(readings) + len(findings)) + _SMALL):
+        made = {name: _put(out, name, parts, known) for name, parts in texts.items()}
+        _record(out, source, known | made)
 
 
 def is_compared(out: Path, expected: Mapping[str, Any]) -> bool:
@@ -336,12 +337,12 @@ def is_compared(out: Path, expected: Mapping[str, Any]) -> bool:
 
 def write_failures(out: Path, failures: Sequence[Mapping[str, str]]) -> None:
     """What could not be measured, and why."""
-    write_beside(out, {names.FAILURES: _tsv(pd.DataFrame(failures, columns=list(_FAILURES)))})
+    write_beside(out, {names.FAILURES: tsv(pd.DataFrame(failures, columns=list(_FAILURES)))})
 
 
 def write_pooling(out: Path, pooling: Mapping[str, Any], sites: pd.DataFrame) -> None:
     """What sites were pooled, and how groups compare over them."""
-    write_beside(out, {names.POOLING: _json(pooling), names.SITES: _tsv(sites)})
+    write_beside(out, {names.POOLING: _json(pooling), names.SITES: tsv(sites)})
 
 
 def write_beside(out: Path, texts: Mapping[str, str]) -> None:
@@ -350,7 +351,7 @@ def write_beside(out: Path, texts: Mapping[str, str]) -> None:
     source = proof.read_sealed(out / names.PROVENANCE, proof.WRITTEN)
     with room(out, sum(map(len, texts.values())) + _SMALL):
         for name, text in texts.items():
-            _put(out, name, text, known)
+            _put(out, name, [text], known)
         own = known | _digests(out, [*texts, names.DATASET])
         if own != known:
             _record(out, source, own)
@@ -396,23 +397,15 @@ def _dictionary(rows: pd.DataFrame) -> dict[str, Any]:
 
 def write_tsv(path: Path, content: pd.DataFrame) -> None:
     """Write a BIDS table, whole or not at all; missing is ``n/a``."""
-    _write_text(path, _tsv(content))
-
-
-def _tsv(content: pd.DataFrame) -> str:
-    return content.to_csv(sep="\t", index=False, na_rep="n/a", float_format="%.8g", lineterminator="\n")
+    _write_text(path, tsv(content))
 
 
 def _write_text(path: Path, text: str) -> None:
     with room(path.parent, len(text)):
         if path.is_dir():  # somebody's folder of this name stays, under another
             path.rename(proof.free_name(path))
-        draft = text_draft(path)
-        try:
-            draft.write_text(text, encoding="utf-8")
+        with drafted(path, [text]) as (draft, _):
             draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
 
 
 def swap(draft: Path, target: Path) -> None:

@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,12 @@ def digest_of(path: Path) -> str:
         return ""
     try:
         with path.open("rb") as stream:
-            return file_digest(stream, "sha256").hexdigest()
+            begun = stream.read(_SMALL)
+            digest = sha256(begun)
+            if len(begun) == _SMALL:
+                while more := stream.read(_SMALL):
+                    digest.update(more)
+            return digest.hexdigest()
     except OSError:
         return ""
 
@@ -70,12 +75,15 @@ def is_hidden(path: Path) -> bool:
     return path.name.startswith(".")
 
 
-def damage(folder: Path) -> list[str]:
-    """Files of a session that are not as they were written; empty too where nothing was written there."""
-    if not folder.is_dir():
-        return []
-    record = read_sealed(folder / names.PROVENANCE)
+def damage(folder: Path, record: Mapping[str, Any] | None = None) -> list[str]:
+    """Files of a session that are not as they were written; empty too where nothing was written there.
+
+    ``record`` is what :func:`read_sealed` gives of its provenance, where that was read already.
+    """
+    record = read_sealed(folder / names.PROVENANCE) if record is None else record
     if not record:
+        if not folder.is_dir():
+            return []
         written = [path for path in folder.iterdir() if path.name == names.PROVENANCE or _is_made(path)]
         return [names.PROVENANCE] if written else []
     return [name for name, digest in record[FILES].items() if digest_of(folder / name) != digest]
@@ -139,7 +147,7 @@ def changed(out: Path) -> list[str]:
     return [name for name, digest in written(out).items() if digest_of(out / name) != digest]
 
 
-def keep_aside(path: Path, digest: str, text: str) -> str:
+def keep_aside(path: Path, digest: str, coming: str) -> str:
     """Before a table is written over: put it aside where it is neither as we wrote it nor as it will be.
 
     Parameters
@@ -147,8 +155,8 @@ def keep_aside(path: Path, digest: str, text: str) -> str:
     path : Path
     digest : str
         Of what this toolkit wrote there, empty where that is not known.
-    text : str
-        What will be written.
+    coming : str
+        Digest of what will be written.
 
     Returns
     -------
@@ -158,12 +166,16 @@ def keep_aside(path: Path, digest: str, text: str) -> str:
     if not os.path.lexists(path):
         return ""
     found = digest_of(path)
-    same = found and found in (digest, sha256(text.encode()).hexdigest())
+    same = found and found in (digest, coming)
     if same or (found and path.stat().st_size == 0):
         return ""
     place = free_name(path)
     path.rename(place)
     return place.name
+
+
+_SMALL = 1 << 20
+"""Bytes read at once: most files of a session fit in."""
 
 
 def free_name(path: Path) -> Path:

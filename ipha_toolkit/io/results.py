@@ -6,7 +6,7 @@ Everything is read when it is asked for. Nothing is written here.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from io import StringIO
 from pathlib import Path
@@ -39,6 +39,7 @@ NOT_AS_WRITTEN = "is not as ipha analyze wrote it, it was edited or damaged sinc
 _TOGETHER = 100
 """Tables parsed at once: most of the time that a small one takes is spent before its first line."""
 _TEXT = ("subject", "session", "modality", "region", "measure", "unit", "flag")
+_IMAGE = ("subject", "session", "modality")
 _SHOWN_MAPS = ("ratio", "signature", "opacity", "r2star")
 
 
@@ -95,6 +96,11 @@ class Results:
     def rows(self) -> pd.DataFrame:
         """The one table: ``subject, session, modality, region, measure, value, unit, n_voxels, flag``."""
         return read_rows(self.file(names.MEASURES))
+
+    @cached_property
+    def _places(self) -> Mapping[tuple[str, str], Sequence[int]]:
+        """Which rows are of which session: asked again and again where sessions are looked through."""
+        return self.rows.groupby(["subject", "session"], sort=False).indices  # type: ignore[return-value]
 
     @cached_property
     def readings(self) -> pd.DataFrame:
@@ -236,7 +242,7 @@ class SessionResults:
     @property
     def rows(self) -> pd.DataFrame:
         """The session's rows of the one table."""
-        return self._own(self.results.rows)
+        return self.results.rows.take(self.results._places.get((self.subject, self.session), ())).reset_index(drop=True)
 
     @property
     def modalities(self) -> list[str]:
@@ -418,20 +424,35 @@ def read_many_rows(paths: Sequence[Path]) -> pd.DataFrame:
     LayoutError
         Where a table was cut, edited or damaged since.
     """
-    frames = [_rows_of(paths[at : at + _TOGETHER]) for at in range(0, len(paths), _TOGETHER)]
-    return pd.concat(frames, ignore_index=True)
+    return pd.concat(_together(paths, parse_rows, read_rows), ignore_index=True)
 
 
-def _rows_of(paths: Sequence[Path]) -> pd.DataFrame:
+def read_many_acquisitions(paths: Sequence[Path]) -> list[dict[Any, Any]]:
+    """Records of :func:`read_acquisitions` of tables one after the other."""
+    frames = _together(paths, partial(_typed_text, text=_IMAGE), read_acquisitions)
+    return [record for frame in frames for record in frame.to_dict("records")]
+
+
+def _together(
+    paths: Sequence[Path], parse: Callable[[str], pd.DataFrame], read: Callable[[Path], pd.DataFrame]
+) -> list[pd.DataFrame]:
+    """Tables, a good many parsed as one."""
+    parts = [paths[at : at + _TOGETHER] for at in range(0, len(paths), _TOGETHER)]
+    return [frame for part in parts for frame in _as_one(part, parse, read)]
+
+
+def _as_one(
+    paths: Sequence[Path], parse: Callable[[str], pd.DataFrame], read: Callable[[Path], pd.DataFrame]
+) -> list[pd.DataFrame]:
     """Tables of the same columns as one; each by itself where they are not so, or one of them cannot be read."""
     try:
         texts = [path.read_text("utf-8") for path in paths if not why_not_a_file(path)]
         heads = {text.partition("\n")[0] for text in texts}
         if len(texts) == len(paths) and len(heads) == 1 and all(text.endswith("\n") for text in texts):
-            return parse_rows("".join([*heads, "\n", *(text.partition("\n")[2] for text in texts)]))
+            return [parse("".join([*heads, "\n", *(text.partition("\n")[2] for text in texts)]))]
     except (ValueError, KeyError, TypeError, OSError):
         pass  # whose fault it is, is said below
-    return pd.concat([read_rows(path) for path in paths], ignore_index=True)
+    return [read(path) for path in paths]
 
 
 def parse_rows(text: str) -> pd.DataFrame:
@@ -465,7 +486,7 @@ def _rows(path: Path | TextIO) -> pd.DataFrame:
 
 def read_acquisitions(path: str | Path) -> pd.DataFrame:
     """A table of how images were made as written by this toolkit, with its column types."""
-    return _read(Path(path), text=("subject", "session", "modality"))
+    return _read(Path(path), text=_IMAGE)
 
 
 def _read(path: Path, *, text: tuple[str, ...]) -> pd.DataFrame:
@@ -474,8 +495,11 @@ def _read(path: Path, *, text: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _typed(path: Path, text: tuple[str, ...]) -> pd.DataFrame:
-    with path.open(encoding="utf-8") as file:
-        head = file.readline().rstrip("\n").split("\t")
+    return _typed_text(path.read_text("utf-8"), text)
+
+
+def _typed_text(content: str, text: tuple[str, ...]) -> pd.DataFrame:
+    head = content.partition("\n")[0].split("\t")
     others = {name: ["n/a"] for name in head if name not in text}
     kinds = dict.fromkeys([name for name in text if name in head], str)
-    return pd.read_csv(path, sep="\t", dtype=kinds, keep_default_na=False, na_values=others)
+    return pd.read_csv(StringIO(content), sep="\t", dtype=kinds, keep_default_na=False, na_values=others)
