@@ -256,14 +256,12 @@ HOSTILE_VALUES = [
 def test_no_parameter_leaves_the_folder_of_the_pages_or_runs(notebook: Any, tmp_path: Path) -> None:
     path = notebook([["a = ''\nb = None\nc = 1\nd = []"], ["print(a, b, c, d)"]], name="in/toy")
     before = {each: each.read_bytes() for each in tmp_path.rglob("*") if each.is_file()}
-    for number, value in enumerate(HOSTILE_VALUES[:5]):
-        others = HOSTILE_VALUES[number + 4 :] or HOSTILE_VALUES
-        given = {"a": value, "b": value, "c": others[0], "author": value, "place": value, "date": value}
-        words = [part for name, text in given.items() for part in ("-p", name, text)]
+    for values in (HOSTILE_VALUES[:6], HOSTILE_VALUES[-6:]):
+        given = zip(("a", "b", "c", "author", "place", "date"), values, strict=True)
+        words = [part for name, text in given for part in ("-p", name, text)]
         allowed = [part for text in ("/tmp", "/etc") for part in ("--allow", text)]
-        assert (
-            main(["render", str(path), "--out", str(tmp_path / "pages"), "--to", "slides", *words, *allowed, "-q"]) == 0
-        )
+        where = ["--out", str(tmp_path / "pages"), "--to", "slides", "-q"]
+        assert main(["render", str(path), *where, *words, *allowed]) == 0
     left = {each: each.read_bytes() for each in tmp_path.rglob("*") if each.is_file()}
     assert set(left) - set(before) == {tmp_path / "pages" / "toy.slides.html"}
     assert {each: left[each] for each in before} == before
