@@ -35,8 +35,17 @@ _LOG = logging.getLogger(__name__)
 
 def lock_of(target: Path) -> Path:
     """The lock of a session's folder; its parent folder is made."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_alike(target.parent)
     return target.with_name(f".{target.name}.lock")
+
+
+def make_alike(folder: Path) -> None:
+    """Make a folder with the rights of the one it is made in, where it is not there."""
+    if folder.is_dir():
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)  # another run may have made it meanwhile
+    folder.chmod(rights_of(folder.parent))
 
 
 @contextmanager

@@ -220,7 +220,6 @@ def test_results_have_the_rights_of_the_folder_they_are_made_in(tmp_path, rights
         for path in out.rglob("*")
         if path.stat().st_mode & 0o777 != (rights if path.is_dir() else rights & 0o666)
         and not path.name.endswith((".lock", ".token"))
-        and path.name != ".state"
     }
     assert wrong == {}
     assert not [path for path in out.rglob(".*") if path.stat().st_mode & 0o777 & ~rights]
