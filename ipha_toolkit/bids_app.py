@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from ipha_toolkit import __version__, cli
+from ipha_toolkit.arguments import EPILOG
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,7 +19,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ipha-bids",
         description="Measure a BIDS dataset: ipha analyze INPUT --out OUTPUT --level LEVEL.",
-        epilog=f"Every other option of ipha analyze is taken as well, such as --workers N. {cli.EPILOG}",
+        epilog=f"Every other option of ipha analyze is taken as well, such as --workers N. {EPILOG}",
     )
     parser.add_argument("--version", action="version", version=f"ipha_toolkit {__version__}")
     parser.add_argument("input", metavar="INPUT", help="the dataset: a cohort folder")

@@ -25,15 +25,14 @@ from ipha_toolkit.settings import (
     GroupSettings,
     LayoutSettings,
     LungSettings,
-    NoduleSettings,
     PhaseSettings,
     ReadingSettings,
     RelaxometrySettings,
     SeriesSettings,
     SignalSettings,
     SignatureSettings,
-    TextureSettings,
 )
+from ipha_toolkit.settings_patterns import NoduleSettings, TextureSettings
 
 SECOND_PASS = frozenset(
     {

@@ -190,8 +190,7 @@ def rules() -> str:
 
 def commands() -> str:
     """Every command's own help."""
-    cli, bids = _module("cli"), _module("bids_app")
-    parser = cli._parser()
+    parser, bids = _module("arguments").parser(), _module("bids_app")
     commands = next(each for each in parser._actions if isinstance(each, argparse._SubParsersAction)).choices
     parts = ["# Command line\n", _help("ipha", parser), _help("ipha-bids", bids._parser())]
     return "\n".join([*parts, *(_help(f"ipha {name}", command) for name, command in commands.items())])

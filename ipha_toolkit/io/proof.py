@@ -1,7 +1,8 @@
 """Which files of a results folder this toolkit wrote, and whether they are still as it wrote them.
 
-A session's ``provenance.json`` lists a digest of every file beside it and one of itself; its log ends in one of its
-own, as it holds times and is no result. Nothing that cannot be proved so is ever removed.
+A session's ``provenance.json`` lists a digest of every file beside it and one of itself, that of the whole cohort
+likewise; a session's log ends in one of its own, as it holds times and is no result. Nothing that cannot be proved so
+is ever removed.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from ipha_toolkit.errors import ReadError
 from ipha_toolkit.io import names
 from ipha_toolkit.io.files import read_json, why_not_a_file
 
-FILES, SEAL = "files", "seal"
-"""Keys of a session's provenance: digests of its files, and of the provenance itself."""
+FILES, WRITTEN, SEAL = "files", "written", "seal"
+"""Keys of a provenance: digests of a session's files, of the files of the whole cohort, and of the record itself."""
 
 _LOG_SEAL = re.compile(r"sha256 of the lines above: ([0-9a-f]{64})\n\Z")
 
@@ -29,19 +30,16 @@ def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
     return dict(record) | {SEAL: _seal(record)}
 
 
-def read_sealed(path: Path) -> dict[str, Any]:
-    """A record as it was written, less its seal; empty where there is none, or it is not as it was written."""
-    try:
-        return _unsealed(read_json(path))
-    except (ReadError, OSError):
-        return {}
+def read_sealed(path: Path, holds: str = FILES) -> dict[str, Any]:
+    """A record as it was written, less its seal; empty where there is none, or it is not as it was written.
 
-
-def _unsealed(record: dict[str, Any]) -> dict[str, Any]:
+    ``holds`` is the key of what it is read for.
+    """
     try:
+        record = read_json(path)
         given = record.pop(SEAL, None)
-        return record if given == _seal(record) and isinstance(record.get(FILES), dict) else {}
-    except (ValueError, TypeError, RecursionError):
+        return record if given == _seal(record) and isinstance(record.get(holds), dict | list) else {}
+    except (ReadError, OSError, ValueError, TypeError, RecursionError):
         return {}
 
 
@@ -137,12 +135,16 @@ def move_rest(old: Path, new: Path) -> list[str]:
 
 
 def written(out: Path) -> dict[str, str]:
-    """Digests of the tables of the whole cohort as they were written; empty where that is not known."""
-    try:
-        found = read_json(out / names.PROVENANCE).get("written")
-    except (ReadError, OSError):
-        return {}
-    return {str(name): str(digest) for name, digest in found.items()} if isinstance(found, dict) else {}
+    """Digests of the files of the whole cohort as they were written; empty where that is not known."""
+    found = read_sealed(out / names.PROVENANCE, WRITTEN).get(WRITTEN, {})
+    return {str(name): str(digest) for name, digest in found.items()}
+
+
+def changed(out: Path) -> list[str]:
+    """Files of the whole cohort that are not as they were written; the record of them alone where that is damaged."""
+    if os.path.lexists(out / names.PROVENANCE) and not written(out):
+        return [names.PROVENANCE]
+    return [name for name, digest in written(out).items() if digest_of(out / name) != digest]
 
 
 def keep_aside(path: Path, digest: str, coming: str) -> str:

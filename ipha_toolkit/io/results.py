@@ -30,11 +30,12 @@ from ipha_toolkit.io.layout import (
     read_session,
     read_visits,
 )
-from ipha_toolkit.io.proof import digest_of, written
+from ipha_toolkit.io.proof import FILES, digest_of, read_sealed, written
+from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Mask, Volume
 
-_NOT_AS_WRITTEN = "is not as ipha analyze wrote it, it was edited or damaged since; run ipha analyze again"
+NOT_AS_WRITTEN = "is not as ipha analyze wrote it, it was edited or damaged since; run ipha analyze again"
 _TOGETHER = 100
 """Tables parsed at once: most of the time that a small one takes is spent before its first line."""
 _TEXT = ("subject", "session", "modality", "region", "measure", "unit", "flag")
@@ -94,13 +95,13 @@ class Results:
     @cached_property
     def rows(self) -> pd.DataFrame:
         """The one table: ``subject, session, modality, region, measure, value, unit, n_voxels, flag``."""
-        return read_rows(self._file(names.MEASURES))
+        return read_rows(self.file(names.MEASURES))
 
     @cached_property
     def readings(self) -> pd.DataFrame:
         """The phase that each session speaks for, with margin and reasons."""
         return _read(
-            self._file(names.READINGS),
+            self.file(names.READINGS),
             text=("subject", "session", "phase", "verdict", "reasons", "missing", "limits", "flags"),
         )
 
@@ -108,19 +109,19 @@ class Results:
     def findings(self) -> pd.DataFrame:
         """The findings each reading rests on."""
         return _read(
-            self._file(names.FINDINGS),
+            self.file(names.FINDINGS),
             text=("subject", "session", "finding", "grade_name", "carrier", "source", "verdict", "limits", "flag"),
         )
 
     @cached_property
     def acquisitions(self) -> pd.DataFrame:
         """How every image was made, as far as known: field, times, contrast agent, plane, kernel, breath."""
-        return read_acquisitions(self._file(names.ACQUISITIONS))
+        return read_acquisitions(self.file(names.ACQUISITIONS))
 
     @cached_property
     def failures(self) -> pd.DataFrame:
         """What could not be measured, and why; every cell is text."""
-        return _as_written(self._file(names.FAILURES), lambda path: pd.read_csv(
+        return _as_written(self.file(names.FAILURES), lambda path: pd.read_csv(
             path, sep="\t", dtype=str, keep_default_na=False
         ))  # fmt: skip
 
@@ -196,13 +197,24 @@ class Results:
         rows = f"{len(self.rows)} rows of {', '.join(modalities)}"
         return f"<Results {self.path.name}: {len(self)} sessions, {rows}{failed}>"
 
-    def _file(self, name: str) -> Path:
+    @cached_property
+    def protocol(self) -> Protocol:
+        """The settings that the results were made with."""
+        return Protocol.read(self.file(names.PROTOCOL))
+
+    def file(self, name: str) -> Path:
+        """A file of the whole cohort's, as it was written.
+
+        Raises
+        ------
+        LayoutError
+            Where it is missing, or not as it was written.
+        """
         path = self.path / name
         if not path.exists():
             raise LayoutError(f"{path}: is missing; the analysis did not end, run ipha analyze again")
-        known = written(self.path).get(name)
-        if known and digest_of(path) != known:
-            raise LayoutError(f"{path}: {_NOT_AS_WRITTEN}")
+        if digest_of(path) != written(self.path).get(name):
+            raise LayoutError(f"{path}: {NOT_AS_WRITTEN}")
         return path
 
 
@@ -282,6 +294,8 @@ class SessionResults:
         ------
         KeyError
             Where there is none; the message lists those there are.
+        LayoutError
+            Where it is not as it was written.
         """
         path = self._made(names.mask_file(self.label, modality, kind), f"{kind} mask of {modality}")
         return load_mask(path, image=self.image(modality) if modality == Modality.DX else None)
@@ -297,6 +311,8 @@ class SessionResults:
         ------
         KeyError
             Where there is none; the message lists those there are.
+        LayoutError
+            Where it is not as it was written.
         """
         path = self._made(names.map_file(self.label, modality, kind), f"{kind} map of {modality}")
         unit = {"r2star": "1/s", "opacity": "HU", "signature": "1", "ratio": "1"}.get(kind, "")
@@ -343,9 +359,7 @@ class SessionResults:
     @property
     def nodule_score(self) -> float:
         """Candidates from this score on count as nodules, by the protocol of the results."""
-        from ipha_toolkit.protocol import Protocol
-
-        return Protocol.read(self.results.path / names.PROTOCOL).nodules.nodule_score
+        return self.results.protocol.nodules.nodule_score
 
     def _overlays(self, modality: str) -> dict[str, Mask | Volume]:
         masks = {kind: self.mask(modality, kind) for kind in ("lung", "muscle") if self._has_mask(modality, kind)}
@@ -375,7 +389,15 @@ class SessionResults:
         if not path.exists():
             made = sorted(other.name for other in self.folder.iterdir())
             raise KeyError(f"{self.label} has no {what} ({name}); there are {', '.join(made)}")
+        if digest_of(path) != self._digests.get(name):
+            raise LayoutError(f"{path}: {NOT_AS_WRITTEN}")
         return path
+
+    @property
+    def _digests(self) -> dict[str, str]:
+        """Of every file of the session, as it was written."""
+        found: dict[str, str] = read_sealed(self.folder / names.PROVENANCE).get(FILES, {})
+        return found
 
 
 def read_rows(path: str | Path) -> pd.DataFrame:
@@ -446,7 +468,7 @@ def _as_written(path: Path, read: Callable[[Path], pd.DataFrame]) -> pd.DataFram
     try:
         return read(path)
     except (ValueError, KeyError, TypeError, OSError) as error:  # pandas raises children of ValueError
-        raise LayoutError(f"{path}: {_NOT_AS_WRITTEN} ({' '.join(str(error).split())[:100]})") from None
+        raise LayoutError(f"{path}: {NOT_AS_WRITTEN} ({' '.join(str(error).split())[:100]})") from None
 
 
 def _rows(path: Path | TextIO) -> pd.DataFrame:

@@ -29,7 +29,7 @@ from ipha_toolkit.image.geometry import block_factors, block_mean, bounding_box,
 from ipha_toolkit.measure.rows import row, table
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.regions.zones import lung_regions
-from ipha_toolkit.settings import NoduleSettings
+from ipha_toolkit.settings_patterns import NoduleSettings
 from ipha_toolkit.terms import Modality, Region
 from ipha_toolkit.volume import Mask, Volume
 

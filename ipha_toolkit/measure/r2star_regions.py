@@ -44,13 +44,14 @@ class BlockDecays:
 
     ``rate``: R2* in 1/s, or where ``censored`` the limit above which it lies. ``signal``: of what decays, at the first
     echo, in sigmas; 0 where censored by it. ``block``: number of the block of each lung voxel, -1 where its block holds
-    too few.
+    too few. ``first_ms``: time of the first echo in ms.
     """
 
     rate: Array
     censored: BoolArray
     signal: Array
     block: npt.NDArray[np.int64]
+    first_ms: float
 
 
 def pooled_decays(
@@ -88,14 +89,15 @@ def pooled_decays(
     visible = start[~gone]
     limit = 1000 * np.log(max(float(np.median(visible)) / _LEAST_SIGMAS, 1.0)) / te[0] if visible.size else 0.0
     at_first = np.where(gone, 0.0, start * np.exp(-rate * te[0] / 1000))
-    return BlockDecays(np.where(gone, limit, rate), gone | too_fast, at_first, np.where(found, number, -1))
+    return BlockDecays(
+        np.where(gone, limit, rate), gone | too_fast, at_first, np.where(found, number, -1), float(te[0])
+    )
 
 
 def region_rows(
     decays: BlockDecays,
     lungs: Mask,
     regions: Mapping[str, Mask],
-    te_ms: npt.ArrayLike,
     censored: Mask,
     *,
     other: BlockDecays | None = None,
@@ -117,7 +119,7 @@ def region_rows(
         chosen = _of_region(decays.block, inside, len(decays.rate))
         values = _quantiles(decays.rate[chosen], decays.censored[chosen])
         reasons = set(withheld) or reasons_against(
-            values, decays.signal[chosen], decays.censored[chosen], share, te_ms, settings
+            values, decays.signal[chosen], decays.censored[chosen], share, decays.first_ms, settings
         )
         if not reasons and other is not None and _depends_on_noise(values, other, chosen, settings):
             reasons = {"noise_uncertain"}
@@ -134,7 +136,7 @@ def region_rows(
 
 
 def reasons_against(
-    values: Mapping[str, float], signal: Array, censored: BoolArray, share: float, te_ms: npt.ArrayLike,
+    values: Mapping[str, float], signal: Array, censored: BoolArray, share: float, first_ms: float,
     settings: RelaxometrySettings,
 ) -> set[str]:  # fmt: skip
     """Flags of :data:`ipha_toolkit.flags.FLAGS` that say why a region's R2* is not to be given; empty where it is."""
@@ -143,7 +145,6 @@ def reasons_against(
     if max(share, float(censored.mean())) > settings.censored_share:
         return {"mostly_censored"}
     median, low, high = (values[name] for name in ("r2star_median", "r2star_median_lower", "r2star_median_upper"))
-    first_ms = float(np.asarray(te_ms, float)[0])
     found = set()
     if not median * first_ms / 1000 <= settings.most_first_decay:
         found.add("late_first_echo")

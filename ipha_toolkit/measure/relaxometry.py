@@ -226,7 +226,7 @@ def measure_r2star(
         pooled_decays(np.where(clipped[:, None], np.nan, signal), te_ms, lungs, level, block_mm=settings.block_mm)
         for level in ((fit.noise.sigma, fit.noise.darkest) if fit.noise.flags else (fit.sigma,))
     )
-    rows = region_rows(decays, lungs, chosen, te_ms, fit.censored, other=other[0] if other else None,
+    rows = region_rows(decays, lungs, chosen, fit.censored, other=other[0] if other else None,
                        withheld=withheld, flags=flags, settings=settings)  # fmt: skip
     return table([noise, *rows]), fit
 

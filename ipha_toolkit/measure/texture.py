@@ -30,7 +30,7 @@ from ipha_toolkit.measure.rows import row, table
 from ipha_toolkit.measure.statistics import dorsal_ventral_slope
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.regions.zones import anterior_mm, lung_extent, lung_regions, world_coordinate
-from ipha_toolkit.settings import TextureSettings
+from ipha_toolkit.settings_patterns import TextureSettings
 from ipha_toolkit.terms import Modality, Region
 from ipha_toolkit.volume import Mask, Volume, handed_over
 

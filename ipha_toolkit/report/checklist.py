@@ -80,7 +80,7 @@ def checklist(results: Results, out: str | Path) -> Path:
 def _known(results: Results) -> dict[str, str]:
     """Answers that the folder holds, by topic."""
     rows, failures = results.rows, results.failures
-    protocol = Protocol.read(results.path / PROTOCOL)
+    protocol = results.protocol
     subjects, sessions = rows["subject"].nunique(), len(rows[["subject", "session"]].drop_duplicates())
     measures, missing = rows["measure"].nunique(), int(rows["value"].isna().sum())
     modalities = ", ".join(sorted(set(rows["modality"])))

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -21,13 +21,13 @@ from ipha_toolkit.compare.phases import FINDING_COLUMNS, READING_COLUMNS, read_s
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io import names, outputs, results
 from ipha_toolkit.io.layout import Cohort, Problem, SessionFiles, read_cohort
-from ipha_toolkit.io.proof import digest_of, written
+from ipha_toolkit.io.proof import changed, digest_of
 from ipha_toolkit.measure.histogram import BIN_EDGES
 from ipha_toolkit.measure.rows import flags_of, table
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.rules import finding_rules, gate_rules, phase_rules
 from ipha_toolkit.run import provenance
-from ipha_toolkit.run.choice import LEVELS, Labels, choose
+from ipha_toolkit.run.choice import Choice, Chosen
 from ipha_toolkit.run.execute import Failures, Task, measure_all, within
 from ipha_toolkit.run.ratings import NONE_RATED, Standing
 from ipha_toolkit.run.ratings import standing as ratings_standing
@@ -71,14 +71,10 @@ def analyze(
     *,
     workers: int | None = None,
     client: Client | None = None,
-    participant_label: Labels = (),
-    session_label: Labels = (),
-    level: str = "both",
     protocol: Protocol = DEFAULT,
     segment: Segmenter | None = None,
-    segmenter: str = "",
-    ratings: str | os.PathLike[str] | None = None,
     progress: bool = True,
+    **choice: Unpack[Chosen],
 ) -> pd.DataFrame:
     """Measure every session of a cohort and set it against the controls.
 
@@ -96,14 +92,16 @@ def analyze(
     client : distributed.Client, optional
         Dask workers measure, one task a session, in place of local processes. They have to see both folders under
         the same paths, and the same version of this package.
+    protocol : Protocol
+    segment : callable Volume -> Mask, optional
+        Finds the lungs in place of :func:`ipha_toolkit.segment_lungs`; foreign masks in ``derivatives/`` still win.
+    progress : bool
+        Show a progress bar.
     participant_label, session_label : str or iterable of str
         Measure these alone, with or without ``sub-`` and ``ses-``; by default all.
     level : {"both", "participant", "group"}
         ``participant`` measures and writes no table of the cohort, so that several jobs can share the sessions of one
         results folder. ``group`` measures nothing and makes the tables of what is there.
-    protocol : Protocol
-    segment : callable Volume -> Mask, optional
-        Finds the lungs in place of :func:`ipha_toolkit.segment_lungs`; foreign masks in ``derivatives/`` still win.
     segmenter : str
         ``lungmask`` or ``totalsegmentator``: their command, installed with its weights, finds the lungs; rows are
         flagged with its name. Empty: none.
@@ -111,8 +109,8 @@ def analyze(
         Table of ratings (:func:`ipha_toolkit.review`): images called unusable are left out of references, groups,
         plots and readings; their rows stay, flagged ``rated_unusable``. A rating whose image or mask has changed counts
         no more.
-    progress : bool
-        Show a progress bar.
+    remove_stale : bool
+        Take away results of sessions that are no longer in the cohort. By default they stay, and are in no table.
 
     Returns
     -------
@@ -135,9 +133,8 @@ def analyze(
         Where a rule of the protocol cannot be read.
     """
     return run(
-        cohort_dir, out_dir, workers=workers, client=client, participant_label=participant_label,
-        session_label=session_label, level=level, protocol=protocol, segment=segment, segmenter=segmenter,
-        ratings=ratings, progress=progress,
+        cohort_dir, out_dir, workers=workers, client=client, protocol=protocol, segment=segment, progress=progress,
+        **choice,
     ).rows  # fmt: skip
 
 
@@ -147,22 +144,18 @@ def run(
     *,
     workers: int | None = None,
     client: Client | None = None,
-    participant_label: Labels = (),
-    session_label: Labels = (),
-    level: str = "both",
     protocol: Protocol = DEFAULT,
     segment: Segmenter | None = None,
-    segmenter: str = "",
-    ratings: str | os.PathLike[str] | None = None,
     progress: bool = True,
-    remove_stale: bool = False,
+    **choice: Unpack[Chosen],
 ) -> Analysis:
-    """As :func:`analyze`, with failures and counts; ``remove_stale`` takes away results of sessions that are gone."""
-    _require_options(workers, client, level, participant_label or session_label)
-    if segmenter:
+    """As :func:`analyze`, with failures and counts."""
+    asked = Choice(**choice)
+    _require_workers(workers, client)
+    if asked.segmenter:
         if segment is not None:
             raise ValueError("segment and segmenter are both given; give one")
-        segment = find_segmenter(segmenter)
+        segment = find_segmenter(asked.segmenter)
     finding_rules(protocol.findings.rules)  # a rule that cannot be read stops the run before it begins
     phase_rules(protocol.phases.rules)
     gate_rules(protocol.gate.rules)
@@ -170,7 +163,8 @@ def run(
     cohort = read_cohort(here(cohort_dir), protocol=protocol)
     if Path(out_dir).resolve() == cohort.root.resolve():
         raise LayoutError(f"{out_dir}: is the cohort folder itself; give another folder for the results")
-    chosen = choose(cohort.sessions, participant_label, session_label) if level != "group" else []
+    chosen = asked.of(cohort.sessions)
+    redone = [each for each in _changed_files(Path(out_dir)) if each.path.name == names.DATASET]
     out = outputs.results_folder(here(out_dir), cohort.root)
     outputs.write_plan(out, cohort.sessions)
     context = Context(protocol, segment)
@@ -178,16 +172,16 @@ def run(
         found = _sort_out(cohort, chosen, out, context)
         _LOG.info("%d sessions to measure, %d done before", len(found.tasks), len(found.done))
         measured = measure_all(found.tasks, workers or 1, progress, client=client)
-        remarks = [*cohort.remarks, *found.remarks]
-        if level == "participant":
+        remarks = [*cohort.remarks, *redone, *found.remarks]
+        if asked.level == "participant":
             failures, missing = _failed(out, cohort, chosen, measured, found.done)
             rows = _rows_of(out, chosen)
             readings, findings = (pd.DataFrame(columns=columns) for columns in (READING_COLUMNS, FINDING_COLUMNS))
         else:
             with outputs.cohort_lock(out):
-                remarks += [*_gone(out, cohort, remove_stale), *_changed_tables(out)]
+                remarks += [*_gone(out, cohort, asked.remove_stale), *_changed_files(out)]
                 failures, missing = _failed(out, cohort, cohort.sessions, measured, found.done)
-                standing = ratings_standing(ratings, out)
+                standing = ratings_standing(asked.ratings, out)
                 remarks += standing.remarks
                 rows, readings, findings = second_pass(out, cohort, protocol, standing=standing, done=found.done)
                 outputs.write_failures(out, failures)
@@ -195,15 +189,11 @@ def run(
     return Analysis(rows, failures, *n, out, readings, findings, tuple(remarks), missing)
 
 
-def _require_options(workers: int | None, client: object, level: str, labels: object) -> None:
+def _require_workers(workers: int | None, client: object) -> None:
     if workers is not None and workers < 1:
         raise ValueError(f"workers needs to be 1 or more, got {workers}")
     if client is not None and workers is not None:
         raise ValueError("give workers or a client: the client's own workers measure")
-    if level not in LEVELS:
-        raise ValueError(f"level is one of {', '.join(LEVELS)}, got {level!r}")
-    if level == "group" and labels:
-        raise ValueError("level group is of all sessions; leave out participant_label and session_label")
 
 
 @dataclass
@@ -243,10 +233,9 @@ def _gone(out: Path, cohort: Cohort, remove: bool) -> list[Problem]:
     return [Problem(out / name, f"results of a session that is no longer in the cohort: {told}") for name in folders]
 
 
-def _changed_tables(out: Path) -> list[Problem]:
-    """Tables of the cohort that are not as they were written; they are made anew."""
-    changed = [name for name, digest in written(out).items() if digest_of(out / name) != digest]
-    return [Problem(out / name, "is not as it was written; it is made again") for name in changed]
+def _changed_files(out: Path) -> list[Problem]:
+    """Files of the whole cohort that are not as they were written; they are made anew."""
+    return [Problem(out / name, "is not as it was written; it is made again") for name in changed(out)]
 
 
 def _listed(names_: list[str]) -> str:

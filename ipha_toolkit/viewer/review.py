@@ -56,7 +56,8 @@ def review(
     reasons : sequence of str
         Offered for a verdict, the first nine by Shift and their number.
     **options
-        ``height_px``, ``plane``, ``export_first`` (images that an exported page holds), ``export_mb`` (for each).
+        ``export_first`` (images that an exported page holds), ``export_mb`` (for each), and options of the viewer such
+        as ``height_px`` and ``plane``.
 
     Returns
     -------
@@ -140,15 +141,14 @@ class ReviewQueue(anywidget.AnyWidget):  # type: ignore[misc]
         rater: str = "",
         images: Sequence[str] | None = None,
         reasons: Sequence[str] = REASONS,
-        height_px: int = 420,
-        plane: str | None = None,
         export_first: int = 24,
         export_mb: float = 1.0,
+        **viewer: Any,
     ) -> None:
         self.results = results if isinstance(results, Results) else open_results(results)
         self.path = ratings_path(ratings)
         self._order = _chosen(review_queue(self.results), images)
-        self._options = {"height_px": height_px, "embed_live": False} | ({"plane": plane} if plane else {})
+        self._options = {"height_px": 420, "embed_live": False} | viewer
         self._export_first, self._export_mb = export_first, export_mb
         self._loading: dict[int, Future[tuple[Volume, dict[str, Mask]]]] = {}
         self._loader = ThreadPoolExecutor(1)
