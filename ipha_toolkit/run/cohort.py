@@ -357,7 +357,8 @@ def _compared(
     acquisitions, people = acquisition_table(made), _people(cohort, {files.subject for files in sessions})
     given = [
         against_controls(
-            kept[kept["subject"].isin(own)], [h for h in histograms if h.subject in own], controls,
+            kept[kept["subject"].isin(own)] if strata else kept,
+            [h for h in histograms if h.subject in own], controls,
             acquisitions=acquisitions, people=people, protocol=protocol,
         )
         for own in _by_stratum(kept["subject"].unique(), strata)
@@ -365,9 +366,11 @@ def _compared(
     compared = pd.concat([table([]) if not len(more) else more for more, _ in given], ignore_index=True)
     reference = _joined([each for _, each in given])
     whole = pd.concat([rows, compared], ignore_index=True) if len(compared) else rows
-    order = {files.label: n for n, files in enumerate(cohort.sessions)}
-    labels = whole["subject"].str.cat(whole["session"], sep="_").str.rstrip("_")
-    return whole.iloc[labels.map(order).argsort(kind="stable")].reset_index(drop=True), reference, acquisitions
+    del compared, given, kept, rows  # hundreds of megabytes, of thousands of sessions
+    order = {(files.subject, files.session): n for n, files in enumerate(cohort.sessions)}
+    images = whole.groupby(["subject", "session"], sort=False)
+    places = np.array([order[key] for key, _ in images.size().items()], np.int64)[images.ngroup().to_numpy()]
+    return whole.iloc[np.argsort(places, kind="stable")].reset_index(drop=True), reference, acquisitions
 
 
 def _by_stratum(subjects: Iterable[str], strata: Mapping[str, str]) -> list[set[str]]:
