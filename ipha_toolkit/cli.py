@@ -212,11 +212,15 @@ def _pool(options: argparse.Namespace) -> int:
     from ipha_toolkit.io.names import POOLING
     from ipha_toolkit.run.pool import pool
 
-    found = pool(options.files, options.out, controls=options.controls, stratify=options.stratify)
+    found = pool(
+        options.files, options.out, controls=options.controls, stratify=options.stratify, harmonize=options.harmonize
+    )
     about = json.loads((found.path / POOLING).read_text("utf-8"))
     say(f"{len(found)} sessions of {len(about['sites'])} sites in {found.path}; {about['said']}")
     for text in about["images made otherwise"]:
         say(f"- {text}")
+    for text in about["harmonized"]:
+        say(f"- sites.tsv compares groups harmonized as well: {text}")
     return 0
 
 

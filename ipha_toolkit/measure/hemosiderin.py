@@ -405,15 +405,17 @@ def signature_rows(
     """Rows of one session from its joint histogram; see :func:`hemosiderin_signature`."""
     flags = [*flags, *line.flags(protocol)]
     names = [name for name in histogram.columns[2:] if not name.startswith(_BLOCK)]
-    below = line.below(histogram["t1w"], histogram["t2w"])
-    evidence = line.predicted(histogram["t1w"]) >= np.nan_to_num(floor)
+    t1w, t2w = (histogram[name].to_numpy(float) for name in ("t1w", "t2w"))
+    below = line.below(t1w, t2w)
+    evidence = line.predicted(t1w) >= np.nan_to_num(floor)
     per_voxel = np.stack(
         [
             np.ones(len(below)), evidence, evidence & (below > protocol.signature.threshold_sd),
             np.where(evidence, np.maximum(below, 0), 0),
         ]
     )  # fmt: skip
-    counts = {name: histogram[name].to_numpy(float) for name in histogram.columns[2:]}
+    inside = np.ascontiguousarray(histogram.iloc[:, 2:].to_numpy(float).T)
+    counts = dict(zip(histogram.columns[2:], inside, strict=True))
     sums = {name: per_voxel @ inside for name, inside in counts.items()}
     order = np.flatnonzero(evidence)[np.argsort(below[evidence], kind="stable")]
     strengths = {name: float(_midmean(below[order], counts[name][order])) for name in names}
@@ -463,13 +465,19 @@ def _interval_of_strength(strength: float, line: SignatureReference) -> dict[str
     By the scatter between the controls, which holds that of repeated scans, or by the latter where it is larger; NaN
     with fewer than two controls.
     """
-    from scipy.stats import t
-
     n = line.n_controls
     half = float("nan")
     if n >= 2:
-        half = float(t.ppf(0.975, n - 1) * np.fmax(line.between, _repeated()) * np.sqrt(1 + 1 / n))
+        half = float(_of_few(n) * np.fmax(line.between, _repeated()) * np.sqrt(1 + 1 / n))
     return {"signature_strength_lower": strength - half, "signature_strength_upper": strength + half}
+
+
+@cache
+def _of_few(n: int) -> float:
+    """Student's t of n - 1 degrees of freedom that 2.5 % of people lie beyond."""
+    from scipy.stats import t
+
+    return float(t.ppf(0.975, n - 1))
 
 
 @cache

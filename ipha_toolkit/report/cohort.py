@@ -482,10 +482,21 @@ def sites(shown: Shown) -> str:
     rows = [
         [r["modality"], r["measure"].replace("_", " "), r["group"], f"{number(r['difference'])} {r['unit']}",
          f"{number(r['difference_low'])} to {number(r['difference_high'])}",
-         f"{number(r['without_low'])} to {number(r['without_high'])} ({r['without_site']})", r["model"]]
+         f"{number(r['without_low'])} to {number(r['without_high'])} ({r['without_site']})", r["model"], r["values"]]
         for r in shown_rows.to_dict("records")
     ]  # fmt: skip
-    titles = ["image", "measure", "group", "from controls", "95 %", "range with one site left out (who)", "model"]
+    titles = [
+        "image",
+        "measure",
+        "group",
+        "from controls",
+        "95 %",
+        "range with one site left out (who)",
+        "model",
+        "values",
+    ]
+    even = "".join(f"<li>{escape(text)}</li>" for text in about["harmonized"])
+    made += f"<p>Values <b>harmonized by ComBat</b> stand beside those measured:</p><ul>{even}</ul>" if even else ""
     return (
         f"<p>Controls: {escape(about['said'])}.</p>" + html_table(head, cells) + made + html_table(titles, rows)
         + "<p>With fewer than five sites their spread is hardly known and intervals are too narrow. Pooling cannot "
