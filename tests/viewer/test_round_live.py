@@ -173,6 +173,9 @@ def exported(browser: Any, html: Path) -> None:
     page.goto(html.as_uri())
     page.on("request", lambda request: asked.append(request.url) if request.url.startswith("http") else None)
     page.wait_for_selector(".ipha-explorer[data-ready]")
+    still = page.locator(".ipha-saved").last  # of what was painted: its images were not taken along
+    assert "overlays: lung, lung before" in still.locator("img").get_attribute("alt")
+    assert "Still picture: the images themselves do not travel" in still.inner_text()
     page.locator(".ipha-drawing").first.focus()
     for key in ("a", "Space"):  # all, less the one in hand
         page.keyboard.press(key)
