@@ -133,11 +133,12 @@ def _flags(match: Match, matching: Matching, protocol: Protocol) -> list[str]:
 class Pool:
     """What references need of the controls' histograms, read once; each set of controls is pooled once.
 
-    ``texts``: subject, session, modality and table of each. ``seen``: modalities of any subject that have a threshold.
+    ``read``: subject, session, modality, columns and digest of each. ``seen``: modalities of any subject that have a
+    threshold.
     """
 
     def __init__(self, histograms: Iterable[SessionHistogram], controls: Collection[str], protocol: Protocol) -> None:
-        self.protocol, self.texts, self.seen = protocol, list[list[str]](), set[str]()
+        self.protocol, self.read, self.seen = protocol, list[list[str]](), set[str]()
         self._counts: dict[str, dict[Key, npt.NDArray[np.float64]]] = {}
         self._pairs: dict[Key, pd.DataFrame] = {}
         self._thresholds: dict[tuple[str, frozenset[Key]], tuple[float, int]] = {}
@@ -149,7 +150,7 @@ class Pool:
             if h.subject not in members:
                 continue
             counts = h.table()
-            self.texts.append([h.subject, h.session, h.modality, counts.to_csv(index=False)])
+            self.read.append([h.subject, h.session, h.modality, *counts.columns, _digest_of(counts)])
             if h.modality == PAIR:
                 self._pairs[h.subject, h.session] = counts[["t1w", "t2w", Region.LUNG]]
             elif h.modality in FRACTIONS:
@@ -219,4 +220,8 @@ def _nobody(match: Match) -> str:
 
 def _digest(rows: pd.DataFrame, pool: Pool, controls: tuple[str, ...]) -> str:
     chosen = rows[rows["subject"].isin(controls)].to_csv(index=False, float_format="%.8g")
-    return sha256(json.dumps([controls, chosen, pool.texts]).encode()).hexdigest()
+    return sha256(json.dumps([controls, chosen, pool.read]).encode()).hexdigest()
+
+
+def _digest_of(counts: pd.DataFrame) -> str:
+    return sha256(np.ascontiguousarray(counts.to_numpy(np.float64)).tobytes()).hexdigest()

@@ -7,10 +7,10 @@ it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from ipha_toolkit.errors import IphaError
 from ipha_toolkit.grid import BoolArray
 from ipha_toolkit.image.geometry import resample_to
 from ipha_toolkit.io import names
+from ipha_toolkit.io.files import read_json
 from ipha_toolkit.io.results import SessionResults
 from ipha_toolkit.measure.hemosiderin import SignatureReference, signature_reference
 from ipha_toolkit.measure.signal import FRACTIONS
@@ -55,6 +56,7 @@ class Parts:
     def __init__(self, session: SessionResults, protocol: Protocol = DEFAULT) -> None:
         self.session, self.protocol = session, protocol
         self._read: dict[tuple[str, ...], Any] = {}
+        self._reading = RLock()
 
     def image(self, modality: str) -> Volume:
         """The image that a number of this modality was measured on."""
@@ -119,8 +121,7 @@ class Parts:
     @cached_property
     def _reference(self) -> dict[str, Any]:
         """What the controls gave."""
-        found: dict[str, Any] = json.loads((self.session.results.path / names.REFERENCE).read_text("utf-8"))
-        return found
+        return read_json(self.session.results.file(names.REFERENCE))
 
     def threshold(self, modality: str) -> float:
         """The ratio that the controls gave as threshold, or the protocol's where none of them was scanned alike."""
@@ -147,10 +148,11 @@ class Parts:
         return found[found["score"] >= self.protocol.nodules.nodule_score]
 
     def once(self, *key: str, read: Callable[[], Any]) -> Any:
-        """What was read, or read now, under a name."""
-        if key not in self._read:
-            self._read[key] = read()
-        return self._read[key]
+        """What was read, or read now, under a name; who asks while it is read ahead waits for it."""
+        with self._reading:
+            if key not in self._read:
+                self._read[key] = read()
+            return self._read[key]
 
 
 def grid_of(modality: str) -> str:

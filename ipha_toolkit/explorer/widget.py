@@ -11,6 +11,7 @@ import logging
 import os
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from io import BytesIO
 from pathlib import Path
@@ -25,7 +26,6 @@ from ipha_toolkit.errors import IphaError
 from ipha_toolkit.explorer.cohort import KEY, ExplorerCohort
 from ipha_toolkit.io import names
 from ipha_toolkit.io.results import Results, SessionResults, open_results
-from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.viewer.bundle import bundle
 from ipha_toolkit.viewer.page import attended, page_fragment, show_export_script, unattended
 from ipha_toolkit.viewer.saved import save_boxes_too, show_saved
@@ -171,7 +171,7 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
         unknown = sorted(set(state) - set(self.trait_names()))
         if unknown:
             raise ValueError(f"explore has no option {', '.join(unknown)}; see help(ipha_toolkit.explore)")
-        self._protocol = Protocol.read(results.path / names.PROTOCOL)
+        self._protocol = results.protocol
         self._shelf: Shelf | None = None
         self._tile_kb, self._wanted_full = tile_kb, self._known.labels(full, "full")
         self._opened: list[Callable[[SessionResults, SliceViewer], None]] = []
@@ -180,6 +180,8 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
         opened = {name: given.pop(name) for name in ("session", "beside") if name in given}
         super().__init__(_cohort=self._known.to_json(), **given)
         self.observe(self._show, names=["session", "beside", "images", *KEY])
+        self._reader, self._ahead = ThreadPoolExecutor(1), ""
+        self.on_msg(self._heard)
         for name, label in opened.items():
             setattr(self, name, label)
         show_export_script()
@@ -267,11 +269,25 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
             for call in self._opened:
                 call(self.results[self.session], viewer)
 
-    def _parts(self, label: str) -> Parts:
+    def _heard(self, _: Any, message: dict[str, Any], __: Any) -> None:
+        """The hand rests on a session, or another comes after the one shown: its images are read meanwhile."""
+        if message.get("type") == "soon" and message.get("session") in set(self._known.sessions["label"]):
+            self._ahead = message["session"]
+            self._reader.submit(self._read_ahead, self._ahead, self._key, self.images == "all")
+
+    def _read_ahead(self, label: str, key: tuple[str, str, str], everything: bool) -> None:
+        if label == self._ahead:  # nothing else was asked for since
+            self._held.read_ahead(self.results[label], key, everything=everything)
+
+    @property
+    def _held(self) -> Shelf:
         from ipha_toolkit.explorer.slices import Shelf
 
         self._shelf = self._shelf or Shelf(self._protocol)
-        return self._shelf.parts(self.results[label])
+        return self._shelf
+
+    def _parts(self, label: str) -> Parts:
+        return self._held.parts(self.results[label])
 
     def _made(self, before: SliceViewer | None, *, here: bool) -> tuple[SliceViewer | None, str]:
         labels = [label for label in (self.session, self.beside) if label]

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 SERIES_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Colours of bars and lines on white, told apart with every common colour blindness (Okabe & Ito 2008)."""
 
-CONTROL_INK = "#8a8a8a"
+CONTROL_INK = "#6a6a6a"
+"""Dark enough to be told from the pink and green of a series where red and green look alike."""
 
 _DPI = 150
 

@@ -23,7 +23,7 @@ from ipha_toolkit.figures.cohort import plot_groups
 from ipha_toolkit.figures.core import new_figure, to_html
 from ipha_toolkit.figures.numbers import plot_histogram, plot_signature, plot_zones
 from ipha_toolkit.io.files import read_json
-from ipha_toolkit.io.names import PAIR, POOLING, PROTOCOL, SITES
+from ipha_toolkit.io.names import PAIR, POOLING, SITES
 from ipha_toolkit.io.people import may_be_told
 from ipha_toolkit.io.results import Results, SessionResults
 from ipha_toolkit.measure.hemosiderin import SignatureReference, signature_reference
@@ -70,7 +70,7 @@ class Shown:
     @cached_property
     def protocol(self) -> Protocol:
         """The settings that the results were made with."""
-        return Protocol.read(self.results.path / PROTOCOL)
+        return self.results.protocol
 
     @cached_property
     def participants(self) -> pd.DataFrame:
@@ -460,10 +460,9 @@ def failures(shown: Shown) -> str:
 
 def sites(shown: Shown) -> str:
     """What was pooled with what, and how differences hold when a site is left out."""
-    path = shown.results.path
-    if not (path / POOLING).exists():
+    if not (shown.results.path / POOLING).exists():
         return ""
-    about = read_json(path / POOLING)
+    about = read_json(shown.results.file(POOLING))
     head = ["site", "participants", "controls", "sessions", "ages"]
     cells = [
         [name, *(str(one[key]) for key in ("participants", "controls", "sessions", "ages"))]
@@ -471,7 +470,7 @@ def sites(shown: Shown) -> str:
     ]
     apart = "".join(f"<li>{escape(text)}</li>" for text in about["images made otherwise"])
     made = f"<p>Images were made otherwise:</p><ul>{apart}</ul>" if apart else "<p>Images were made alike.</p>"
-    table = pd.read_csv(path / SITES, sep="\t", keep_default_na=False, na_values=["n/a"])
+    table = pd.read_csv(shown.results.file(SITES), sep="\t", keep_default_na=False, na_values=["n/a"])
     shown_rows = table[table["region"] == "lung"].sort_values("p").head(_MOST_SITES)
     rows = [
         [r["modality"], r["measure"].replace("_", " "), r["group"], f"{number(r['difference'])} {r['unit']}",

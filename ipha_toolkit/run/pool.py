@@ -18,7 +18,7 @@ import pandas as pd
 from ipha_toolkit.compare.matching import unlike
 from ipha_toolkit.compare.sites import compare_sites
 from ipha_toolkit.errors import DataError, LayoutError
-from ipha_toolkit.io import names, outputs
+from ipha_toolkit.io import outputs
 from ipha_toolkit.io.layout import Cohort, SessionFiles
 from ipha_toolkit.io.outputs import Part, SessionResult
 from ipha_toolkit.io.results import Results, open_results
@@ -86,8 +86,7 @@ def pool(
             }
             rows = second_pass(place, cohort, _protocol(sites), strata=of_subject)[0]
             outputs.write_failures(place, [])
-            outputs.write_json(place / names.POOLING, _pooling(sites, strata, controls))
-            outputs.write_tsv(place / names.SITES, _compared(rows, cohort.participants))
+            outputs.write_pooling(place, _pooling(sites, strata, controls), _compared(rows, cohort.participants))
     return open_results(place)
 
 
