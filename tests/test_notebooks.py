@@ -140,6 +140,8 @@ def test_its_page_opens_without_network_and_its_viewers_live(page_of, offline_pa
 
 def test_nothing_of_its_slides_is_cut_or_scrolls(page_of, offline_page):
     assert cut_slides(offline_page, page_of("slides").as_uri()) == []
+    alone = "(c) => !c.closest('section').querySelector('.ipha-control input, .ipha-control select')"
+    assert offline_page.evaluate(f"() => [...document.querySelectorAll('.ipha-choice')].filter({alone}).length") == 0
     assert (offline_page.requests, offline_page.errors) == ([], [])
 
 
