@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the ``ipha`` command; returns its exit status."""
-    options = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if not given:
+        parser().print_help(sys.stderr)
+        return 2
+    options = parser().parse_args(given)
     try:
         with stopped_by_ctrl_c(f"ipha {options.command}"):
             _start_log(options)
@@ -104,6 +108,7 @@ def _import(options: argparse.Namespace) -> int:
         sheet = options.out / "import" / "contact.html"
         say(f"look at {', '.join(done.to_sign)} in {sheet} for burnt-in text, and sign them in the column seen")
     _warn(key_warning(options.out))
+    print(f"next: ipha check {options.out}")
     return 1 if done.left_out else 0
 
 
