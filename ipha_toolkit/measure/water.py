@@ -62,4 +62,4 @@ def water_curve(level: float, slope: float, wet: Sequence[ControlPoints]) -> Cur
 def lift(curve: Curve, gain: npt.ArrayLike) -> Array:
     """Factor by which water lifts T2w over T1w at a gain of T1w; 1 below the controls, level beyond the wettest."""
     gains, rises = np.transpose(curve)
-    return np.interp(np.asarray(gain, np.float64), gains, rises)
+    return np.asarray(np.interp(np.asarray(gain, np.float64), gains, rises))
