@@ -1,8 +1,9 @@
 """How fast the explorer is on a cohort of 300 sessions, live in JupyterLab and in an exported page of 200 sessions.
 
-``python benchmarks/explorer.py [DEMO]`` prints the table and writes benchmarks/results/explorer.md. The cohort is made
-of the sessions of a demo (``ipha demo``, made here where none is given), their files linked under many names, their
-rows written anew with noise. Needs Chromium and the ``bench`` dependencies.
+``python benchmarks/explorer.py [FOLDER]`` prints the table and writes benchmarks/results/explorer.md. A few subjects
+are simulated and analyzed in FOLDER (a temporary one where none is given; what is there already is taken as it is).
+Their files are linked under many names, their rows written anew with noise. Needs Chromium and the ``bench``
+dependencies.
 """
 
 from __future__ import annotations
@@ -176,7 +177,7 @@ def exported(browser: Any, results: Path, folder: Path) -> list[tuple[str, str, 
 def main() -> None:
     with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
         folder = Path(scratch)
-        demo = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else _demo(folder / "demo")
+        demo = _demo(Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else folder / "demo")
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
         found = live(browser, cohort(demo, folder / "many", SESSIONS), _made(folder / "lab"))
         found += exported(browser, cohort(demo, folder / "some", EXPORTED), folder)
@@ -196,9 +197,10 @@ def _made(folder: Path) -> Path:
 
 
 def _demo(folder: Path) -> Path:
-    from ipha_toolkit.demo.cohort import run_demo
-
-    run_demo(folder)
+    """A few simulated subjects and their results, as large as those of the demo."""
+    if not (folder / "results").exists():
+        ipha.simulate_cohort(folder / "cohort", subjects=3, seed=5, progress=False)
+        ipha.analyze(folder / "cohort", folder / "results", progress=False)
     return folder
 
 

@@ -6,7 +6,7 @@ Everything is read when it is asked for. Nothing is written here.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from io import StringIO
 from pathlib import Path
@@ -96,6 +96,11 @@ class Results:
     def rows(self) -> pd.DataFrame:
         """The one table: ``subject, session, modality, region, measure, value, unit, n_voxels, flag``."""
         return read_rows(self.file(names.MEASURES))
+
+    @cached_property
+    def _places(self) -> Mapping[tuple[str, str], Sequence[int]]:
+        """Which rows are of which session: asked again and again where sessions are looked through."""
+        return self.rows.groupby(["subject", "session"], sort=False).indices  # type: ignore[return-value]
 
     @cached_property
     def readings(self) -> pd.DataFrame:
@@ -237,7 +242,7 @@ class SessionResults:
     @property
     def rows(self) -> pd.DataFrame:
         """The session's rows of the one table."""
-        return self._own(self.results.rows)
+        return self.results.rows.take(self.results._places.get((self.subject, self.session), ())).reset_index(drop=True)
 
     @property
     def modalities(self) -> list[str]:

@@ -38,7 +38,8 @@ def row_of_slices(
         )
         ax.set_title(panel.label, fontsize=10, parse_math=False)
         ax.set(xlabel="", ylabel="", xticks=[], yticks=[])
-    for bar in list(axes[0].figure.axes)[len(axes) : -1]:
+    bars = [image.colorbar for ax in axes for image in ax.images if image.colorbar is not None]
+    for bar in bars[:-1]:
         bar.remove()
     return cast("Axes", axes[0])
 

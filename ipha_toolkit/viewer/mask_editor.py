@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -222,34 +223,27 @@ class MaskEditor:
 
     def remove_islands(self) -> Box | None:
         """Take away parts smaller than a tenth of the largest."""
-        from scipy.ndimage import label
-
-        box = _box_of(self.array)
-        if box is None:
-            return None
-        labels, _ = label(self.array[_slices(box)])
-        sizes = np.bincount(labels.ravel())
-        sizes[0] = 0
-        return self._replace(box, (sizes >= _ISLAND_SHARE * sizes.max())[labels] & (labels > 0))
-
-    def fill_holes(self, plane: str | None = None) -> Box | None:
-        """Fill what is enclosed: in 3-D, or in every slice of a plane."""
-        from scipy.ndimage import generate_binary_structure, label
+        import SimpleITK as sitk
 
         box = _box_of(self.array)
         if box is None:
             return None
         part = self.array[_slices(box)]
-        neighbours = generate_binary_structure(3, 1)
-        axes = [0, 1, 2] if plane is None else list(PLANES[plane][:2])
-        for axis in {0, 1, 2} - set(axes):  # parts of the outside hang together within a slice alone
-            neighbours[tuple(1 if a != axis else slice(None, None, 2) for a in range(3))] = False
-        labels, n = label(~part, neighbours)
-        enclosed = np.ones(n + 1, bool)
-        for axis in axes:
-            for border in (0, -1):
-                enclosed[np.take(labels, border, axis=axis)] = False
-        return self._replace(box, part | enclosed[labels])
+        labels = sitk.GetArrayFromImage(sitk.ConnectedComponent(_as_image(part)))
+        sizes = np.bincount(labels.ravel())
+        sizes[0] = 0
+        return self._replace(box, (sizes >= _ISLAND_SHARE * sizes.max())[labels] & part)
+
+    def fill_holes(self, plane: str | None = None) -> Box | None:
+        """Fill what is enclosed: in 3-D, or in every slice of a plane."""
+        box = _box_of(self.array)
+        if box is None:
+            return None
+        part = self.array[_slices(box)]
+        if plane is None:
+            return self._replace(box, _filled(part))
+        axis = PLANES[plane][2]
+        return self._replace(box, np.stack([_filled(one) for one in np.moveaxis(part, axis, 0)], axis=axis))
 
     def clear_side(self, side: str) -> Box | None:
         """Take away all that lies on the patient's left or right of the midline."""
@@ -407,6 +401,21 @@ def _midline(mask: Mask) -> int:
     near = across[first : last + 1].astype(float)
     away = np.abs(np.arange(first, last + 1) - middle)
     return first + int(np.lexsort((away, near))[0])
+
+
+def _as_image(part: BoolArray) -> Any:
+    """For SimpleITK, whose parts and holes are found along runs of voxels, many times quicker than scipy's."""
+    import SimpleITK as sitk
+
+    return sitk.GetImageFromArray(np.ascontiguousarray(part).view(np.uint8))
+
+
+def _filled(part: BoolArray) -> BoolArray:
+    """A mask, 2-D or 3-D, with what it encloses; corners let nothing out."""
+    import SimpleITK as sitk
+
+    filled: BoolArray = sitk.GetArrayFromImage(sitk.BinaryFillhole(_as_image(part), False, 1)).view(bool)
+    return filled
 
 
 def _slices(box: Box) -> tuple[slice, slice, slice]:

@@ -21,7 +21,7 @@ from ipha_toolkit.terms import Modality
 from ipha_toolkit.viewer.mask_editor import SIDES, Flip, MaskEditor
 from ipha_toolkit.viewer.widget import TOOLS, SliceViewer
 from ipha_toolkit.volume import Mask, Volume
-from ipha_toolkit.wording import number
+from ipha_toolkit.wording import number, signed
 
 _LARGEST_SENT = 4_000_000
 """Voxels of a changed box that are sent; of a larger one the browser asks for the slices it shows."""
@@ -30,6 +30,9 @@ _IDLE_S = 60.0
 """A longer pause is no time spent."""
 
 _MOST_ROWS = 400
+
+_SLOW = {"between": "Filling between slices", "islands": "Removing islands", "holes": "Filling holes"}
+"""What takes a second or more on a large CT, and says so."""
 
 
 def paint(
@@ -203,9 +206,18 @@ class PaintingSliceViewer(SliceViewer):
                 self.strokes.add(did)
             return box  # type: ignore[no-any-return]
         depth = len(self.editor.done)
-        box = self._change(did, message)
+        box = self._repaired(did, message) if did in _SLOW else self._change(did, message)
         if len(self.editor.done) > depth:
             self.strokes.add("change", [(flip.box, flip.bits) for flip in self.editor.done[-1]])
+        return box
+
+    def _repaired(self, did: str, message: dict[str, Any]) -> Box | None:
+        """Say that a repair of the whole mask is on its way, make it, and say what it did."""
+        name, before = _SLOW[did], self.editor.numbers.volume_ml
+        self.report = {"state": "busy", "text": f"{name}…"}
+        box = self._change(did, message)
+        moved = self.editor.numbers.volume_ml - before
+        self.report = {"state": "said", "text": f"{name}: {f'{signed(moved)} mL' if box else 'nothing to change'}."}
         return box
 
     def _change(self, did: str, message: dict[str, Any]) -> Box | None:

@@ -99,7 +99,7 @@ export class Rows {
       if (column.name === "flags") node.title = cohort.flagsOf(this.explorer.y(), session).map((code) => `${spoken(code)}: ${cohort.meanings[code] ?? ""}`).join("\n");
       return node;
     });
-    const row = make("tr", {tabIndex: -1, "aria-selected": "false", onclick: (event) => this.pick(session, event), ...SUPPRESS}, ...cells);
+    const row = make("tr", {tabIndex: -1, "aria-selected": "false", onclick: (event) => this.pick(session, event), onpointerenter: () => this.explorer.soon(session.label), onfocus: () => this.explorer.soon(session.label), ...SUPPRESS}, ...cells);
     row.dataset.session = session.label;
     return row;
   }
