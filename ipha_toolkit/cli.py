@@ -108,7 +108,7 @@ def _import(options: argparse.Namespace) -> int:
         sheet = options.out / "import" / "contact.html"
         say(f"look at {', '.join(done.to_sign)} in {sheet} for burnt-in text, and sign them in the column seen")
     _warn(key_warning(options.out))
-    print(f"next: ipha check {options.out}")
+    say(f"next: ipha check {options.out}")
     return 1 if done.left_out else 0
 
 
