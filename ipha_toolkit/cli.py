@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -70,7 +71,7 @@ def _demo(options: argparse.Namespace) -> int:
     from ipha_toolkit.demo.page import write_report
 
     demo = run_demo(options.out, progress=not options.quiet)
-    say(f"open {write_report(demo, options.out / 'report.html')}")
+    say(f"open {write_report(demo, options.out / 'report.html', workers=os.cpu_count() or 1)}")
     return 1 if demo.analysis.failures else 0
 
 

@@ -367,6 +367,9 @@ def _without_hot_voxels(
     if known.size == 0:
         return {}
     sample = np.abs(known[:: max(1, known.size // 1_000_000)])
+    bright = np.count_nonzero(sample > 1.0001 / settings.hot_times * known.max())
+    if bright > 0.001 * sample.size + 1:  # so many that the quantile lies above this, and no voxel above its limit
+        return {}
     hot = values > settings.hot_times * np.quantile(sample, 0.999, method="lower")
     if not hot.any():
         return {}
