@@ -142,6 +142,19 @@ def load_echoes(
     return echoes, [1000 * float(echo.meta["EchoTime"]) for echo in echoes]
 
 
+def load_map(path: Path, *, modality: str, unit: str, name: str) -> Volume:
+    """Read a map that was made here: unlike an image it may be the same everywhere, or far brighter in one place.
+
+    Raises
+    ------
+    ReadError
+        Where the file cannot be read.
+    """
+    with _as_refusals(path):
+        array, affine = _read_canonical(path, DEFAULT.reading)
+    return Volume(np.asarray(array, np.float32), affine, modality=Modality(modality), unit=unit, name=name)
+
+
 def load_mask(
     path: str | os.PathLike[str],
     *,

@@ -57,6 +57,7 @@
   // A copy of a table, list or printout with what lies below the edge, which leaves the original; null where nothing can be parted.
   function part(node, edge) {
     if (node.matches(".ipha-exported, .ipha-viewer, .ipha-explorer, .ipha-choice, details, img, svg")) return null;
+    if (node.querySelector(":scope > .ipha-choice")) return null; // the control stays with what it chooses
     const below = (one) => one.getBoundingClientRect().bottom > edge + SLACK;
     if (node.matches("pre")) return partText(node, edge, /\n/g);
     if (node.matches("p") && !node.querySelector("img, math")) return partText(node, edge, /\s/g);
