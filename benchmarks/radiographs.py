@@ -1,9 +1,10 @@
 """Radiographs: lung fields beside masks drawn by others, opacity beside the projected blood, textures, days to clear.
 
-    python benchmarks/radiographs.py [--films 12] [--data ../shared/data]
+    python benchmarks/radiographs.py [--films 12] [--data ../shared/data] [--out benchmarks/results/radiographs.md]
 
-Prints a table and writes it to benchmarks/results/radiographs.md. Bodies, severities, noise, polarity, gain and offset
-of phantom films are drawn wider than while the method was written, from seeds not used then; a film that is refused is
+Prints each line as it is known and writes all of them to the file in the end. Bodies, severities, noise, polarity, gain
+and offset of phantom films are drawn wider than while the method was written, from seeds not used then; a film that is
+refused is
 counted and left out. Real radiographs are left out where the folder is absent.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -41,16 +43,13 @@ HELD_OUT = 4000
 """First seed; those below 1000 were used while writing."""
 
 
-def fields(data: Path) -> list[str]:
+def fields(data: Path) -> Iterator[str]:
     """Every film: borders, agreement with a drawn mask where there is one, opacity with its interval, flags, time."""
-    lines = [
-        "| radiograph | border contrast R, L | Dice | opacity (95 % interval) | consolidation % | flags | CPU s |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    yield "| radiograph | border contrast R, L | Dice | opacity (95 % interval) | consolidation % | flags | CPU s |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
     for path in sorted(path for kind in ("jpg", "jpeg", "png", "dcm") for path in data.glob(f"cxr_*/*.{kind}")):
         if "mask" not in path.name:
-            lines.append(f"| {path.parent.name}/{path.name[-28:]} | {' | '.join(_film(path, data))} |")
-    return lines
+            yield f"| {path.parent.name}/{path.name[-28:]} | {' | '.join(_film(path, data))} |"
 
 
 def _film(path: Path, data: Path) -> list[str]:
@@ -195,6 +194,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--films", type=int, default=12)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, default=RESULT)
     args = parser.parse_args()
     rng, lines = np.random.default_rng(HELD_OUT), ["# Radiographs", ""]
     parts = ([lambda: fields(args.data)] if args.data.is_dir() else []) + [
@@ -206,7 +206,7 @@ def main() -> None:
         for line in part():
             print(line, flush=True)
             lines.append(line)
-    RESULT.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    args.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

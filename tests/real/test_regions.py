@@ -115,7 +115,7 @@ def axial_philips():
     return Volume(array, np.diag([-1, -1, 1, 1]) @ affine, modality="T1w", name="axial Philips").to_ras()
 
 
-@pytest.mark.parametrize("echo", ["philips/*e3", "philips/*e12", "siemens/*e2", "siemens/*e12"])
+@pytest.mark.parametrize("echo", ["philips/*e1", "philips/*e3", "philips/*e12", "siemens/*e2", "siemens/*e12"])
 def test_the_belly_is_no_chest(echo):
     path = next((DATA / "mri_t2star_ukat").glob(f"{echo}.nii.gz"))
     with pytest.raises(ImageError, match="does not look like a chest"):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from ipha_toolkit.errors import ImageError
+from ipha_toolkit.regions.chest import require_chest
 from ipha_toolkit.regions.lungs import segment_lungs
 from ipha_toolkit.volume import Volume
 
@@ -68,3 +69,11 @@ def test_a_lung_that_reaches_over_to_a_collapsed_one_is_a_lung(make_chest):
     over = ((x + 5) / 45) ** 2 + ((y - 45) / 35) ** 2 + (z / 90) ** 2 < 1
     grown = t1w.replace(array=np.where(over, 10 + np.random.default_rng(2).normal(0, 2, t1w.shape), t1w.array))
     assert segment_lungs(grown).volume_ml > 0.85 * truth.volume_ml
+
+
+def test_lung_dealt_to_the_other_side_does_not_make_a_chest_a_belly(make_chest):
+    t1w, truth = make_chest("T1w", spacing=(4.0, 4.0, 4.0))
+    right = np.indices(t1w.shape)[0] > t1w.shape[0] / 2
+    corner = right & (np.indices(t1w.shape)[2] % 9 == 0)
+    sides = truth.array & (~right | corner), truth.array & right & ~corner
+    require_chest(truth, t1w, sides)
