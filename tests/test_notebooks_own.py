@@ -125,6 +125,14 @@ def test_chronic_phase_on_one_patient_without_echoes(run, file_of):
     words_of(shown, "No echoes here")
 
 
+def test_chronic_phase_on_echoes_of_ones_own(run, people, file_of, tmp_path):
+    paths = [str(tmp_path / f"echo-{number}_MEGRE.nii") for number, _ in enumerate(people["ill"].echoes, 1)]
+    for path, echo in zip(paths, people["ill"].echoes, strict=True):
+        ipha.save(echo, path)
+    shown = run("03", scans={"mine": (file_of("T1w", ".mha"), file_of("T2w", ".nii"))}, echo_paths=paths)
+    assert "No echoes here" not in shown.text and "r2star_median" in set(shown.r2star["measure"])
+
+
 @pytest.mark.parametrize("kind", ["ct", "T1w"])
 def test_mri_and_ct_with_one_of_them(run, file_of, kind):
     shown = run("04", **{f"{kind.lower()}_path": file_of(kind, ".mha")})

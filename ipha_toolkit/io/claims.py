@@ -47,7 +47,7 @@ def settle(paths: Sequence[Path], role: str, rules: Sequence[str]) -> tuple[list
     if len(left) > 1:
         return [path for n in left for path in lots[n]], ""
     others = ", ".join(path.name for lot in lots if lot is not lots[left[0]] for path in lot)
-    return lots[left[0]], f"takes the role {role}, by the rule {why}; not analyzed: {others}"
+    return lots[left[0]], f"takes the role {role}, by the rule {why} of layout.choice; not analyzed: {others}"
 
 
 def belongs(mask: str, image: str, others: Iterable[str]) -> bool | None:

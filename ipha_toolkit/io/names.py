@@ -215,8 +215,8 @@ DICTIONARY, REFERENCE, PROTOCOL, DATASET = (
 )
 PROVENANCE, LOG = "provenance.json", "log.txt"
 """Of each session, and of the second pass in the results folder itself."""
-POOLING, SITES = "pooling.json", "sites.tsv"
-"""Of results pooled over several sites: what was pooled with what; groups compared over sites."""
+POOLING, SITES, HARMONIZED = "pooling.json", "sites.tsv", "harmonized.tsv"
+"""Of results pooled over several sites: what was pooled with what; groups compared over sites; values by ComBat."""
 PLAN = "plan.tsv"
 """Every session of the cohort that results are made of."""
 

@@ -340,9 +340,10 @@ def write_failures(out: Path, failures: Sequence[Mapping[str, str]]) -> None:
     write_beside(out, {names.FAILURES: tsv(pd.DataFrame(failures, columns=list(_FAILURES)))})
 
 
-def write_pooling(out: Path, pooling: Mapping[str, Any], sites: pd.DataFrame) -> None:
-    """What sites were pooled, and how groups compare over them."""
-    write_beside(out, {names.POOLING: _json(pooling), names.SITES: tsv(sites)})
+def write_pooling(out: Path, pooling: Mapping[str, Any], sites: pd.DataFrame, even: pd.DataFrame) -> None:
+    """What sites were pooled, how groups compare over them, and harmonized values where there are or were any."""
+    texts = {names.POOLING: _json(pooling), names.SITES: tsv(sites)}
+    write_beside(out, texts | ({names.HARMONIZED: tsv(even)} if len(even) or (out / names.HARMONIZED).exists() else {}))
 
 
 def write_beside(out: Path, texts: Mapping[str, str]) -> None:

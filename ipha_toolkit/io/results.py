@@ -20,7 +20,7 @@ from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.flags import RATED_UNUSABLE
 from ipha_toolkit.io import names
 from ipha_toolkit.io.files import read_json, why_not_a_file
-from ipha_toolkit.io.images import load, load_mask
+from ipha_toolkit.io.images import load_map, load_mask
 from ipha_toolkit.io.layout import (
     Cohort,
     SessionFiles,
@@ -322,7 +322,7 @@ class SessionResults:
         path = self._made(names.map_file(self.label, modality, kind), f"{kind} map of {modality}")
         unit = {"r2star": "1/s", "opacity": "HU", "signature": "1", "ratio": "1"}.get(kind, "")
         modality = Modality.T1W if modality == names.PAIR else modality
-        return load(path, modality=modality).replace(unit=unit, name=f"{kind} of {modality}")
+        return load_map(path, modality=modality, unit=unit, name=f"{kind} of {modality}")
 
     def has(self, modality: str, kind: str) -> bool:
         """Whether there is a mask or map of this kind."""

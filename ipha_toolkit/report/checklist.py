@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 
 from ipha_toolkit import __version__
+from ipha_toolkit.io.drafts import in_place_of
 from ipha_toolkit.io.names import PROTOCOL
 from ipha_toolkit.io.results import Results
 from ipha_toolkit.protocol import Protocol
@@ -90,7 +91,8 @@ def checklist(results: Results, out: str | Path) -> Path:
     )
     path = Path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page("CLAIM checklist", body), encoding="utf-8")
+    with in_place_of(path) as draft:
+        draft.write_text(page("CLAIM checklist", body), encoding="utf-8")
     return path
 
 

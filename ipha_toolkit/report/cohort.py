@@ -416,12 +416,19 @@ def distributions(shown: Shown) -> str:
             quantity=f"{modality} lung-to-muscle ratio (1)",
         )  # fmt: skip
         figures.append(captioned(ax, f"{modality}: every voxel of the lung against the controls'."))
-    own, against = rows[rows["subject"] == last.subject], controls if len(controls) else None
+    own = rows[rows["subject"] == last.subject]
     for modality, measure in (("T2w", "signal_ratio_median"), ("ct", "ground_glass_fraction")):
-        if ((own["modality"] == modality) & (own["measure"] == measure)).any():
+        if _has(own, modality, measure):
+            against = controls if _has(controls, modality, measure) else None  # they may have had other images
             ax = plot_zones(own, measure, modality=modality, controls=against)
             figures.append(captioned(ax, f"{modality} {measure.replace('_', ' ')} by zone; controls as dots."))
     return f'<div class="pairs">{"".join(figures)}</div>'
+
+
+def _has(rows: pd.DataFrame, modality: str, measure: str) -> bool:
+    """Whether there is a usable row of a measure in an image."""
+    counted = usable(rows)
+    return bool(((counted["modality"] == modality) & (counted["measure"] == measure)).any())
 
 
 def readings(shown: Shown) -> str:
@@ -475,10 +482,21 @@ def sites(shown: Shown) -> str:
     rows = [
         [r["modality"], r["measure"].replace("_", " "), r["group"], f"{number(r['difference'])} {r['unit']}",
          f"{number(r['difference_low'])} to {number(r['difference_high'])}",
-         f"{number(r['without_low'])} to {number(r['without_high'])} ({r['without_site']})", r["model"]]
+         f"{number(r['without_low'])} to {number(r['without_high'])} ({r['without_site']})", r["model"], r["values"]]
         for r in shown_rows.to_dict("records")
     ]  # fmt: skip
-    titles = ["image", "measure", "group", "from controls", "95 %", "range with one site left out (who)", "model"]
+    titles = [
+        "image",
+        "measure",
+        "group",
+        "from controls",
+        "95 %",
+        "range with one site left out (who)",
+        "model",
+        "values",
+    ]
+    even = "".join(f"<li>{escape(text)}</li>" for text in about["harmonized"])
+    made += f"<p>Values <b>harmonized by ComBat</b> stand beside those measured:</p><ul>{even}</ul>" if even else ""
     return (
         f"<p>Controls: {escape(about['said'])}.</p>" + html_table(head, cells) + made + html_table(titles, rows)
         + "<p>With fewer than five sites their spread is hardly known and intervals are too narrow. Pooling cannot "

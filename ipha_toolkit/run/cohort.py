@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from distributed import Client
 
 _LOG = logging.getLogger(__name__)
+EDEMA = "edema"
+"""Group in participants.tsv of patients whose lungs hold water and no iron: how water bends the line."""
 _COUNTED = (Modality.T1W, Modality.T2W, names.PAIR)
 """What has a histogram that the second pass reads."""
 
@@ -354,20 +356,26 @@ def _compared(
     histograms = _histograms(out, sessions, rows, standing)
     kept, rows = standing.kept(rows), standing.flagged(rows)
     controls = [files.subject for files in cohort.sessions if cohort.is_control(files.subject)]
+    edema = [files.subject for files in cohort.sessions if cohort.covariate(files.subject, "group") == EDEMA]
     acquisitions, people = acquisition_table(made), _people(cohort, {files.subject for files in sessions})
     given = [
         against_controls(
-            kept[kept["subject"].isin(own)], [h for h in histograms if h.subject in own], controls,
-            acquisitions=acquisitions, people=people, protocol=protocol,
+            kept[kept["subject"].isin(own)] if strata else kept,
+            [h for h in histograms if h.subject in own], controls,
+            acquisitions=acquisitions, people=people, edema=sorted(own.intersection(edema)), protocol=protocol,
         )
         for own in _by_stratum(kept["subject"].unique(), strata)
     ]  # fmt: skip
     compared = pd.concat([table([]) if not len(more) else more for more, _ in given], ignore_index=True)
     reference = _joined([each for _, each in given])
     whole = pd.concat([rows, compared], ignore_index=True) if len(compared) else rows
-    order = {files.label: n for n, files in enumerate(cohort.sessions)}
-    labels = whole["subject"].str.cat(whole["session"], sep="_").str.rstrip("_")
-    return whole.iloc[labels.map(order).argsort(kind="stable")].reset_index(drop=True), reference, acquisitions
+    del compared, given, kept, rows  # hundreds of megabytes, of thousands of sessions
+    order = {(files.subject, files.session): n for n, files in enumerate(cohort.sessions)}
+    images = whole.groupby(["subject", "session"], sort=False)
+    places = np.array([order[str(subject), str(session)] for subject, session in images.size().index], np.int64)[
+        images.ngroup().to_numpy()
+    ]
+    return whole.iloc[np.argsort(places, kind="stable")].reset_index(drop=True), reference, acquisitions
 
 
 def _by_stratum(subjects: Iterable[str], strata: Mapping[str, str]) -> list[set[str]]:
@@ -407,27 +415,27 @@ def _histograms(
             path = outputs.session_folder(out, files) / names.histogram_file(files.label, modality)
             if path.exists() and not standing.leaves_out(files.label, modality):
                 own = flags.get((files.subject, files.session, modality), ())
-                read = partial(_whole if modality == names.PAIR else _counts, path)
+                read = partial(_counts, path)
                 found.append(SessionHistogram(files.subject, files.session, modality, read, own))
     return found
 
 
-def _whole(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, sep="\t")
-
-
 def _counts(path: Path) -> pd.DataFrame:
-    """A ratio histogram; most of its bins are empty, and only the others are parsed."""
+    """A histogram; most bins of a ratio histogram are empty, and only the others are parsed."""
     head, *lines = path.read_text("utf-8").splitlines()
-    regions = head.split("\t")[1:]
-    empty = "\t0" * len(regions)
+    columns = head.split("\t")
+    if columns[0] != "low":
+        return _parsed(lines, columns)
+    empty = "\t0" * (len(columns) - 1)
     filled = [n for n, line in enumerate(lines) if not line.endswith(empty)]
-    if len(lines) != len(BIN_EDGES) - 1:
-        return _whole(path)
-    counts = np.zeros((len(lines), len(regions)), np.int64)
-    cells = [lines[n].split("\t")[1:] for n in filled]
-    counts[filled] = np.array(cells, np.int64).reshape(len(filled), len(regions))
-    return pd.DataFrame({"low": BIN_EDGES[:-1]} | dict(zip(regions, counts.T, strict=True)))
+    counts = np.zeros((len(lines), len(columns)))
+    counts[filled] = _parsed([lines[n] for n in filled], columns)
+    counts[:, 0] = BIN_EDGES[: len(lines)]
+    return pd.DataFrame(counts, columns=columns)
+
+
+def _parsed(lines: list[str], columns: list[str]) -> pd.DataFrame:
+    return pd.DataFrame(np.fromstring("\t".join(lines), sep="\t").reshape(-1, len(columns)), columns=columns)
 
 
 def _common_flags(rows: pd.DataFrame) -> dict[tuple[str, str, str], tuple[str, ...]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -223,13 +222,11 @@ class MaskEditor:
 
     def remove_islands(self) -> Box | None:
         """Take away parts smaller than a tenth of the largest."""
-        import SimpleITK as sitk
-
         box = _box_of(self.array)
         if box is None:
             return None
         part = self.array[_slices(box)]
-        labels = sitk.GetArrayFromImage(sitk.ConnectedComponent(_as_image(part)))
+        labels = _parts_of(part)
         sizes = np.bincount(labels.ravel())
         sizes[0] = 0
         return self._replace(box, (sizes >= _ISLAND_SHARE * sizes.max())[labels] & part)
@@ -403,19 +400,27 @@ def _midline(mask: Mask) -> int:
     return first + int(np.lexsort((away, near))[0])
 
 
-def _as_image(part: BoolArray) -> Any:
-    """For SimpleITK, whose parts and holes are found along runs of voxels, many times quicker than scipy's."""
+def _parts_of(inside: BoolArray) -> npt.NDArray[np.uint32]:
+    """Numbers from 1 of the parts that hang together by faces, 2-D or 3-D.
+
+    SimpleITK finds them along runs of voxels, many times quicker than scipy. Its own filling of holes took 12 s where a
+    brush limited to a range had left thousands of specks.
+    """
     import SimpleITK as sitk
 
-    return sitk.GetImageFromArray(np.ascontiguousarray(part).view(np.uint8))
+    image = sitk.GetImageFromArray(np.ascontiguousarray(inside).view(np.uint8))
+    found: npt.NDArray[np.uint32] = sitk.GetArrayFromImage(sitk.ConnectedComponent(image))
+    return found
 
 
 def _filled(part: BoolArray) -> BoolArray:
     """A mask, 2-D or 3-D, with what it encloses; corners let nothing out."""
-    import SimpleITK as sitk
-
-    filled: BoolArray = sitk.GetArrayFromImage(sitk.BinaryFillhole(_as_image(part), False, 1)).view(bool)
-    return filled
+    labels = _parts_of(~part)
+    enclosed = np.ones(int(labels.max()) + 1, bool)
+    enclosed[0] = False
+    for axis, end in itertools.product(range(part.ndim), (0, -1)):
+        enclosed[np.take(labels, end, axis=axis)] = False
+    return part | enclosed[labels]
 
 
 def _slices(box: Box) -> tuple[slice, slice, slice]:

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import traitlets as t
 
+from ipha_toolkit.catalogue import MEASURES
 from ipha_toolkit.image.geometry import Box
 from ipha_toolkit.io.results import SessionResults
 from ipha_toolkit.io.strokes import Strokes
@@ -293,8 +295,22 @@ def _measured(session: SessionResults, modality: str, image: Volume) -> tuple[Vo
     return image, "attenuation" if modality == Modality.CT else "signal"
 
 
+def _as_read(changed: pd.DataFrame) -> pd.DataFrame:
+    """Numbers of the whole lung first, in the catalogue's order, and their distances from controls after all of these.
+
+    By the size of the relative change, a number near 0 would come before the volume.
+    """
+    places = {measure: n for n, measure in enumerate(MEASURES)}
+    scored = changed["measure"].str.endswith("_vs_controls")
+    keys = pd.DataFrame({
+        "lung": changed["region"] != "lung", "scored": scored,
+        "place": changed["measure"].str.removesuffix("_vs_controls").map(places).fillna(len(places)),
+    })  # fmt: skip
+    return changed.loc[keys.sort_values(["lung", "scored", "place"], kind="stable").index]
+
+
 def _reported(found: Remeasured, label: str) -> dict[str, Any]:
-    changed = found.changed
+    changed = _as_read(found.changed)
     rows = [
         [str(row["modality"]), str(row["region"]), str(row["measure"]).replace("_", " "), number(row["before"]),
          number(row["after"]), str(row["unit"])]

@@ -126,7 +126,9 @@ def test_of_several_images_for_a_role_the_protocols_rule_takes_one_and_says_whic
     assert [path.name for path in session.images.values()] == [f"sub-01_ses-1_{taken}.nii.gz"]
     assert cohort.stopped(session) == []
     (said,) = [problem.message for problem in cohort.problems if "takes the role" in problem.message]
-    assert f"by the rule {why}; not analyzed: " in said and all(name in said for name in names if name != taken)
+    assert f"by the rule {why} of layout.choice; not analyzed: " in said and all(
+        name in said for name in names if name != taken
+    )
 
 
 def test_another_rule_of_the_protocol_takes_another_image(tmp_path):

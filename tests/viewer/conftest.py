@@ -85,6 +85,8 @@ def run_cell(page: Any, number: int) -> None:
         page.keyboard.press("Shift+Enter")
         if _became(page, f"() => {prompt} !== {json.dumps(before)}"):
             break
+        if page.locator(".jp-Dialog").count():  # that says so
+            page.locator(".jp-Dialog .jp-mod-accept").first.click()
     page.wait_for_function(f"() => /\\d/.test({prompt})", timeout=60_000)
 
 

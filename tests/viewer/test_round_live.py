@@ -46,7 +46,8 @@ def page(browser: Any, analyzed: Path) -> Iterator[Any]:
     nbformat.write(made, analyzed / "round.ipynb")
     with lab.jupyter_lab(analyzed) as (url, _):
         page = browser.new_page(viewport={"width": 1300, "height": 1400})
-        lab.open_notebook(page, f"{url}&reset" % "round.ipynb")
+        page.address = f"{url}&reset" % "round.ipynb"
+        lab.open_notebook(page, page.address)
         yield page
         page.close()
 
@@ -77,7 +78,7 @@ def test_the_round(browser: Any, page: Any, analyzed: Path) -> None:
     rate(page, analyzed)
     lab.run_cell(page, 6)
     html = analyzed / "round.html"
-    html.write_bytes(lab.save_and_export(page, page.url))
+    html.write_bytes(lab.save_and_export(page, page.address))
     exported(browser, html)
 
 
@@ -172,6 +173,9 @@ def exported(browser: Any, html: Path) -> None:
     page.goto(html.as_uri())
     page.on("request", lambda request: asked.append(request.url) if request.url.startswith("http") else None)
     page.wait_for_selector(".ipha-explorer[data-ready]")
+    still = page.locator(".ipha-saved").last  # of what was painted: its images were not taken along
+    assert "overlays: lung, lung before" in still.locator("img").get_attribute("alt")
+    assert "Still picture: the images themselves do not travel" in still.inner_text()
     page.locator(".ipha-drawing").first.focus()
     for key in ("a", "Space"):  # all, less the one in hand
         page.keyboard.press(key)
