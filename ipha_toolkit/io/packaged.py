@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -10,6 +11,8 @@ from zipfile import ZipFile
 import pandas as pd
 
 from ipha_toolkit.errors import DataError, LayoutError
+from ipha_toolkit.io import names
+from ipha_toolkit.io.proof import WRITTEN, digests, sealed
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _CHECKOUT = _PACKAGE.parent
@@ -79,7 +82,10 @@ def teaching_cohort(out: str | os.PathLike[str]) -> Path:
             raise LayoutError(f"{target / name}: is there already; give a new or empty folder")
     with ZipFile(TEACHING) as packed:
         packed.extractall(target)
-    return target / "results"
+    results = target / "results"
+    record = sealed({WRITTEN: digests(results)})  # as an analysis leaves it: tables without proof are taken for edited
+    (results / names.PROVENANCE).write_text(json.dumps(record, indent=1), encoding="utf-8")
+    return results
 
 
 def _first(places: list[Path]) -> Path:

@@ -8,6 +8,7 @@ import pytest
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io.names import POOLING
 from ipha_toolkit.io.packaged import SITES, TEACHING, teaching_cohort, teaching_sites
+from ipha_toolkit.io.results import open_results
 from ipha_toolkit.run.pool import pool
 
 pytestmark = pytest.mark.skipif(not TEACHING.is_file(), reason="tools/teaching_cohort.py has not been run")
@@ -25,6 +26,13 @@ def test_nothing_is_replaced(tmp_path):
     (tmp_path / "results").mkdir()
     with pytest.raises(LayoutError, match="is there already"):
         teaching_cohort(tmp_path)
+
+
+def test_its_results_open_as_those_of_an_analysis(tmp_path):
+    found = open_results(teaching_cohort(tmp_path))
+    assert len(found) == 140 and not len(found.failures)
+    assert {"control", "iph"} == set(found.participants["group"])
+    assert len(found.rows) > 1000 and len(found.readings) == 140 and len(found.findings)
 
 
 @pytest.mark.skipif(not SITES.is_file(), reason="tools/teaching_sites.py has not been run")

@@ -114,7 +114,7 @@ def test_controls_without_a_link_are_switched_off(offline_page: Any, rendered: d
     page = show(offline_page, rendered, "html")
     states = page.evaluate("() => [...document.querySelectorAll('.ipha-control input')].map((e) => e.disabled)")
     assert states == [False, True, False]  # of the viewer, of nothing, of the choice
-    assert page.locator(".ipha-control b").inner_text() == "bold"
+    assert page.locator("b", has_text="bold").inner_text() == "bold"
 
 
 @FORMATS
@@ -137,7 +137,7 @@ def test_a_choice_shows_one_figure_of_several(offline_page: Any, rendered: dict[
 def test_contents_lead_to_their_headings(offline_page: Any, rendered: dict[str, Path]) -> None:
     page = show(offline_page, rendered, "html")
     names = page.locator(".contents a").all_inner_texts()
-    assert names == ["A table", "A figure", "A viewer", "And its slider", "Long"]
+    assert names == ["A table", "A figure", "A viewer", "And its slider", "A choice", "Long"]
     page.locator(".contents a").nth(2).click()
     settle(page)
     top = page.evaluate("() => document.getElementById('a-viewer').getBoundingClientRect().top")
@@ -148,13 +148,13 @@ def test_contents_lead_to_their_headings(offline_page: Any, rendered: dict[str, 
 def test_code_folds_one_by_one_and_all_at_once(offline_page: Any, rendered: dict[str, Path]) -> None:
     page = show(offline_page, rendered, "html")
     opened_cells = "() => document.querySelectorAll('details.code[open]').length"
-    assert page.evaluate(opened_cells) == 6
+    assert page.evaluate(opened_cells) == 7
     page.locator("details.code summary").first.click()
-    assert page.evaluate(opened_cells) == 5
+    assert page.evaluate(opened_cells) == 6
     page.get_by_role("button", name="Hide code").click()
     assert page.evaluate(opened_cells) == 0
     page.get_by_role("button", name="Show code").click()
-    assert page.evaluate(opened_cells) == 6
+    assert page.evaluate(opened_cells) == 7
 
 
 def test_print_leaves_out_what_paper_cannot_do(offline_page: Any, rendered: dict[str, Path]) -> None:
