@@ -369,7 +369,9 @@ def _compared(
     del compared, given, kept, rows  # hundreds of megabytes, of thousands of sessions
     order = {(files.subject, files.session): n for n, files in enumerate(cohort.sessions)}
     images = whole.groupby(["subject", "session"], sort=False)
-    places = np.array([order[key] for key, _ in images.size().items()], np.int64)[images.ngroup().to_numpy()]
+    keys = images.size().index.to_frame().itertuples(index=False, name=None)
+    places = np.array([order[str(subject), str(session)] for subject, session in keys], np.int64)
+    places = places[images.ngroup().to_numpy()]
     return whole.iloc[np.argsort(places, kind="stable")].reset_index(drop=True), reference, acquisitions
 
 
