@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from base64 import b64decode
@@ -9,10 +10,12 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 VIEWER = "[...document.querySelectorAll('*')].map((e) => e.iphaViewer).filter(Boolean)"
+HAS_AXE = importlib.util.find_spec("axe_playwright_python") is not None
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -54,6 +57,13 @@ def bundled(page: Any, call: str, *given: Any) -> Any:
         f"async ([source, given]) => ({call})(await {load}, ...given)",
         [bundle(), list(given)],
     )
+
+
+def barriers(page: Any, within: str) -> list[str]:
+    """What axe-core finds in a part of the page that keeps someone out: WCAG 2 A and AA, and good practice."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    found = axe.Axe().run(page, within, {"resultTypes": ["violations"]}).response["violations"]
+    return [f"{rule['id']}: {node['html'][:200]}" for rule in found for node in rule["nodes"]]
 
 
 _NEXT_SLIDE = """(number) => {

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
+from ipha_toolkit.errors import IphaError
 from ipha_toolkit.explorer.voxels import ZONE_CODES, Parts, Voxels, countable, images_of, voxels_counted, voxels_of
 from ipha_toolkit.io import names
 from ipha_toolkit.io.results import SessionResults
@@ -43,14 +46,23 @@ class Shelf:
     def __init__(self, protocol: Protocol) -> None:
         self._protocol = protocol
         self._held: OrderedDict[str, Parts] = OrderedDict()
+        self._taking = Lock()
 
     def parts(self, session: SessionResults) -> Parts:
         """What is known of a session's images."""
-        found = self._held.pop(session.label, None) or Parts(session, self._protocol)
-        self._held[session.label] = found
-        while len(self._held) > _SESSIONS_HELD:
-            self._held.popitem(last=False)
+        with self._taking:
+            found = self._held.pop(session.label, None) or Parts(session, self._protocol)
+            self._held[session.label] = found
+            while len(self._held) > _SESSIONS_HELD:
+                self._held.popitem(last=False)
         return found
+
+    def read_ahead(self, session: SessionResults, key: tuple[str, str, str], *, everything: bool) -> None:
+        """Read what :func:`session_viewer` will ask for; what cannot be read is said then."""
+        parts = self.parts(session)
+        with suppress(IphaError, KeyError, OSError):
+            for name in _images(parts, key[0], everything)[:_MOST_IMAGES]:
+                _panel(parts, name, key, with_session=False)
 
 
 def session_viewer(
@@ -91,7 +103,7 @@ def session_viewer(
     ]
     first = next((panel.voxels for panel in panels if panel.voxels), None)
     options = _options(panels, first, _taken_over(before, panels[0].image), here)
-    if "nodule" in measure and modality in (Modality.CT, Modality.T1W):
+    if "nodule" in measure and modality in (Modality.CT, Modality.T1W) and len(shown) == 1:  # not over another session
         options["nodules"] = _inside(shown[0], modality, region)
     images, overlays = [panel.image for panel in panels], [panel.overlays for panel in panels]
     viewer = SessionViewer(*images, overlays=overlays, embed_live=False, **options)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,7 @@ class Parts:
     def __init__(self, session: SessionResults, protocol: Protocol = DEFAULT) -> None:
         self.session, self.protocol = session, protocol
         self._read: dict[tuple[str, ...], Any] = {}
+        self._reading = RLock()
 
     def image(self, modality: str) -> Volume:
         """The image that a number of this modality was measured on."""
@@ -146,10 +148,11 @@ class Parts:
         return found[found["score"] >= self.protocol.nodules.nodule_score]
 
     def once(self, *key: str, read: Callable[[], Any]) -> Any:
-        """What was read, or read now, under a name."""
-        if key not in self._read:
-            self._read[key] = read()
-        return self._read[key]
+        """What was read, or read now, under a name; who asks while it is read ahead waits for it."""
+        with self._reading:
+            if key not in self._read:
+                self._read[key] = read()
+            return self._read[key]
 
 
 def grid_of(modality: str) -> str:

@@ -11,6 +11,7 @@ import logging
 import os
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from io import BytesIO
 from pathlib import Path
@@ -179,6 +180,8 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
         opened = {name: given.pop(name) for name in ("session", "beside") if name in given}
         super().__init__(_cohort=self._known.to_json(), **given)
         self.observe(self._show, names=["session", "beside", "images", *KEY])
+        self._reader, self._ahead = ThreadPoolExecutor(1), ""
+        self.on_msg(self._heard)
         for name, label in opened.items():
             setattr(self, name, label)
         show_export_script()
@@ -266,11 +269,25 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
             for call in self._opened:
                 call(self.results[self.session], viewer)
 
-    def _parts(self, label: str) -> Parts:
+    def _heard(self, _: Any, message: dict[str, Any], __: Any) -> None:
+        """The hand rests on a session, or another comes after the one shown: its images are read meanwhile."""
+        if message.get("type") == "soon" and message.get("session") in set(self._known.sessions["label"]):
+            self._ahead = message["session"]
+            self._reader.submit(self._read_ahead, self._ahead, self._key, self.images == "all")
+
+    def _read_ahead(self, label: str, key: tuple[str, str, str], everything: bool) -> None:
+        if label == self._ahead:  # nothing else was asked for since
+            self._held.read_ahead(self.results[label], key, everything=everything)
+
+    @property
+    def _held(self) -> Shelf:
         from ipha_toolkit.explorer.slices import Shelf
 
         self._shelf = self._shelf or Shelf(self._protocol)
-        return self._shelf.parts(self.results[label])
+        return self._shelf
+
+    def _parts(self, label: str) -> Parts:
+        return self._held.parts(self.results[label])
 
     def _made(self, before: SliceViewer | None, *, here: bool) -> tuple[SliceViewer | None, str]:
         labels = [label for label in (self.session, self.beside) if label]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import pandas as pd
 
 from ipha_toolkit.catalogue import MEASURES
-from ipha_toolkit.figures.core import SERIES_COLOURS, describe, new_figure
+from ipha_toolkit.figures.core import CONTROL_INK, SERIES_COLOURS, describe, new_figure
 from ipha_toolkit.wording import number, signed
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def scatter(pairs: pd.DataFrame, keys: Sequence[tuple[str, str]]) -> Axes:
         both = own[["true", "measured"]].to_numpy()
         low, high = both.min(), both.max()
         margin = 0.06 * (high - low or 1)
-        ax.axline((low, low), slope=1, color="#8a8a8a", lw=1)
+        ax.axline((low, low), slope=1, color=CONTROL_INK, lw=1)
         for phase, group in own.groupby("phase", sort=False):
             colour = SERIES_COLOURS[list(_MARKS).index(str(phase))]
             ax.scatter(group["true"], group["measured"], s=26, marker=_MARKS[str(phase)], color=colour, label=phase)

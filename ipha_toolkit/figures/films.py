@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ipha_toolkit.compare.clearing import follow_radiographs
-from ipha_toolkit.figures.core import SERIES_COLOURS, describe, legend_above, new_figure, plain
+from ipha_toolkit.figures.core import CONTROL_INK, SERIES_COLOURS, describe, legend_above, new_figure, plain
 from ipha_toolkit.protocol import DEFAULT, Protocol
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def plot_opacity_series(
     elif whole["censored"]:
         words = f"not cleared by the last film, {whole['days_to_clear']:.1f} days after the peak"
     else:
-        ax.axvline(whole["peak_day"] + whole["days_to_clear"], color="#8a8a8a", ls=":")
+        ax.axvline(whole["peak_day"] + whole["days_to_clear"], color=CONTROL_INK, ls=":")
         words = (
             f"whole lung cleared {whole['days_to_clear']:.1f} days after the peak on day {whole['peak_day']:g} "
             f"(between {whole['low']:g} and {whole['high']:g})"

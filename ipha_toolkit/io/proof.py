@@ -142,8 +142,9 @@ def written(out: Path) -> dict[str, str]:
 
 def changed(out: Path) -> list[str]:
     """Files of the whole cohort that are not as they were written; the record of them alone where that is damaged."""
-    if os.path.lexists(out / names.PROVENANCE) and not written(out):
-        return [names.PROVENANCE]
+    if not written(out):
+        there = any(os.path.lexists(out / name) for name in (names.PROVENANCE, names.MEASURES))
+        return [names.PROVENANCE] if there else []
     return [name for name, digest in written(out).items() if digest_of(out / name) != digest]
 
 

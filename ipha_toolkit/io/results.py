@@ -6,7 +6,7 @@ Everything is read when it is asked for. Nothing is written here.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from io import StringIO
 from pathlib import Path
@@ -20,7 +20,7 @@ from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.flags import RATED_UNUSABLE
 from ipha_toolkit.io import names
 from ipha_toolkit.io.files import read_json, why_not_a_file
-from ipha_toolkit.io.images import load, load_mask
+from ipha_toolkit.io.images import load_map, load_mask
 from ipha_toolkit.io.layout import (
     Cohort,
     SessionFiles,
@@ -96,6 +96,11 @@ class Results:
     def rows(self) -> pd.DataFrame:
         """The one table: ``subject, session, modality, region, measure, value, unit, n_voxels, flag``."""
         return read_rows(self.file(names.MEASURES))
+
+    @cached_property
+    def _places(self) -> Mapping[tuple[str, str], Sequence[int]]:
+        """Which rows are of which session: asked again and again where sessions are looked through."""
+        return self.rows.groupby(["subject", "session"], sort=False).indices  # type: ignore[return-value]
 
     @cached_property
     def readings(self) -> pd.DataFrame:
@@ -237,7 +242,7 @@ class SessionResults:
     @property
     def rows(self) -> pd.DataFrame:
         """The session's rows of the one table."""
-        return self._own(self.results.rows)
+        return self.results.rows.take(self.results._places.get((self.subject, self.session), ())).reset_index(drop=True)
 
     @property
     def modalities(self) -> list[str]:
@@ -317,7 +322,7 @@ class SessionResults:
         path = self._made(names.map_file(self.label, modality, kind), f"{kind} map of {modality}")
         unit = {"r2star": "1/s", "opacity": "HU", "signature": "1", "ratio": "1"}.get(kind, "")
         modality = Modality.T1W if modality == names.PAIR else modality
-        return load(path, modality=modality).replace(unit=unit, name=f"{kind} of {modality}")
+        return load_map(path, modality=modality, unit=unit, name=f"{kind} of {modality}")
 
     def has(self, modality: str, kind: str) -> bool:
         """Whether there is a mask or map of this kind."""

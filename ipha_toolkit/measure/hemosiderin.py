@@ -13,7 +13,8 @@ What it cannot tell, measured on the phantom:
 
 * iron under water: the line is straight, and water raises T2w faster than T1w (slope 1.08 in health, 1.85, 2.78 and
   3.89 at a water share of 0.1, 0.3 and 0.6). Iron of 0.3 scores +4.4 in dry lung and -0.2 at a water share of 0.2: a
-  strength near or below 0 in wet lung is no absence of iron;
+  strength near or below 0 in wet lung is no absence of iron. Such rows are flagged ``iron_under_water``; with three
+  patients of group ``edema`` scanned alike the line is bent as theirs, and ``signature_strength_in_water`` is given;
 * methemoglobin without iron, which shortens T1, scores +2.6; iron with a tenth of its relaxivity still +2.7, by T1;
 * iron from other susceptibility, and flowing blood, dark on T2w, from either.
 
@@ -41,6 +42,7 @@ from ipha_toolkit.measure.histogram import weighted_quantile
 from ipha_toolkit.measure.quality import Noise, estimate_noise
 from ipha_toolkit.measure.rows import row, table
 from ipha_toolkit.measure.signal import is_contrast_enhanced
+from ipha_toolkit.measure.water import Curve, lift
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.regions.muscle import muscle_level
 from ipha_toolkit.regions.zones import lung_regions, world_coordinate
@@ -93,13 +95,16 @@ class SignatureReference:
 
     ``slope``: T2w ratio over T1w ratio. ``spread``: SD of the controls' voxels about the line, of the natural log of
     T2w over what the line predicts: one voxel SD. ``n_controls``: subjects it rests on. ``between``: SD between the
-    controls' strengths, in voxel SD, NaN where there is one control or none said.
+    controls' strengths, in voxel SD, NaN where there is one control or none said. ``level``: the controls' median T1w
+    ratio. ``curve``: how water bends the line (:func:`ipha_toolkit.measure.water.water_curve`), empty where not known.
     """
 
     slope: float
     spread: float
     n_controls: int
     between: float = np.nan
+    level: float = np.nan
+    curve: Curve = ()
 
     def predicted(self, t1w: npt.ArrayLike) -> Array:
         """T2w ratio that water alone would have at a T1w ratio."""
@@ -113,6 +118,11 @@ class SignatureReference:
         """
         share = np.asarray(t2w, np.float64) / self.predicted(t1w)
         return np.asarray(-np.log(np.maximum(share, _LEAST_SHARE)) / self.spread)
+
+    def below_water(self, t1w: npt.ArrayLike, t2w: npt.ArrayLike) -> Array:
+        """As :meth:`below`, of the curve that edema follows."""
+        bent = lift(self.curve, np.asarray(t1w, np.float64) / self.level)
+        return self.below(t1w, np.asarray(t2w, np.float64) / bent)
 
     def flags(self, protocol: Protocol = DEFAULT) -> list[str]:
         """``few_controls``, where so."""
@@ -362,10 +372,11 @@ def line_of(controls: Sequence[ControlPoints]) -> SignatureReference:
     share = np.cumsum(weight) / weight.sum()
     kept = (share >= _PARENCHYMA[0]) & (share <= _PARENCHYMA[1])
     t1w, t2w, weight = t1w[kept], t2w[kept], weight[kept]
-    slope = weighted_quantile(t2w, weight, 0.5) / weighted_quantile(t1w, weight, 0.5)
+    level = weighted_quantile(t1w, weight, 0.5)
+    slope = weighted_quantile(t2w, weight, 0.5) / level
     distance = SignatureReference(float(slope), 1.0, len(controls)).below(t1w, t2w)
     spread = _SD_PER_MAD * weighted_quantile(np.abs(distance), weight, 0.5)
-    line = SignatureReference(float(slope), max(spread, _LEAST_SPREAD), len(controls))
+    line = SignatureReference(float(slope), max(spread, _LEAST_SPREAD), len(controls), level=float(level))
     return replace(line, between=_between(controls, line))
 
 
@@ -419,14 +430,32 @@ def signature_rows(
     sums = {name: per_voxel @ inside for name, inside in counts.items()}
     order = np.flatnonzero(evidence)[np.argsort(below[evidence], kind="stable")]
     strengths = {name: float(_midmean(below[order], counts[name][order])) for name in names}
-    rows = [r for name in names for r in _region_rows(sums[name], strengths[name], name, flags)]
     n = int(sums[Region.LUNG][0])
+    wet = _hidden_by_water(histogram, line, protocol)
+    rows = [r for name in names for r in _region_rows(sums[name], strengths[name], name, [*flags, *wet])]
     blocks = np.array([inside for name, inside in counts.items() if name.startswith(_BLOCK)])
     single = {"signature_slope": line.slope} | _interval_of_fraction(blocks, per_voxel)
     single |= _interval_of_strength(strengths[Region.LUNG], line) | _zonal_ratios(sums)
+    if line.curve:
+        single["signature_strength_in_water"] = _strength_in_water(histogram, line, evidence)
     return rows + [
         row(m, value, modality=MODALITY, region=Region.LUNG, n_voxels=n, flags=flags) for m, value in single.items()
     ]
+
+
+def _hidden_by_water(histogram: pd.DataFrame, line: SignatureReference, protocol: Protocol) -> list[str]:
+    """``iron_under_water``, where T1w is so far above that of the controls that a deficit may not show."""
+    points = control_points(histogram)
+    if points is None or not line.level > 0:
+        return []
+    gain = weighted_quantile(points.t1w, points.weight, 0.5) / line.level
+    return ["iron_under_water"] if gain > protocol.signature.wet_gain else []
+
+
+def _strength_in_water(histogram: pd.DataFrame, line: SignatureReference, evidence: BoolArray) -> float:
+    below = line.below_water(histogram["t1w"], histogram["t2w"])
+    order = np.flatnonzero(evidence)[np.argsort(below[evidence], kind="stable")]
+    return float(_midmean(below[order], histogram[Region.LUNG].to_numpy(float)[order]))
 
 
 def _region_rows(sums: Array, strength: float, region: str, flags: Collection[str]) -> list[dict[str, object]]:

@@ -416,12 +416,19 @@ def distributions(shown: Shown) -> str:
             quantity=f"{modality} lung-to-muscle ratio (1)",
         )  # fmt: skip
         figures.append(captioned(ax, f"{modality}: every voxel of the lung against the controls'."))
-    own, against = rows[rows["subject"] == last.subject], controls if len(controls) else None
+    own = rows[rows["subject"] == last.subject]
     for modality, measure in (("T2w", "signal_ratio_median"), ("ct", "ground_glass_fraction")):
-        if ((own["modality"] == modality) & (own["measure"] == measure)).any():
+        if _has(own, modality, measure):
+            against = controls if _has(controls, modality, measure) else None  # they may have had other images
             ax = plot_zones(own, measure, modality=modality, controls=against)
             figures.append(captioned(ax, f"{modality} {measure.replace('_', ' ')} by zone; controls as dots."))
     return f'<div class="pairs">{"".join(figures)}</div>'
+
+
+def _has(rows: pd.DataFrame, modality: str, measure: str) -> bool:
+    """Whether there is a usable row of a measure in an image."""
+    counted = usable(rows)
+    return bool(((counted["modality"] == modality) & (counted["measure"] == measure)).any())
 
 
 def readings(shown: Shown) -> str:

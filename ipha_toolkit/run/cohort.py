@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from distributed import Client
 
 _LOG = logging.getLogger(__name__)
+EDEMA = "edema"
+"""Group in participants.tsv of patients whose lungs hold water and no iron: how water bends the line."""
 _COUNTED = (Modality.T1W, Modality.T2W, names.PAIR)
 """What has a histogram that the second pass reads."""
 
@@ -354,12 +356,13 @@ def _compared(
     histograms = _histograms(out, sessions, rows, standing)
     kept, rows = standing.kept(rows), standing.flagged(rows)
     controls = [files.subject for files in cohort.sessions if cohort.is_control(files.subject)]
+    edema = [files.subject for files in cohort.sessions if cohort.covariate(files.subject, "group") == EDEMA]
     acquisitions, people = acquisition_table(made), _people(cohort, {files.subject for files in sessions})
     given = [
         against_controls(
             kept[kept["subject"].isin(own)] if strata else kept,
             [h for h in histograms if h.subject in own], controls,
-            acquisitions=acquisitions, people=people, protocol=protocol,
+            acquisitions=acquisitions, people=people, edema=sorted(own.intersection(edema)), protocol=protocol,
         )
         for own in _by_stratum(kept["subject"].unique(), strata)
     ]  # fmt: skip
@@ -369,9 +372,9 @@ def _compared(
     del compared, given, kept, rows  # hundreds of megabytes, of thousands of sessions
     order = {(files.subject, files.session): n for n, files in enumerate(cohort.sessions)}
     images = whole.groupby(["subject", "session"], sort=False)
-    keys = images.size().index.to_frame().itertuples(index=False, name=None)
-    places = np.array([order[str(subject), str(session)] for subject, session in keys], np.int64)
-    places = places[images.ngroup().to_numpy()]
+    places = np.array([order[str(subject), str(session)] for subject, session in images.size().index], np.int64)[
+        images.ngroup().to_numpy()
+    ]
     return whole.iloc[np.argsort(places, kind="stable")].reset_index(drop=True), reference, acquisitions
 
 

@@ -43,8 +43,21 @@ class Display:
     """One an overlay, times ``opacity``."""
     threshold_map: str = ""
     """Name of the map that the threshold cuts; empty for the first."""
+    linked: bool = True
+    """Whether all images show one place; else each its own of ``places``, and the active one ``position_mm``."""
+    active: int = 0
+    """Number of the image in hand."""
+    places: Sequence[tuple[float, float, float]] = ()
+    """One an image, in world mm, while they are not linked."""
     regions: Sequence[Mapping[str, Any]] = ()
     """As of :func:`ipha_toolkit.viewer.layers.measure_rois`."""
+
+    def position_of(self, image: int) -> tuple[float, float, float]:
+        """Place at which an image is looked at, in world mm."""
+        if self.linked or image == self.active or image >= len(self.places):
+            return self.position_mm
+        x, y, z = self.places[image]
+        return x, y, z
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +113,7 @@ class Scene:
         """What the picture shows, in words, for those who cannot see it."""
         display = self.display
         slices = [
-            marks.describe_slice(layer, plane, display.position_mm, window=display.window[order])
+            marks.describe_slice(layer, plane, display.position_of(order), window=display.window[order])
             for order, layer in enumerate(self.images)
             for plane in self.planes
         ]

@@ -222,34 +222,25 @@ class MaskEditor:
 
     def remove_islands(self) -> Box | None:
         """Take away parts smaller than a tenth of the largest."""
-        from scipy.ndimage import label
-
-        box = _box_of(self.array)
-        if box is None:
-            return None
-        labels, _ = label(self.array[_slices(box)])
-        sizes = np.bincount(labels.ravel())
-        sizes[0] = 0
-        return self._replace(box, (sizes >= _ISLAND_SHARE * sizes.max())[labels] & (labels > 0))
-
-    def fill_holes(self, plane: str | None = None) -> Box | None:
-        """Fill what is enclosed: in 3-D, or in every slice of a plane."""
-        from scipy.ndimage import generate_binary_structure, label
-
         box = _box_of(self.array)
         if box is None:
             return None
         part = self.array[_slices(box)]
-        neighbours = generate_binary_structure(3, 1)
-        axes = [0, 1, 2] if plane is None else list(PLANES[plane][:2])
-        for axis in {0, 1, 2} - set(axes):  # parts of the outside hang together within a slice alone
-            neighbours[tuple(1 if a != axis else slice(None, None, 2) for a in range(3))] = False
-        labels, n = label(~part, neighbours)
-        enclosed = np.ones(n + 1, bool)
-        for axis in axes:
-            for border in (0, -1):
-                enclosed[np.take(labels, border, axis=axis)] = False
-        return self._replace(box, part | enclosed[labels])
+        labels = _parts_of(part)
+        sizes = np.bincount(labels.ravel())
+        sizes[0] = 0
+        return self._replace(box, (sizes >= _ISLAND_SHARE * sizes.max())[labels] & part)
+
+    def fill_holes(self, plane: str | None = None) -> Box | None:
+        """Fill what is enclosed: in 3-D, or in every slice of a plane."""
+        box = _box_of(self.array)
+        if box is None:
+            return None
+        part = self.array[_slices(box)]
+        if plane is None:
+            return self._replace(box, _filled(part))
+        axis = PLANES[plane][2]
+        return self._replace(box, np.stack([_filled(one) for one in np.moveaxis(part, axis, 0)], axis=axis))
 
     def clear_side(self, side: str) -> Box | None:
         """Take away all that lies on the patient's left or right of the midline."""
@@ -407,6 +398,29 @@ def _midline(mask: Mask) -> int:
     near = across[first : last + 1].astype(float)
     away = np.abs(np.arange(first, last + 1) - middle)
     return first + int(np.lexsort((away, near))[0])
+
+
+def _parts_of(inside: BoolArray) -> npt.NDArray[np.uint32]:
+    """Numbers from 1 of the parts that hang together by faces, 2-D or 3-D.
+
+    SimpleITK finds them along runs of voxels, many times quicker than scipy. Its own filling of holes took 12 s where a
+    brush limited to a range had left thousands of specks.
+    """
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(np.ascontiguousarray(inside).view(np.uint8))
+    found: npt.NDArray[np.uint32] = sitk.GetArrayFromImage(sitk.ConnectedComponent(image))
+    return found
+
+
+def _filled(part: BoolArray) -> BoolArray:
+    """A mask, 2-D or 3-D, with what it encloses; corners let nothing out."""
+    labels = _parts_of(~part)
+    enclosed = np.ones(int(labels.max()) + 1, bool)
+    enclosed[0] = False
+    for axis, end in itertools.product(range(part.ndim), (0, -1)):
+        enclosed[np.take(labels, end, axis=axis)] = False
+    return part | enclosed[labels]
 
 
 def _slices(box: Box) -> tuple[slice, slice, slice]:

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import traitlets as t
 
+from ipha_toolkit.catalogue import MEASURES
 from ipha_toolkit.image.geometry import Box
 from ipha_toolkit.io.results import SessionResults
 from ipha_toolkit.io.strokes import Strokes
@@ -21,7 +23,7 @@ from ipha_toolkit.terms import Modality
 from ipha_toolkit.viewer.mask_editor import SIDES, Flip, MaskEditor
 from ipha_toolkit.viewer.widget import TOOLS, SliceViewer
 from ipha_toolkit.volume import Mask, Volume
-from ipha_toolkit.wording import number
+from ipha_toolkit.wording import number, signed
 
 _LARGEST_SENT = 4_000_000
 """Voxels of a changed box that are sent; of a larger one the browser asks for the slices it shows."""
@@ -30,6 +32,9 @@ _IDLE_S = 60.0
 """A longer pause is no time spent."""
 
 _MOST_ROWS = 400
+
+_SLOW = {"between": "Filling between slices", "islands": "Removing islands", "holes": "Filling holes"}
+"""What takes a second or more on a large CT, and says so."""
 
 
 def paint(
@@ -203,9 +208,18 @@ class PaintingSliceViewer(SliceViewer):
                 self.strokes.add(did)
             return box  # type: ignore[no-any-return]
         depth = len(self.editor.done)
-        box = self._change(did, message)
+        box = self._repaired(did, message) if did in _SLOW else self._change(did, message)
         if len(self.editor.done) > depth:
             self.strokes.add("change", [(flip.box, flip.bits) for flip in self.editor.done[-1]])
+        return box
+
+    def _repaired(self, did: str, message: dict[str, Any]) -> Box | None:
+        """Say that a repair of the whole mask is on its way, make it, and say what it did."""
+        name, before = _SLOW[did], self.editor.numbers.volume_ml
+        self.report = {"state": "busy", "text": f"{name}…"}
+        box = self._change(did, message)
+        moved = self.editor.numbers.volume_ml - before
+        self.report = {"state": "said", "text": f"{name}: {f'{signed(moved)} mL' if box else 'nothing to change'}."}
         return box
 
     def _change(self, did: str, message: dict[str, Any]) -> Box | None:
@@ -281,8 +295,22 @@ def _measured(session: SessionResults, modality: str, image: Volume) -> tuple[Vo
     return image, "attenuation" if modality == Modality.CT else "signal"
 
 
+def _as_read(changed: pd.DataFrame) -> pd.DataFrame:
+    """Numbers of the whole lung first, in the catalogue's order, and their distances from controls after all of these.
+
+    By the size of the relative change, a number near 0 would come before the volume.
+    """
+    places = {measure: n for n, measure in enumerate(MEASURES)}
+    scored = changed["measure"].str.endswith("_vs_controls")
+    keys = pd.DataFrame({
+        "lung": changed["region"] != "lung", "scored": scored,
+        "place": changed["measure"].str.removesuffix("_vs_controls").map(places).fillna(len(places)),
+    })  # fmt: skip
+    return changed.loc[keys.sort_values(["lung", "scored", "place"], kind="stable").index]
+
+
 def _reported(found: Remeasured, label: str) -> dict[str, Any]:
-    changed = found.changed
+    changed = _as_read(found.changed)
     rows = [
         [str(row["modality"]), str(row["region"]), str(row["measure"]).replace("_", " "), number(row["before"]),
          number(row["after"]), str(row["unit"])]

@@ -30,6 +30,9 @@ from ipha_toolkit.volume import Mask, Volume
 _SHOWN = ("lung", "muscle")
 _AT_HAND = 2
 
+EXPORT_FIRST = 24
+"""Images that an exported page takes along unless told otherwise: about 24 MB."""
+
 
 def review(
     results: Results | str | os.PathLike[str],
@@ -56,8 +59,9 @@ def review(
     reasons : sequence of str
         Offered for a verdict, the first nine by Shift and their number.
     **options
-        ``export_first`` (images that an exported page holds), ``export_mb`` (for each), and options of the viewer such
-        as ``height_px`` and ``plane``.
+        ``export_first``, how many images an exported page takes along, those most in doubt first (24; None is all),
+        which the page says; ``export_mb``, the size of each (1); and options of the viewer such as ``height_px`` and
+        ``plane``.
 
     Returns
     -------
@@ -130,6 +134,7 @@ class ReviewQueue(anywidget.AnyWidget):  # type: ignore[misc]
     _queue = t.List().tag(sync=True)
     _viewers = t.Dict().tag(sync=True, **widget_serialization)
     _saved = t.Unicode().tag(sync=True)
+    _carried = t.Unicode().tag(sync=True)
     description = t.Unicode().tag(sync=True)
     _picture = t.Unicode().tag(sync=True)
 
@@ -141,7 +146,7 @@ class ReviewQueue(anywidget.AnyWidget):  # type: ignore[misc]
         rater: str = "",
         images: Sequence[str] | None = None,
         reasons: Sequence[str] = REASONS,
-        export_first: int = 24,
+        export_first: int | None = EXPORT_FIRST,
         export_mb: float = 1.0,
         **viewer: Any,
     ) -> None:
@@ -149,6 +154,8 @@ class ReviewQueue(anywidget.AnyWidget):  # type: ignore[misc]
         self.path = ratings_path(ratings)
         self._order = _chosen(review_queue(self.results), images)
         self._options = {"height_px": 420, "embed_live": False} | viewer
+        if export_first is not None and export_first < 1:
+            raise ValueError(f"export_first needs to be 1 or more, or None for all images, got {export_first}")
         self._export_first, self._export_mb = export_first, export_mb
         self._loading: dict[int, Future[tuple[Volume, dict[str, Mask]]]] = {}
         self._loader = ThreadPoolExecutor(1)
@@ -202,13 +209,18 @@ class ReviewQueue(anywidget.AnyWidget):  # type: ignore[misc]
         self.current = min(self.current + 1, len(self._queue) - 1)
 
     def embed(self) -> None:
-        """Put copies of the first images into the widget's state, for exported pages."""
+        """Put copies of the images most in doubt into the widget's state, for exported pages.
+
+        How many, ``export_first`` says; the page tells its reader.
+        """
         if not self._picture:
             self._picture, self.description = _as_address(self.viewer)
-        for number in range(min(self._export_first, len(self._queue))):
+        wanted = len(self._queue) if self._export_first is None else min(self._export_first, len(self._queue))
+        for number in range(wanted):
             viewer = self._viewers.get(str(number)) or self._made(number)
             viewer.let_go()
             self._viewers = self._viewers | {str(number): viewer}
+        self._carried = _carried_text(wanted, len(self._queue))
 
     def to_html(self) -> str:
         """This queue as a fragment of a page, in which a colleague rates offline and saves the table."""
@@ -299,6 +311,15 @@ def _chosen(queue: pd.DataFrame, images: Sequence[str] | None) -> pd.DataFrame:
         there = ", ".join(sorted(set(queue["image"]))) or "none"
         raise ValueError(f"no image with a lung mask to rate (images={images!r}); the results hold masks of {there}")
     return chosen
+
+
+def _carried_text(carried: int, all_of_them: int) -> str:
+    if carried == all_of_them:
+        return f"This page holds the slices of all {all_of_them} images."
+    return (
+        f"This page holds the slices of {carried} of {all_of_them} images, those most in doubt; the rest can be asked "
+        "for from whoever made it (export_first)."
+    )
 
 
 def _as_address(viewer: SliceViewer) -> tuple[str, str]:

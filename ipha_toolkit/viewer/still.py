@@ -39,6 +39,7 @@ class _Panel:
     def __init__(self, scene: Scene, order: int, plane: str, size: int) -> None:
         self.scene, self.display, self.order, self.plane, self.size = scene, scene.display, order, plane, size
         self.image = scene.images[order]
+        self.position = scene.display.position_of(order)
         self.columns, self.rows, self.across = PLANES[plane]
         low, high = bounds_mm(scene.images)
         self.center = (low + high) / 2 + self.display.pan_mm
@@ -73,13 +74,13 @@ class _Panel:
 
     def _placed(self, layer: Layer, look: Any = lambda v: v, *, nearest: bool = False) -> npt.NDArray[np.float32]:
         """A layer's slice where it falls on the panel, NaN outside."""
-        display, at = self.display, layer.to_index(self.display.position_mm)
+        display, at = self.display, layer.to_index(self.position)
         values = thick_slab(layer, self.plane, at[self.across], mode=display.slab, slab_mm=display.slab_mm)
         pixels = np.arange(self.size) + 0.5
         axes = []
         for axis in (self.rows, self.columns):
             step = layer.spacing_mm[axis] * self.scale
-            index = at[axis] - (pixels - self._px(display.position_mm, axis)) / step
+            index = at[axis] - (pixels - self._px(self.position, axis)) / step
             inside = (index >= -0.5) & (index <= layer.array.shape[axis] - 0.5)
             axes.append((np.clip(index, 0, layer.array.shape[axis] - 1), inside))
         shown = look(values.astype(np.float32))
@@ -88,7 +89,7 @@ class _Panel:
         return np.where(axes[0][1][:, None] & axes[1][1][None, :], shown, np.nan).astype(np.float32)
 
     def _reaches(self, layer: Layer) -> bool:
-        at = layer.to_index(self.display.position_mm)[self.across]
+        at = layer.to_index(self.position)[self.across]
         return bool(-0.5 <= at <= layer.array.shape[self.across] - 0.5)
 
     def _blend(self, rgb: Any, layer: Layer, look: Mapping[str, Any]) -> Any:
@@ -108,7 +109,7 @@ class _Panel:
         return np.where(on[..., None], (1 - alpha) * rgb + alpha * colour, rgb)
 
     def _marks(self) -> None:
-        display, position = self.display, self.display.position_mm
+        display, position = self.display, self.position
         for order, (center, diameter) in enumerate(self.scene.nodules):
             reach = max(diameter, self.image.spacing_mm[self.across]) / 2
             if abs(center[self.across] - position[self.across]) <= reach:
@@ -126,9 +127,7 @@ class _Panel:
     def _roi(self, roi: Mapping[str, Any]) -> None:
         if (roi["image"], roi["plane"]) != (self.order, self.plane):
             return
-        numbers = {
-            marks.place(self.image, self.plane, at).number for at in (self.display.position_mm, roi["center_mm"])
-        }
+        numbers = {marks.place(self.image, self.plane, at).number for at in (self.position, roi["center_mm"])}
         if len(numbers) > 1:  # it lies on another slice
             return
         x, y = self._px(roi["center_mm"], self.columns), self._px(roi["center_mm"], self.rows)
@@ -157,7 +156,7 @@ class _Panel:
         self._write(image.title[: max(8, s // 18)], 8, 6, "la")
         if display.slab != "off":
             self._write(marks.slab_text(display.slab, self._slab_mm()), 8, 22, "la")
-        here = marks.place(image, self.plane, display.position_mm)
+        here = marks.place(image, self.plane, self.position)
         if here.away_mm > 0:
             self._write(marks.away_text(here.away_mm), 8, 38, "la", _WARNING)
         self._write(marks.window_text(display.window[self.order], image.unit), s - 8, 6, "ra")
@@ -168,7 +167,7 @@ class _Panel:
 
     def _slab_mm(self) -> float:
         display, image = self.display, self.image
-        at = image.to_index(display.position_mm)[self.across]
+        at = image.to_index(self.position)[self.across]
         first, last = slab_range(image, self.plane, at, mode=display.slab, slab_mm=display.slab_mm)
         return (last - first) * image.spacing_mm[self.across]
 

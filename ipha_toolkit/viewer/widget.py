@@ -69,7 +69,7 @@ TOOLS = ("crosshair", "window", "pan", "roi", "free", "distance", "angle")
 
 _MAP_SHARE = 0.25
 _COORDINATES = ("x_mm", "y_mm", "z_mm")
-_TRAIT_OF = {field.name: field.name for field in fields(Display)} | {"regions": "_rois"}
+_TRAIT_OF = {field.name: field.name for field in fields(Display)} | {"regions": "_rois", "places": "_places"}
 """Traits that hold the fields of a viewer's Display."""
 
 
@@ -142,6 +142,8 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
     pan_mm : tuple of 3 float
         Millimetres from the middle of the images to the middle of the panels.
     crosshair, interpolate : bool
+    linked : bool
+        False lets each image scroll by itself: ``position_mm`` is then that of the active one.
     tool : {"crosshair", "window", "pan", "roi", "free", "distance", "angle"}
         What dragging with the left button does.
     height_px : int
@@ -188,6 +190,7 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
     pan_mm = t.Tuple(t.Float(), t.Float(), t.Float(), default_value=(0.0, 0.0, 0.0)).tag(sync=True)
     crosshair = t.Bool(True).tag(sync=True)
     interpolate = t.Bool(True).tag(sync=True)
+    linked = t.Bool(True).tag(sync=True)
     tool = t.Enum(TOOLS, "crosshair").tag(sync=True)
     height_px = t.Int(480, min=120).tag(sync=True)
     embed_live = t.Bool(True).tag(sync=True)
@@ -199,6 +202,7 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
     _export = t.List().tag(sync=True)
     _picture = t.Unicode().tag(sync=True)
     _marks = t.List().tag(sync=True)
+    _places = t.List().tag(sync=True)
     _palettes = t.Dict().tag(sync=True)
 
     def __init__(
@@ -345,6 +349,12 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
             )
         return int(proposal["value"])
 
+    @t.observe("linked")
+    def _keep_places(self, change: Any) -> None:
+        """Unlinked images begin where all were; linked ones have one place."""
+        if self.linked or len(self._places) != len(self._images):
+            self._places = [] if self.linked else [self.position_mm] * len(self._images)
+
     @t.observe("position_mm", *_COORDINATES, "window", "active", "level", "width")
     def _keep_alike(self, change: Any) -> None:
         """The position, and the window of the active image, have second names for sliders: both always agree."""
@@ -411,6 +421,8 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
             reply = {"type": "slices", "layer": message["layer"], "plane": plane, "first": first}
             shape = {"count": codes.shape[0], "rows": codes.shape[1], "columns": codes.shape[2]}
             self.send(reply | shape | {"bytes": codes.itemsize}, [codes])
+        elif message.get("type") == "still":
+            self._keep_still()
         elif message.get("type") == "export" and self._packing is None and not self._export:
             self._packing = threading.Thread(target=self.embed, daemon=True)
             self._packing.start()
@@ -438,6 +450,10 @@ class SliceViewer(anywidget.AnyWidget):  # type: ignore[misc]
         return min(_MRI_BYTES, _SHARED_BYTES / max(1, others))
 
     def _refresh_still(self) -> None:
+        self._keep_still()
+
+    def _keep_still(self) -> None:
+        """The picture of what is shown, and its words, for pages that hold no copy of the images."""
         self._describe()
         self._picture = f"data:image/png;base64,{self._png()}"
 

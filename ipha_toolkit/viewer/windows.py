@@ -34,16 +34,18 @@ COLOURS_OF = {"signature": SIGNED_COLOURS, "opacity": "cividis", "r2": "magma", 
 
 
 def looks_of(overlays: Sequence[Layer], *, limits: tuple[float, float] | None = None) -> list[dict[str, Any]]:
-    """How each overlay is coloured: ``colour`` of a mask; of a map see :func:`map_look`."""
-    masks, maps, looks = 0, 0, list[dict[str, Any]]()
-    for layer in overlays:
-        if layer.kind == "mask":
-            looks.append({"colour": MASK_COLOURS[masks % len(MASK_COLOURS)]})
-            masks += 1
-        else:
-            looks.append(map_look(layer, order=maps, limits=limits))
-            maps += 1
-    return looks
+    """How each overlay is coloured: ``colour`` of a mask; of a map see :func:`map_look`.
+
+    What has one name on several images has one colour.
+    """
+    masks = list(dict.fromkeys(layer.name for layer in overlays if layer.kind == "mask"))
+    maps = list(dict.fromkeys(layer.name for layer in overlays if layer.kind != "mask"))
+    return [
+        {"colour": MASK_COLOURS[masks.index(layer.name) % len(MASK_COLOURS)]}
+        if layer.kind == "mask"
+        else map_look(layer, order=maps.index(layer.name), limits=limits)
+        for layer in overlays
+    ]
 
 
 @cache

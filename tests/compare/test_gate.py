@@ -87,3 +87,9 @@ def test_flags_of_a_session_are_listed_by_image():
 def test_a_line_that_cannot_be_read_is_named(line, said):
     with pytest.raises(ProtocolError, match=said):
         gate_rules([line])
+
+
+def test_no_iron_is_not_said_of_a_lung_so_wet_that_water_would_hide_it():
+    absent, seen = (judge_finding("hemosiderin_signature", yes, ["iron_under_water"]) for yes in (False, True))
+    assert absent.verdict == "withheld" and absent.reasons[0].startswith("iron under water: T2w rises faster")
+    assert seen.verdict == "limited"

@@ -266,3 +266,15 @@ def test_plot_library_lives_under_the_policy() -> None:
     assert len(text) < 500_000
     assert not any(word in text for word in ("new Function", "eval(", "importScripts", "XMLHttpRequest", "fetch("))
     assert "ISC" not in text and "Copyright" in (HERE / "js" / "plot.LICENSE").read_text("utf-8")
+
+
+def test_images_of_a_session_under_the_hand_are_read_ahead(explorer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    explorer.modality, explorer.measure = "ct", "ground_glass_fraction"
+    for label in ("sub-nobody", FIRST):
+        explorer._heard(explorer, {"type": "soon", "session": label}, [])
+    explorer._reader.shutdown(wait=True)
+    parts = explorer._held.parts(explorer.results[FIRST])
+    assert {("image", "ct"), ("mask", "ct", "lung")} <= set(parts._read)
+    monkeypatch.setattr(type(explorer.results[FIRST]), "image", None)  # nothing is left to be read
+    explorer.session = FIRST
+    assert explorer.viewer is not None

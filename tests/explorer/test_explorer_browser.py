@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browsing import settle
+from browsing import barriers, settle
 
 import ipha_toolkit as ipha
 from ipha_toolkit.explorer.voxels import Parts, voxels_of
@@ -145,6 +145,17 @@ def test_everything_of_the_plot_and_the_table_by_keys_alone(page: Any) -> None:
     assert rows(page) == [FIRST]
     assert page.locator(".ipha-rows tr[data-session=sub-p1_ses-1]").get_attribute("aria-selected") == "true"
     assert page.evaluate(UNNAMED) == []
+
+
+def test_nothing_keeps_a_reader_out(page: Any) -> None:
+    assert barriers(page, ".ipha-explorer") == []
+    page.locator(".ipha-filters summary").click()
+    for against, session in (("days", FIRST), ("measure", SECOND), ("age", CONTROL)):
+        page.evaluate(f"(state) => {HELD}.set(state)", {"against": against, "selection": [FIRST, SECOND]})
+        page.evaluate(f"{HELD}.open('{session}')")
+        page.wait_for_selector(".ipha-viewer[data-ready]" if session == FIRST else ".ipha-tile")
+        assert barriers(page, ".ipha-explorer") == []
+    page.locator(".ipha-filters summary").click()
 
 
 def test_menus_axes_and_filters(page: Any) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import shutil
 import zipfile
 
 import numpy as np
 import pytest
-from hostile import ALL, PAYLOADS, hostile_cohort
+from hostile import ALL, COLOURS, PAYLOADS, hostile_cohort
 from ipywidgets import Widget
 from toys import toy_masks, toy_mr
 
@@ -142,3 +144,58 @@ def test_nothing_runs_on_a_page(hostile, offline_page, tmp_path, name):
     assert [node.evaluate("node => node.outerHTML") for node in offline_page.locator(BAD).all()] == []
     assert "1337" not in offline_page.inner_text("body")
     assert offline_page.requests == [] and offline_page.errors == []
+
+
+def said_by_every_command(root, capsys):
+    """What every command that reads a cohort or its results says, at its most talkative."""
+    cohort, out, ratings = (str(root / name) for name in ("cohort", "out", "ratings"))
+    ipha.review(root / "out", ratings=ratings, rater=ALL, images=["T1w"]).rate("usable", reasons=[ALL], note=ALL)
+    imported(root, "series.tsv")
+    for words in (
+        ["check", cohort], ["analyze", cohort, "--out", out, "--workers", "1"], ["status", out, "-v"],
+        ["report", out, "--out", f"{out}.html"], ["share", out, "--out", f"{out}.zip"],
+        ["redcap", out, "--out", f"{out}.csv"], ["checklist", out, "--out", f"{out}.check.html"],
+        ["ratings", "merge", f"{ratings}/ratings.tsv", "--out", f"{ratings}/all.tsv"],
+        ["import", str(root / "disk"), "--out", str(root / "imported"), "--yes"],
+        ["analyze", cohort, "--out", out, "--participant-label", PAYLOADS["ansi"]],
+        ["check", f"{cohort}{PAYLOADS['ansi']}"], ["report", f"{out}{PAYLOADS['ansi']}", "--out", "x.html"],
+        ["render", f"{PAYLOADS['ansi']}.ipynb"], ["pool", f"{PAYLOADS['ansi']}.zip", "--out", "x"],
+    ):  # fmt: skip
+        capsys.readouterr()
+        status = main([*words, "-v", "-v"] if words[0] != "status" else words)
+        yield words[0], status, "".join(capsys.readouterr())
+
+
+def test_nothing_colours_the_terminal_or_ends_in_an_inner_error(hostile, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    Widget.close_all()
+    for command, status, said in said_by_every_command(hostile, capsys):
+        assert [sign for sign in COLOURS if sign in said] == [], (command, said[-2000:])
+        assert "Traceback" not in said and said and status in (0, 1, 2), (command, said[-2000:])
+
+
+def cells(path):
+    text = path.read_text("utf-8")
+    rows = csv.reader(io.StringIO(text), delimiter="," if path.suffix == ".csv" else "\t")
+    yield from (cell for row in rows for cell in row)
+
+
+def is_number(cell):
+    try:
+        return float(cell) is not None
+    except ValueError:
+        return False
+
+
+def test_spreadsheets_get_text(hostile, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert [each for each in said_by_every_command(hostile, capsys) if not each[2]] == []
+    tables = [path for path in hostile.rglob("*.[tc]sv") if (hostile / "cohort") not in path.parents]
+    assert len(tables) > 30
+    wrong = {
+        (path.name, cell[:60])
+        for path in tables
+        for cell in cells(path)
+        if (cell[:1] in tuple("=+-@") and not is_number(cell)) or any(sign in cell for sign in COLOURS)
+    }
+    assert wrong == set()

@@ -17,6 +17,7 @@ from urllib.request import urlopen
 
 import pytest
 
+_TRIES = 6
 _VIEW = Path(__file__).parents[2] / "ipha_toolkit" / "viewer"
 
 
@@ -55,7 +56,7 @@ def jupyter_lab(folder: Path) -> Iterator[tuple[str, int]]:
 
 
 def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(150):
+    for _ in range(600):
         try:
             with urlopen(url, timeout=2):
                 return
@@ -63,7 +64,7 @@ def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
             if server.poll() is not None:
                 raise RuntimeError("JupyterLab did not start") from None
             time.sleep(0.2)
-    raise RuntimeError("JupyterLab did not answer within 30 s")
+    raise RuntimeError("JupyterLab did not answer within 120 s")
 
 
 def open_notebook(page: Any, url: str) -> None:
@@ -77,10 +78,25 @@ def open_notebook(page: Any, url: str) -> None:
 
 def run_cell(page: Any, number: int) -> None:
     """Run the ``number``-th cell, from 0, and wait until it is done."""
-    page.locator(".jp-CodeCell").nth(number).locator(".cm-content").click()
-    page.keyboard.press("Shift+Enter")
-    done = f"() => /\\d/.test(document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')[{number}].textContent)"
-    page.wait_for_function(done, timeout=60_000)
+    prompt = f"document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')[{number}].textContent"
+    before = page.evaluate(prompt)
+    for _ in range(_TRIES):  # a busy JupyterLab loses what is run before its kernel is joined to the notebook
+        page.locator(".jp-CodeCell").nth(number).locator(".cm-content").click()
+        page.keyboard.press("Shift+Enter")
+        if _became(page, f"() => {prompt} !== {json.dumps(before)}"):
+            break
+        if page.locator(".jp-Dialog").count():  # that says so
+            page.locator(".jp-Dialog .jp-mod-accept").first.click()
+    page.wait_for_function(f"() => /\\d/.test({prompt})", timeout=60_000)
+
+
+def _became(page: Any, condition: str) -> bool:
+    """Whether a condition comes true within some seconds."""
+    for _ in range(50):
+        if page.evaluate(condition):
+            return True
+        page.wait_for_timeout(100)
+    return False
 
 
 def save_and_export(page: Any, url: str) -> bytes:

@@ -66,3 +66,22 @@ def test_words_follow_the_state(change: dict[str, object], said: str) -> None:
         setattr(viewer, name, value)
     assert viewer.description != before
     assert said in viewer.description
+
+
+def test_unlinked_images_are_each_shown_where_they_were_left() -> None:
+    ramp = np.broadcast_to(np.arange(10.0), (8, 8, 10))
+    volumes = [ipha.Volume(ramp, np.eye(4), name=name) for name in ("one", "two")]
+    viewer = ipha.view(*volumes, position_mm=(4, 4, 2))
+    viewer.linked = False
+    assert viewer._places == [(4, 4, 2)] * 2
+    viewer.position_mm = (4, 4, 7)  # of the active image, the first
+    assert viewer.display.position_of(0) == (4, 4, 7)
+    assert viewer.display.position_of(1) == (4, 4, 2)
+    assert "one, axial slice 8 of 10" in viewer.description
+    assert "two, axial slice 3 of 10" in viewer.description
+    pixels = np.asarray(viewer.still()[0]).astype(int)
+    first, second = (pixels[150, x].mean() for x in (200, 640))
+    assert first > second + 50
+    viewer.linked = True
+    assert viewer._places == []
+    assert "two, axial slice 8 of 10" in viewer.description

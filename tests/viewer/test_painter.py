@@ -54,6 +54,8 @@ def test_a_kernel_that_ends_loses_no_stroke(session):
     stroke(painter, (19.0, 14.0, 12.0), (19.0, 18.0, 12.0))
     stroke(painter, (12.0, 14.0, 12.0), add=False)
     do(painter, "islands")
+    assert painter.report["state"] == "said"
+    assert painter.report["text"].startswith("Removing islands: ")
     do(painter, "undo")
     painted = painter.editor.array.copy()
     with painter.strokes.path.open("a") as file:
@@ -95,7 +97,7 @@ def test_a_painted_mask_is_measured_and_only_its_session(session, analyzed):
     assert set(found.changed["modality"]) >= {"ct"}
     assert list(found.reading.index) == ["before", "after"]
     assert painter.report["state"] == "done"
-    assert painter.report["rows"]
+    assert [row[1:3] for row in painter.report["rows"][:2]] == [["lung", "lung volume"], ["lung", "attenuation mean"]]
     fresh = ipha.open_results(out)
     assert np.array_equal(fresh["p1", "1"].mask("ct").array, painter.mask.array)
     assert len(fresh) == 3

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from browsing import opened, settle
+from browsing import barriers, opened, settle
 from ipywidgets import Widget
 
 import ipha_toolkit as ipha
@@ -107,4 +107,44 @@ def test_a_colleague_rates_offline_and_saves_the_table(results, offline_page, tm
     assert not Path(tmp_path / "ratings").exists()
     assert page.requests == []
     assert page.errors == []
+    Widget.close_all()
+
+
+def test_a_page_says_how_many_images_it_holds_and_which(results, offline_page, tmp_path):
+    queue = ipha.review(results, ratings=tmp_path / "ratings", rater="AB", export_first=2)
+    doubts = queue.table["doubt"].tolist()
+    assert doubts == sorted(doubts, reverse=True)
+    page_file = tmp_path / "review.html"
+    page_file.write_text(f'<!DOCTYPE html><html data-ipha-page><meta charset="utf-8"><body>{queue.to_html()}', "utf-8")
+    page = opened(offline_page, page_file.as_uri())
+    said = "This page holds the slices of 2 of 6 images, those most in doubt"
+    assert page.locator(".ipha-review-carried").inner_text().startswith(said)
+    page.locator(".ipha-review-head select").select_option(index=2)
+    waiting = page.locator(".ipha-review-wait").inner_text()
+    assert waiting.startswith(f"The slices of this image are not on this page. {said}")
+    page.locator(".ipha-review-head select").select_option(index=1)
+    page.wait_for_selector(".ipha-viewer[data-ready]")
+    Widget.close_all()
+
+
+def test_nothing_keeps_a_reader_out(results, offline_page, tmp_path):
+    queue = ipha.review(results, ratings=tmp_path / "ratings", rater="AB")
+    page_file = tmp_path / "review.html"
+    page_file.write_text(f'<!DOCTYPE html><html data-ipha-page><meta charset="utf-8"><body>{queue.to_html()}', "utf-8")
+    page = opened(offline_page, page_file.as_uri())
+    assert barriers(page, ".ipha-review") == []
+    page.locator("canvas.ipha-slice").focus()
+    page.keyboard.press("g")
+    page.wait_for_selector(".ipha-viewer[data-ready]")
+    assert barriers(page, ".ipha-review") == []
+    Widget.close_all()
+
+
+def test_all_images_travel_where_that_is_asked_for(results, tmp_path):
+    queue = ipha.review(results, ratings=tmp_path / "ratings", rater="AB", export_first=None)
+    queue.embed()
+    assert len(queue._viewers) == len(queue._queue) == 6
+    assert queue._carried == "This page holds the slices of all 6 images."
+    with pytest.raises(ValueError, match="export_first needs to be 1 or more, or None for all images, got 0"):
+        ipha.review(results, ratings=tmp_path / "ratings", export_first=0)
     Widget.close_all()

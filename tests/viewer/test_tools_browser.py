@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from browsing import VIEWER, opened, pixels, settle
+from browsing import VIEWER, barriers, opened
+from tools_round import made, try_all
 
 import ipha_toolkit as ipha
 from ipha_toolkit.viewer import still
-from ipha_toolkit.viewer.layers import measure_marks, measure_roi
+from ipha_toolkit.viewer.layers import measure_roi
 from ipha_toolkit.volume import Mask, Volume
-
-GET = f"(key) => {VIEWER}[0].get(key)"
 
 
 @pytest.fixture
@@ -35,101 +34,24 @@ def viewer() -> Any:
 _MAPS = (("ratio", 1000), ("other", 500))
 
 
-def test_every_tool_answers_to_button_and_key(offline_page: Any, page_of: Callable[..., str], viewer: Any) -> None:
-    viewer.embed()
-    page = opened(offline_page, page_of(viewer))
-    canvas = page.locator("canvas.ipha-slice").first
-    box = canvas.bounding_box()
-
-    def get(key: str) -> Any:
-        return page.evaluate(GET, key)
-
-    def at(x_mm: float, y_mm: float) -> tuple[float, float]:
-        x, y = page.evaluate(
-            f"([x, y]) => {{ const p = {VIEWER}[0].panels[0].place; return [p.x(x / 2), p.y(y / 2)]; }}", [x_mm, y_mm]
-        )
-        return box["x"] + x, box["y"] + y
-
-    def drag(*points: tuple[float, float]) -> None:
-        page.mouse.move(*at(*points[0]))
-        page.mouse.down()
-        for point in points[1:]:
-            page.mouse.move(*at(*point), steps=3)
-        page.mouse.up()
-        settle(page)
-
-    def press(name: str) -> None:
-        page.get_by_role("button", name=name, exact=True).click()
-        settle(page)
-
-    # distance by mouse, angle by keys
-    press("Distance")
-    assert page.get_by_role("button", name="Distance", exact=True).get_attribute("aria-pressed") == "true"
-    drag((30, 30), (60, 70))
-    (distance,) = get("_marks")
-    found = measure_marks(viewer._images, get("_marks"))
-    assert found["value"].iloc[0] == pytest.approx(50, abs=0.5)
-    assert distance["plane"] == "axial"
-    canvas.focus()
-    page.keyboard.press("g")
-    for x, y in ((60, 30), (30, 30), (30, 60)):
-        page.evaluate(f"(p) => {VIEWER}[0].state.setPosition(p)", [x, y, 40])
-        page.keyboard.press("Space")
-    assert measure_marks(viewer._images, get("_marks"))["value"].iloc[1] == pytest.approx(90)
-    page.keyboard.press("D")
-    page.keyboard.press("Shift+D")
-    assert get("_marks") == []
-
-    # a freehand region with a name is measured as in Python
-    page.keyboard.press("J")
-    drag((30, 30), (70, 30), (70, 60), (30, 60))
-    (roi,) = get("_rois")
-    page.locator(".ipha-name").fill("left base")
-    page.keyboard.press("Tab")
-    (roi,) = get("_rois")
-    assert roi["name"] == "left base"
-    shown = page.evaluate(f"() => {{ const v = {VIEWER}[0]; return v.roiStatistics(v.panels[0], v.get('_rois')[0]); }}")
-    expected = measure_roi(viewer._images[0], roi)
-    assert shown["n"] == expected["n"]
-    assert expected["n"] > 200
-    assert shown["mean"] == pytest.approx(expected["mean"])
-    canvas.focus()
-    page.keyboard.press("Escape")
-    assert get("tool") == "crosshair"
-
-    # looks
-    before = pixels(page).astype(int)
-    page.keyboard.press("v")
-    assert abs(pixels(page).astype(int) - before).mean() > 5
-    press("Invert")
-    assert get("invert") is False
-    canvas.focus()
-    page.keyboard.press("k")
-    assert get("colour_map") == "viridis"
-    page.get_by_label("Opacity of ratio").evaluate("(e) => { e.value = 0; e.dispatchEvent(new Event('input')); }")
-    assert get("opacities") == [1, 0, 1]
-    page.locator("label:has(> span:text-is('Map')) select").select_option("other")
-    assert page.locator("label:has(.ipha-threshold)").inner_text().startswith("Threshold of other")
-    page.keyboard.press("Tab")
-
-    # going about
-    page.locator(".ipha-nodules button").first.click()
-    assert get("position_mm") == [40, 40, 20]
-    canvas.focus()
-    page.keyboard.press("u")
-    page.wait_for_function(f"() => {VIEWER}[0].get('position_mm')[2] > 24")
-    page.keyboard.press("u")
-    page.keyboard.press("M")
-    assert page.locator(".ipha-viewer.ipha-large").count() == 1
-    page.keyboard.press("M")
-    with page.expect_download() as saved:
-        page.keyboard.press("S")
-    assert saved.value.suggested_filename == "T1w.png"
-    page.keyboard.press("R")
-    assert get("position_mm") == [60, 50, 40]
-    assert get("opacities") == [1, 1, 1]
-    assert get("colour_map") == ""
+def test_every_tool_answers_to_button_and_key(offline_page: Any, page_of: Callable[..., str]) -> None:
+    shown = made()
+    shown.embed()
+    page = opened(offline_page, page_of(shown))
+    try_all(page, shown)
     assert page.errors == page.requests == []
+
+
+def test_nothing_keeps_a_reader_out(offline_page: Any, page_of: Callable[..., str]) -> None:
+    shown = made()
+    shown.embed()
+    page = opened(offline_page, page_of(shown))
+    assert barriers(page, ".ipha-viewer") == []
+    page.evaluate(f"() => {VIEWER}[0].state.set({{plane: 'all', tool: 'distance'}})")
+    page.locator("canvas.ipha-slice").first.focus()
+    for key in ("Space", "Shift+ArrowLeft", "Space", "r", "?"):
+        page.keyboard.press(key)
+    assert barriers(page, ".ipha-viewer") == []
 
 
 def test_mri_opens_in_the_window_of_its_lungs_and_key_one_is_for_lung(viewer: Any) -> None:

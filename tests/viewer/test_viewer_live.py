@@ -12,6 +12,7 @@ from urllib.request import Request, urlopen
 
 import nbformat
 import pytest
+from tools_round import VIEWER_CODE, made, try_all
 
 _spec = importlib.util.spec_from_file_location("viewer_conftest", Path(__file__).with_name("conftest.py"))
 assert _spec is not None and _spec.loader is not None
@@ -44,10 +45,10 @@ def live(browser: Any, server: tuple[str, Path]) -> Iterator[Callable[[str], Any
     url, folder = server
     pages = []
 
-    def start(name: str) -> Any:
-        made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
-        made.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
-        nbformat.write(made, folder / name)
+    def start(name: str, code: list[str] = CELLS) -> Any:
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in code])
+        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
+        nbformat.write(notebook, folder / name)
         page = browser.new_page(viewport={"width": 1200, "height": 1000})
         pages.append(page)
         lab.open_notebook(page, url % name)
@@ -172,6 +173,12 @@ def test_controls_do_by_key_what_they_do_in_any_page(shared: Any) -> None:
     page.locator(".ipha-help summary").focus()
     page.keyboard.press("Enter")
     assert page.evaluate("document.querySelector('.ipha-help').open") != unfolded
+
+
+def test_every_tool_answers_to_button_and_key_with_a_kernel(live: Any) -> None:
+    page = live("tools.ipynb", ["1", f"{VIEWER_CODE}\nviewer"])
+    try_all(page, made())
+    assert cells(page) == ["1", f"{VIEWER_CODE}\nviewer".strip()]
 
 
 def test_the_right_button_over_the_image_opens_no_menu(shared: Any) -> None:

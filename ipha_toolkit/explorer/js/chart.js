@@ -5,11 +5,13 @@ import {number} from "../../viewer/js/marks.js";
 import {DAYS, NOT_SAID, median, ordered, spoken, unique, withUnit} from "./cohort.js";
 import {Plot} from "./plot.js";
 
-const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"], GREY = "#8a8a8a";
+const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
+export const GREY = "#6a6a6a"; // dark enough to be told from pink and green where red and green look alike
 const SYMBOLS = ["circle", "triangle", "square", "diamond", "star", "wye"];
 const OF_PHASE = {none: [GREY, "circle"], acute: ["#d55e00", "triangle"], subacute: ["#e69f00", "square"], chronic: ["#0072b2", "diamond"], indeterminate: ["#009e73", "cross"]};
 const RADIUS = [4.2, 3.6, 3, 2.5, 2, 1.6];
 const MANY = 30; // subjects whose lines are drawn fainter
+const LEAST_FOR_MEDIAN = 3; // of fewer the points say all there is
 const NEAR_PX = 14, DRAG_PX = 4, MOST_NAMES = 8;
 export const CATEGORIES = {group: "group", phase: "phase (clinic)", reading: "phase (as read)"};
 const NUMBERS = {days: "days since the first visit", age: "age (years)"};
@@ -73,7 +75,8 @@ export class Chart {
     } else marks.push(Plot.dot(points, {...dots, x: "x"}));
     const label = (column) => withUnit(this.title(column), cohort.unit(column.measure));
     const words = category ? ordered(points.map((p) => p.x)) : [], counts = new Map(words.map((word) => [word, points.filter((p) => p.x === word)]));
-    const tick = (word) => { const own = counts.get(word); return `${word}\nn = ${own.length}` + (unique(own.map((p) => p.session.subject)).length < own.length ? ` of ${unique(own.map((p) => p.session.subject)).length} subjects` : ""); };
+    const people = (own) => unique(own.map((p) => p.session.subject)).length, subjects = (n) => `${n} subject${n === 1 ? "" : "s"}`;
+    const tick = (word) => { const own = counts.get(word); return `${word}\nn = ${own.length}` + (people(own) < own.length ? ` of ${subjects(people(own))}` : ""); };
     return Plot.plot({
       width, height, marginLeft: 62, marginBottom: category ? 50 : 42, marginTop: 26, style: {background: "none", overflow: "visible"},
       y: {...scale(explorer.get("log_y") && this.logs.y, label(y)), grid: true},
@@ -105,13 +108,22 @@ export class Chart {
   }
   middles() {
     const found = [];
-    for (const word of unique(this.points.map((p) => p.x))) found.push({x: word, y: median(this.points.filter((p) => p.x === word).map((p) => p.y))});
+    for (const word of unique(this.points.map((p) => p.x))) {
+      const own = this.points.filter((p) => p.x === word).map((p) => p.y);
+      if (own.length >= LEAST_FOR_MEDIAN) found.push({x: word, y: median(own)});
+    }
     return found;
   }
   title({modality, measure, region}) { return `${modality} ${spoken(measure).replace(/ vs controls$/, ", distance from controls")}` + (region === "lung" ? "" : `, ${spoken(region)}`); }
 
   // Give every point its session, its words and its place on the drawing.
   name(looks) {
+    // Only the sessions are said, one by one; axes, ranges and medians stand in the caption.
+    for (const part of this.svg.querySelectorAll("g[aria-label]")) {
+      const sessions = part.getAttribute("aria-description") === "sessions";
+      if (sessions) part.setAttribute("role", "group"); else part.removeAttribute("aria-label");
+      part.setAttribute(...(sessions ? ["aria-label", "sessions"] : ["aria-hidden", "true"]));
+    }
     const {cohort} = this.explorer, y = this.explorer.y(), x = this.explorer.get("against") === "measure" ? this.explorer.x() : null;
     for (const node of this.svg.querySelectorAll('g[aria-description="sessions"] path')) {
       const point = this.points[node.__data__], {session} = point, [px, py] = placed(node, this.svg);
@@ -140,7 +152,7 @@ export class Chart {
     const people = unique(points.map((p) => p.session.subject)).length, without = shown.length - points.length, left = cohort.sessions.length - shown.length;
     const on = x ? `against ${this.title(x)}` : `by ${CATEGORIES[against] ?? NUMBERS[against]}`;
     const said = [`${withUnit(this.title(y), unit)} ${on}: ${points.length} sessions of ${people} subjects.`];
-    if (against in CATEGORIES && points.length) said.push(`Bars: medians of sessions${people < points.length ? "; a subject with several visits counts several times" : ""}.`);
+    if (against in CATEGORIES && this.middles().length) said.push(`Bars: medians of ${LEAST_FOR_MEDIAN} sessions or more${people < points.length ? "; a subject with several visits counts several times" : ""}.`);
     if (range) said.push(`Gray: range of ${range.people} control${range.people > 1 ? "s" : ""}, ${number(range.low)} to ${number(range.high, unit)}.`);
     if (band) said.push(`Shaded: ${band.subject}'s first number plus and minus the smallest detectable change, ${number(band.limit, unit)}, of test-retest pairs on the phantom.`);
     else if (against === "days" && y.limit) said.push("Choose a session to see what change of its subject could be told from scatter.");
@@ -234,6 +246,7 @@ export class Chart {
   show(point) {
     this.tip.hidden = !point;
     if (!point) return;
+    this.explorer.soon(point.session.label);
     this.tip.replaceChildren(...point.lines.map((line) => make("div", {textContent: line})));
     const right = point.px > this.svg.clientWidth / 2;
     Object.assign(this.tip.style, {top: `${point.py + 10}px`, left: right ? "auto" : `${point.px + 12}px`, right: right ? `${this.svg.clientWidth - point.px + 12}px` : "auto"});

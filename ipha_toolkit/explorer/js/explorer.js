@@ -15,6 +15,7 @@ const KEYS = [
   ["click, drag", "in the plot: open a session, select those in a box; with Shift or Ctrl added to the selection"],
 ];
 const DRAWN_BY = ["modality", "measure", "region", "against", "x_modality", "x_measure", "x_region", "colour", "log_x", "log_y", "filters"];
+const HAND_RESTS_MS = 80; // that the hand rests on a session
 let made = 0;
 
 class Explorer {
@@ -45,6 +46,8 @@ class Explorer {
     this.disposer.on(model, "change:selection", () => { if (!this.own) this.rows.narrow = model.get("selection").length > 0; });
     this.saving = later(() => model.save_changes(), 0);
     this.disposer.add(() => this.saving.flush());
+    this.resting = later(() => { if (!model.exported && this.wanted !== this.get("session")) model.send({type: "soon", session: this.wanted}); }, HAND_RESTS_MS);
+    this.disposer.add(() => this.resting.cancel());
     this.rows.narrow = this.get("selection").length > 0;
     this.before = this.snapshot();
     this.draw(Object.keys(this.before));
@@ -113,6 +116,11 @@ class Explorer {
     if (narrow || !selection.length) this.rows.narrow = selection.length > 0;
     this.set({selection});
     this.say(selection.length ? `${selection.length} selected: ${namesOf(selection)}` : "nothing selected");
+  }
+  // A session that may be opened next: its images are read meanwhile.
+  soon(label) {
+    this.wanted = label;
+    this.resting.ask();
   }
   toggle(label, how) {
     const now = this.get("selection");

@@ -2,8 +2,9 @@
 import {later, make} from "../../viewer/js/dom.js";
 import {SUPPRESS} from "../../viewer/js/guard.js";
 import {number} from "../../viewer/js/marks.js";
-import {spoken, unique, withUnit} from "./cohort.js";
+import {NOT_SAID, spoken, unique, withUnit} from "./cohort.js";
 
+const ALWAYS = ["subject", "value", "x", "flags"];
 const MOST_ROWS = 2000, FIRST_ROWS = 40, REST_MS = 120;
 
 export class Rows {
@@ -27,8 +28,14 @@ export class Rows {
     this.node = make("div", {className: "ipha-rows"}, make("div", {className: "ipha-bar"}, this.count, this.onlyLabel, this.clear, this.search, this.save, columns), this.scroll, this.flagBox);
   }
 
-  // Every column there may be: its name, head, how it reads and what it is sorted by.
+  // Every column that says something of some session.
   columns() {
+    const all = this.every(), {sessions} = this.explorer.cohort, silent = (v) => v == null || v === "" || v === NOT_SAID || Number.isNaN(v);
+    this.silent ??= new Set(all.filter(({name, of}) => !ALWAYS.includes(name) && sessions.every((s) => silent(of(s)))).map(({name}) => name));
+    return all.filter(({name}) => !this.silent.has(name));
+  }
+  // Every column there may be: its name, head, how it reads and what it is sorted by.
+  every() {
     const {cohort} = this.explorer, y = this.explorer.y(), x = this.explorer.get("against") === "measure" ? this.explorer.x() : null;
     const plain = (name, head, of, shown = of) => ({name, head, of, shown, text: true}), value = (name, head, of) => ({name, head, of, shown: (s) => (of(s) == null || Number.isNaN(of(s)) ? "" : number(of(s)))});
     const measured = (name, column) => value(name, withUnit(this.explorer.chart.title(column), cohort.unit(column.measure)), (s) => cohort.value(column, s));
@@ -99,7 +106,7 @@ export class Rows {
       if (column.name === "flags") node.title = cohort.flagsOf(this.explorer.y(), session).map((code) => `${spoken(code)}: ${cohort.meanings[code] ?? ""}`).join("\n");
       return node;
     });
-    const row = make("tr", {tabIndex: -1, "aria-selected": "false", onclick: (event) => this.pick(session, event), ...SUPPRESS}, ...cells);
+    const row = make("tr", {tabIndex: -1, "aria-selected": "false", onclick: (event) => this.pick(session, event), onpointerenter: () => this.explorer.soon(session.label), onfocus: () => this.explorer.soon(session.label), ...SUPPRESS}, ...cells);
     row.dataset.session = session.label;
     return row;
   }

@@ -3,7 +3,7 @@ import {make} from "../../viewer/js/dom.js";
 import {SUPPRESS} from "../../viewer/js/guard.js";
 import {FullVoxels, drawTile} from "./tiles.js";
 
-const PATIENCE_MS = 3000, TOGETHER = ["position_mm", "plane", "zoom", "pan_mm"];
+const PATIENCE_MS = 3000, AHEAD_MS = 500, TOGETHER = ["position_mm", "plane", "zoom", "pan_mm"];
 
 export class Slices {
   constructor(explorer) {
@@ -17,7 +17,7 @@ export class Slices {
     this.said = make("p", {className: "ipha-caption"});
     this.stage = make("div", {className: "ipha-viewers"});
     this.bar = make("div", {className: "ipha-bar"}, this.before, this.after, make("label", {}, make("span", {textContent: "Beside"}), this.pair), make("label", {}, make("span", {textContent: "Images"}), this.which));
-    this.node = make("section", {className: "ipha-slices", "aria-label": "Slices of the chosen session"}, this.title, this.bar, this.stage, this.said);
+    this.node = make("div", {role: "region", className: "ipha-slices", "aria-label": "Slices of the chosen session"}, this.title, this.bar, this.stage, this.said);
     this.shown = "";
   }
   step(by) {
@@ -69,21 +69,31 @@ export class Slices {
     this.stage.classList.toggle("ipha-two", parts.length > 1 && parts.every((part) => part.voxels));
     this.tell();
   }
-  // Two viewers go to the same place of the patient.
+  // Two viewers go to the same place of the patient, until one is unlinked; linked again, the other comes to its place.
   join() {
-    const models = (this.parts ?? []).map(({node}) => node.iphaViewer?.model);
+    const viewers = (this.parts ?? []).map(({node}) => node.iphaViewer), models = viewers.map((viewer) => viewer?.model);
     if (models.length < 2 || !models.every(Boolean) || this.joined === this.parts) return;
     this.joined = this.parts;
-    for (const [one, other] of [models, [...models].reverse()])
-      for (const key of TOGETHER) one.on(`change:${key}`, () => other.set(key, one.get(key)));
+    for (const viewer of viewers) { viewer.scene.together = true; viewer.syncControls(); }
+    for (const [one, other] of [models, [...models].reverse()]) {
+      const pass = () => { if (one.get("linked") && other.get("linked")) for (const key of TOGETHER) other.set(key, one.get(key)); };
+      one.on("change:linked", () => { other.set("linked", one.get("linked")); pass(); });
+      for (const key of TOGETHER) one.on(`change:${key}`, pass);
+    }
   }
   tell() { this.said.textContent = (this.parts ?? []).map(({words}) => words).filter(Boolean).join(" "); }
   async picture(label) {
     const {explorer} = this, ref = explorer.get("_full")?.[label], tile = explorer.get("_tiles")?.[label];
     if (ref) return this.whole(label, ref);
+    if (!tile && explorer.get("_shown") === label && explorer.get("_viewer")) return this.still(explorer.get("_viewer"));
     if (!tile) return {node: make("p", {textContent: `No picture of ${label} travels with this page; explorer.embed() takes pictures along.`}), words: ""};
     const {canvas, words} = await drawTile(tile, explorer.y(), label);
     return {node: canvas, words};
+  }
+  // What was open when the notebook was saved, where no picture was taken along for it.
+  async still(ref) {
+    const manager = this.explorer.model.widget_manager, view = await manager.create_view(await manager.get_model(ref.replace("IPY_MODEL_", "")));
+    return {node: view.el, words: this.explorer.get("_said"), close: () => view.remove?.()};
   }
   async whole(label, ref) {
     const manager = this.explorer.model.widget_manager, view = await manager.create_view(await manager.get_model(ref.replace("IPY_MODEL_", "")));
@@ -118,5 +128,7 @@ export class Slices {
     const manager = model.widget_manager, view = await manager.create_view(await manager.get_model(ref.replace("IPY_MODEL_", "")));
     if (explorer.closed || this.shown !== ref) return view.remove?.();
     this.put([{node: view.el, close: () => view.remove?.()}]);
+    const order = explorer.rows.sessions(), after = order[order.indexOf(session) + 1];
+    if (after) setTimeout(() => { if (!explorer.closed && explorer.get("session") === session.label) explorer.soon(after.label); }, AHEAD_MS);
   }
 }

@@ -3,6 +3,7 @@
 import {make} from "../../viewer/js/dom.js";
 import {SUPPRESS} from "../../viewer/js/guard.js";
 import {number} from "../../viewer/js/marks.js";
+import {GREY} from "./chart.js";
 import {DAYS, NOT_SAID, spoken, withUnit} from "./cohort.js";
 import {Plot} from "./plot.js";
 
@@ -18,7 +19,7 @@ export class Timeline {
     this.log = make("input", {type: "checkbox", onchange: () => this.draw(), ...SUPPRESS});
     this.logLabel = make("label", {}, this.log, make("span", {textContent: "early days apart (logarithmic axis)"}));
     this.words = make("p", {className: "ipha-caption"});
-    this.node = make("section", {className: "ipha-timeline", "aria-label": "Timeline of the patient"}, this.title, this.dates, this.logLabel, this.lanes, this.words);
+    this.node = make("div", {role: "region", className: "ipha-timeline", "aria-label": "Timeline of the patient"}, this.title, this.dates, this.logLabel, this.lanes, this.words);
   }
   draw() {
     const {explorer} = this, {cohort} = explorer, session = cohort.session(explorer.get("session"));
@@ -74,7 +75,7 @@ export class Timeline {
   }
   number({label, dose, points, range}) {
     const shape = {x: "days", y: "value", stroke: INK, strokeWidth: 1.4}, marks = [];
-    if (range) marks.push(Plot.rectY([range], {y1: "low", y2: "high", fill: "#8a8a8a", fillOpacity: 0.18}));
+    if (range) marks.push(Plot.rectY([range], {y1: "low", y2: "high", fill: GREY, fillOpacity: 0.18}));
     // A dose is given until the next date; of all else nothing is known in between.
     if (dose) marks.push(Plot.areaY(points, {x: "days", y: "value", fill: INK, fillOpacity: 0.25, curve: "step-after"}));
     marks.push(Plot.line(points, {...shape, strokeOpacity: 0.6, curve: dose ? "step-after" : "linear"}), Plot.dot(points, {x: "days", y: "value", fill: INK, r: 2.8}));

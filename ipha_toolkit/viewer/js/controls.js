@@ -71,10 +71,9 @@ export class Controls {
     const bar = make("div", {className: "ipha-bar", role: "group", "aria-label": "Overlays"}, ...overlays.map((layer, n) => this.tick(layer, n)));
     const opacity = control("input", {type: "range", min: 0, max: 1, step: 0.01, oninput: () => state.set({opacity: opacity.valueAsNumber}, true)});
     this.updates.push(() => { opacity.value = state.get("opacity"); });
-    bar.append(labelled("Opacity", opacity));
+    bar.append(labelled(overlays.length > 1 ? "Opacity of all" : "Opacity", opacity));
     if (overlays.some((layer) => layer.kind === "mask")) bar.append(this.menu("Masks", [["outline", "outline"], ["fill", "fill"]], "mask_style"));
     if (this.scene.thresholded()) bar.append(...this.threshold());
-    bar.append(...this.input.extras.opacities());
     return [bar];
   }
   tick(layer, n) {
@@ -86,7 +85,8 @@ export class Controls {
       const colours = layer.colour ? "" : this.scene.coloursOf(layer);
       if (colours) swatch.style.background = `linear-gradient(90deg, #${colours.slice(0, 6)}, #${colours.slice(762, 768)}, #${colours.slice(-6)})`;
     });
-    return make("label", {}, box, swatch, make("span", {textContent: layer.name}));
+    const name = make("label", {}, box, swatch, make("span", {textContent: this.scene.nameOf(layer)}));
+    return make("span", {className: "ipha-overlay"}, name, ...this.input.extras.opacity(layer, n));
   }
   threshold() {
     const {state, scene} = this, out = make("output"), names = [...new Set(scene.overlays.filter((layer) => layer.kind === "map").map((layer) => layer.name))];

@@ -62,8 +62,8 @@ export class Painter {
   panel(panel, pointer, drawing) {
     const {scene} = this, {canvas, plane, image} = panel, {state} = scene, view = scene.view(panel);
     if (!view.width || !view.height) return false;
-    const ctx = this.cleared(panel, view), position = state.get("position_mm"), shown = scene.shown(image);
-    const data = (panel.data = scene.data(shown, plane));
+    const ctx = this.cleared(panel, view), position = state.positionOf(image.order), shown = scene.shown(image);
+    const data = (panel.data = scene.data(shown, plane, position));
     panel.place = new Placement(shown.grid, plane, position, view);
     if (data) {
       const [level, width] = state.get("window")[image.order];
@@ -124,7 +124,7 @@ export class Painter {
     return this.luts.get(layer.number).lut;
   }
   overlay(ctx, layer, plane, position, view) {
-    const {scene} = this, {state} = scene, shown = scene.shown(layer), data = scene.data(shown, plane);
+    const {scene} = this, {state} = scene, shown = scene.shown(layer), data = scene.data(shown, plane, position);
     if (!data) return;
     const at = new Placement(shown.grid, plane, position, view), opacity = state.get("opacity") * (state.get("opacities")[scene.overlays.indexOf(layer)] ?? 1), outlined = layer.kind === "mask" && state.get("mask_style") === "outline";
     ctx.save();
@@ -195,7 +195,7 @@ export class Painter {
     let line = 33;
     const slab = state.get("slab"), note = (text, step, colour, size) => { write(ctx, fitted(ctx, text, W - 2 * m), m, line, "left", colour, size); line += step; };
     if (slab !== "off") {
-      const [a, b] = this.scene.slabRange(shown.grid, plane, shown);
+      const [a, b] = this.scene.slabRange(shown.grid, plane, shown, position);
       note(slabText(slab, (b - a + 1) * shown.grid.spacing[PLANES[plane][2]]), 15);
     }
     if (shown.loss) for (const part of shown.loss.split(", ")) note(part, 14, WARNING, 11);

@@ -7,7 +7,7 @@ const TOOL_BUTTONS = [["crosshair", "Look", "q"], ["window", "Window", "w"], ["p
 const CINE_MS = 100;
 export const EXTRA_KEYS = [
   ["q, w, P, j, J, d, g", "left drag: look, window, pan, region, freehand, distance, angle (Space sets a point at the crosshair)"], ["v, k", "invert the gray levels; next colours of the maps"],
-  ["u", "cine: play or stop"], ["M, R, S", "maximise, reset, save a picture"], ["D", "remove the last distance or angle"],
+  ["u", "cine: play or stop"], ["M, R, S", "maximise (Escape leaves), reset, save a picture"], ["U", "unlink the images, each then scrolls by itself; link them at the place of the one in hand"], ["D", "remove the last distance or angle"],
 ];
 const push = (props, ...children) => make("button", {type: "button", ...props, ...SUPPRESS}, ...children);
 
@@ -25,20 +25,23 @@ export class Extras {
     if (this.playing) this.playing = clearInterval(this.playing) ?? 0;
     else this.playing = setInterval(() => {
       const shown = panel ?? this.panels()[0], axis = {axial: 2, coronal: 1, sagittal: 0}[shown.plane], {grid} = shown.image;
-      const at = grid.nearest(this.state.get("position_mm"), axis), last = grid.shape[axis] - 1;
+      const at = grid.nearest(this.state.positionOf(shown.image.order), axis), last = grid.shape[axis] - 1;
       this.input.step(shown, at === last ? -last : 1);
     }, CINE_MS);
     this.sync();
   }
+  get large() { return this.root.classList.contains("ipha-large"); }
   maximise() {
     const on = this.root.classList.toggle("ipha-large");
     if (on) this.root.requestFullscreen?.().catch(() => {});
     else if (document.fullscreenElement === this.root) document.exitFullscreen?.();
+    if (on && !this.root.contains(document.activeElement)) this.panels()[0].canvas.focus();
     this.sync();
     this.scene.redraw();
   }
   reset() {
     const {position_mm, window, ...rest} = this.first;
+    this.state.link(true);
     this.state.set(rest);
     window.forEach((pair, image) => this.state.setWindow(image, ...pair));
     this.state.setPosition(position_mm);
@@ -59,12 +62,14 @@ export class Extras {
     const names = ["", ...Object.keys(this.state.get("_palettes"))];
     this.state.set({colour_map: names[(names.indexOf(this.state.get("colour_map")) + 1) % names.length]});
   }
+  // Images of this viewer, and viewers that go together with it, each at a place of their own; or all at one.
+  unlink() { this.state.link(!this.state.get("linked")); }
   removeMark() { this.state.set({_marks: this.state.get("_marks").slice(0, -1)}); }
   key(panel, {key}) {
     const tool = TOOL_BUTTONS.find(([, , letter]) => letter === key);
     if (tool) return () => this.choose(tool[0]);
     return {
-      v: () => this.state.set({invert: !this.state.get("invert")}), k: () => this.nextColours(), u: () => this.cine(panel), M: () => this.maximise(), R: () => this.reset(), S: () => this.snapshot(),
+      v: () => this.state.set({invert: !this.state.get("invert")}), k: () => this.nextColours(), u: () => this.cine(panel), U: () => this.canUnlink && this.unlink(), M: () => this.maximise(), R: () => this.reset(), S: () => this.snapshot(),
       D: () => this.removeMark(),
     }[key];
   }
@@ -79,13 +84,19 @@ export class Extras {
     this.updates.push(() => button.setAttribute("aria-pressed", !!on()));
     return button;
   }
+  get canUnlink() { return this.scene.images.length > 1 || !!this.scene.together; }
+  unlinkButton() {
+    const button = this.toggled("Unlink", "U", () => !this.state.get("linked"), () => this.unlink());
+    this.updates.push(() => { button.hidden = !this.canUnlink; });
+    return button;
+  }
   bar() {
     const {state} = this, maps = this.scene.overlays.some((layer) => layer.kind === "map");
     const tools = TOOL_BUTTONS.map(([tool, label, key]) => this.toggled(label, key, () => state.get("tool") === tool, () => this.choose(tool)));
     const action = (label, key, act) => push({textContent: label, title: `key ${key}`, "aria-keyshortcuts": `Shift+${key}`, onclick: act});
     const node = make("div", {className: "ipha-bar ipha-tools", role: "toolbar", "aria-label": "Left drag and more"}, make("span", {textContent: "Drag"}), ...tools,
       this.toggled("Invert", "v", () => state.get("invert"), () => state.set({invert: !state.get("invert")})), this.toggled("Cine", "u", () => this.playing, () => this.cine()),
-      this.toggled("Maximise", "M", () => this.root.classList.contains("ipha-large"), () => this.maximise()), action("Reset", "R", () => this.reset()), action("Picture", "S", () => this.snapshot()));
+      this.unlinkButton(), this.toggled("Maximise", "M", () => this.large, () => this.maximise()), action("Reset", "R", () => this.reset()), action("Picture", "S", () => this.snapshot()));
     if (maps) {
       const names = ["", ...Object.keys(state.get("_palettes"))], box = make("select", {onchange: () => state.set({colour_map: box.value}), ...SUPPRESS}, ...names.map((value) => make("option", {value, textContent: value || "as given"})));
       this.updates.push(() => { box.value = state.get("colour_map"); });
@@ -102,16 +113,14 @@ export class Extras {
     node.append(named, undo);
     return node;
   }
-  // Opacity of each overlay, where there are several.
-  opacities() {
-    const {state, scene} = this;
+  // Opacity of one overlay beside its name, where there are several.
+  opacity(layer, n) {
+    const {state, scene} = this, name = `Opacity of ${scene.nameOf(layer)}`;
     if (scene.overlays.length < 2) return [];
-    return [make("span", {className: "ipha-each"}, "of each", ...scene.overlays.map((layer, n) => {
-      const range = make("input", {type: "range", min: 0, max: 1, step: 0.05, title: `Opacity of ${layer.name}`, oninput: () => state.set({opacities: state.get("opacities").map((v, m) => (m === n ? range.valueAsNumber : v))}, true), ...SUPPRESS});
-      range.style.accentColor = layer.colour ?? "";
-      this.updates.push(() => { range.value = state.get("opacities")[n]; });
-      return make("label", {}, make("span", {className: "ipha-hidden", textContent: `Opacity of ${layer.name}`}), range);
-    }))];
+    const range = make("input", {type: "range", min: 0, max: 1, step: 0.05, title: name, "aria-label": name, oninput: () => state.set({opacities: state.get("opacities").map((v, m) => (m === n ? range.valueAsNumber : v))}, true), ...SUPPRESS});
+    range.style.accentColor = layer.colour ?? "";
+    this.updates.push(() => { range.value = state.get("opacities")[n]; });
+    return [range];
   }
   // Every nodule as a button that goes there.
   nodules() {

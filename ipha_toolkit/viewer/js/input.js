@@ -3,7 +3,7 @@ import {PLANES, nearestSlice} from "./geometry.js";
 import {Marking} from "./marking.js";
 
 const NOTCH_PX = 100, TOUCH_PX = 40, LINE_PX = 33;
-const ZOOM = [0.2, 20];
+const ZOOM = [0.2, 20], CIRCLE_PX = 5;
 
 // Notches of a wheel, without losing any: browsers join several into one event when they are busy, and touchpads send
 // parts of one, which add up in `rest`. Positive is downwards.
@@ -34,7 +34,7 @@ export class Input {
   // -- places --
   indexAt(panel, event) {
     const box = panel.canvas.getBoundingClientRect(), {grid} = this.scene.shown(panel.image), [c, r] = PLANES[panel.plane];
-    const index = grid.index(this.state.get("position_mm"));
+    const index = grid.index(this.state.positionOf(panel.image.order));
     // The box is scaled where the page is (slides), the canvas's own pixels are not.
     index[c] = panel.place.column((event.clientX - box.left) * panel.canvas.clientWidth / box.width);
     index[r] = panel.place.row((event.clientY - box.top) * panel.canvas.clientHeight / box.height);
@@ -55,6 +55,7 @@ export class Input {
     this.speak();
   }
   step(panel, count, axis = PLANES[panel.plane][2]) {
+    if (!this.state.get("linked")) this.activate(panel);
     const {grid} = panel.image, index = grid.index(this.state.get("position_mm"));
     index[axis] = Math.min(Math.max(nearestSlice(index[axis]) + count, 0), grid.shape[axis] - 1);
     this.go(grid.world(index));
@@ -65,7 +66,7 @@ export class Input {
   }
   whole() { this.state.set({zoom: 1, pan_mm: [0, 0, 0]}); }
   activate({image}) {
-    if (this.state.get("active") !== image.order) this.state.setWindow(image.order, ...this.state.get("window")[image.order]);
+    this.state.activate(image.order);
   }
 
   // -- wheel and pointer --
@@ -96,7 +97,15 @@ export class Input {
     for (const hand of [this.paint, this.marker]) if (hand?.tool === how && how) return hand.down(panel, event);
     const from = this.worldAt(panel, event), {state} = this;
     this.drag = {panel, how, x: event.clientX, y: event.clientY, window: state.get("window")[panel.image.order], pan: state.get("pan_mm"), from};
-    if (how === "crosshair") this.go(from);
+    if (how === "crosshair") this.go(this.noduleUnder(panel, from) ?? from);
+  }
+  // The middle of a nodule whose circle on the slice was clicked.
+  noduleUnder(panel, [...world]) {
+    const [c, r, n] = PLANES[panel.plane], least = CIRCLE_PX / this.scene.view(panel).scale, thick = panel.image.grid.spacing[n];
+    const near = ({at, diameter}) => Math.hypot(at[c] - world[c], at[r] - world[r]) <= Math.max(diameter / 2, least) && Math.abs(at[n] - world[n]) <= Math.max(diameter, thick) / 2;
+    const number = this.state.get("_nodules").findIndex(near);
+    if (number >= 0) this.nodule = number;
+    return this.state.get("_nodules")[number]?.at;
   }
   move(panel, event) {
     if (!panel.place) return;
@@ -170,7 +179,7 @@ export class Input {
     return {
       r: () => this.setRegions([...rois, {image: panel.image.order, plane: panel.plane, center_mm: [...this.state.get("position_mm")], radii_mm: [10, 10], name: `region ${rois.length + 1}`}]),
       Delete: () => this.removeRegion(), ".": () => this.resizeRegion(1.1), ",": () => this.resizeRegion(1 / 1.1),
-      Escape: () => { this.drawing = this.drag = null; this.scene.redraw(); },
+      Escape: this.drawing || this.drag ? () => { this.drawing = this.drag = null; this.scene.redraw(); } : null,
     }[key];
   }
   setRegions(_rois) { this.state.set({_rois}); }

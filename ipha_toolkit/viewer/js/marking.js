@@ -72,7 +72,7 @@ export class Marking {
     return null;
   }
   draw(ctx, panel, view, onScreen, write) {
-    const [c, r, n] = PLANES[panel.plane], {grid} = this.scene.shown(panel.image), here = grid.nearest(this.state.get("position_mm"), n);
+    const [c, r, n] = PLANES[panel.plane], {grid} = this.scene.shown(panel.image), here = grid.nearest(this.state.positionOf(panel.image.order), n);
     const line = (points, text) => {
       ctx.strokeStyle = INK_MARK;
       ctx.lineWidth = 1.5;

@@ -66,7 +66,7 @@ class ReviewPanel {
       make("div", {className: "ipha-bar", role: "group", "aria-label": "Verdict"}, ...this.buttons, make("label", {}, make("span", {textContent: "Initials"}), this.initials), this.note),
       make("div", {className: "ipha-bar", role: "group", "aria-label": "Reasons"}, make("span", {textContent: "Reasons (Shift + number)"}), ...this.boxes.map(({node}) => node)),
       make("div", {className: "ipha-bar"}, controlOf("button", {type: "button", textContent: "Save ratings.tsv", onclick: () => this.save()}), this.state),
-      this.live, this.help());
+      ...(this.model.exported ? [make("p", {className: "ipha-review-carried", textContent: this.model.get("_carried")})] : []), this.live, this.help());
   }
   help() {
     const list = make("dl", {}, ...REVIEW_KEYS.flatMap(([key, what]) => [make("dt", {textContent: key}), make("dd", {textContent: what})]));
@@ -83,7 +83,7 @@ class ReviewPanel {
     const focused = this.slot.contains(document.activeElement) || this.wantsFocus;
     this.viewer?.close();
     this.viewer = null;
-    this.slot.replaceChildren(make("p", {className: "ipha-review-wait", textContent: this.model.exported ? "The slices of this image are not on this page." : "loading…"}));
+    this.slot.replaceChildren(make("p", {className: "ipha-review-wait", textContent: this.model.exported ? `The slices of this image are not on this page. ${this.model.get("_carried")}` : "loading…"}));
     if (!ref) return;
     const child = await this.model.widget_manager.get_model(ref.replace("IPY_MODEL_", ""));
     if (this.closed || this.mounted !== ref) return;

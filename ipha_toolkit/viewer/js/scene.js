@@ -1,11 +1,12 @@
 // What there is to see and which part of it is seen: layers, where their slices come from, planes, slabs, scale.
-import {make} from "./dom.js";
+import {later, make} from "./dom.js";
 import {Grid, PLANES} from "./geometry.js";
 import {insideLine} from "./marking.js";
 import {ExportSource, KernelSource} from "./sources.js";
 
-const PATIENCE_MS = 2500, EXPORT_AFTER_MS = 8000;
+const PATIENCE_MS = 2500, EXPORT_AFTER_MS = 8000, STILL_AFTER_MS = 2000;
 const HINT = "Still picture, until a kernel answers. Run the cell again for the live viewer.";
+const HINT_IN_PAGE = "Still picture: the images themselves do not travel with this page.";
 
 export class Scene {
   constructor(state, disposer, {redraw, root}) {
@@ -35,8 +36,21 @@ export class Scene {
     if (packed.length) this.source = new ExportSource(packed, this.redraw);
     this.callKernel(kernel);
     if (packed.length) return;
+    if (model.exported) return this.standIn(true);
     wait(() => this.standIn(!kernel.heard), PATIENCE_MS);
-    if (model.get("embed_live")) wait(() => kernel.heard && model.send({type: "export"}), EXPORT_AFTER_MS);
+    if (!model.get("embed_live")) this.keepStill(kernel, disposer);
+    else wait(() => kernel.heard && model.send({type: "export"}), EXPORT_AFTER_MS);
+  }
+  // Where no copy of the images is made for pages, the kernel keeps a picture of what is shown, for them and for who listens.
+  keepStill(kernel, disposer) {
+    const {model} = this.state, asking = later(() => kernel.heard && model.send({type: "still"}), STILL_AFTER_MS);
+    let known = model.get("_picture");
+    disposer.add(() => asking.cancel());
+    disposer.on(model, "change", () => {
+      if (model.get("_picture") === known) asking.ask();
+      known = model.get("_picture");
+    });
+    asking.ask();
   }
   // Ask for the slice that is needed first, also where nothing is drawn yet (a folded output), to hear whether a kernel is there.
   callKernel(kernel) {
@@ -47,7 +61,7 @@ export class Scene {
   standIn(wanted) {
     const picture = this.state.get("_picture"), words = this.state.get("description");
     if (wanted && picture && !this.still) {
-      this.still = make("div", {className: "ipha-saved"}, make("img", {src: picture, alt: words}), make("p", {}, words, make("br"), make("em", {textContent: HINT})));
+      this.still = make("div", {className: "ipha-saved"}, make("img", {src: picture, alt: words}), make("p", {}, words, make("br"), make("em", {textContent: this.state.model.exported ? HINT_IN_PAGE : HINT})));
       this.root.append(this.still);
     } else if (!wanted && this.still) {
       this.still.remove();
@@ -73,6 +87,11 @@ export class Scene {
     const fits = this.planes().map((plane) => PLANES[plane]).flatMap(([c, r]) => [width / (b[c][1] - b[c][0]), height / (b[r][1] - b[r][0])]);
     return {width, height, scale: Math.min(...fits) * this.state.get("zoom"), center: this.middle().map((mm, a) => mm + pan[a])};
   }
+  // An overlay's name, with its image's where several images have one of that name.
+  nameOf({name, image}) {
+    const shared = image != null && this.images.length > 1 && this.overlays.filter((layer) => layer.name === name).length > 1;
+    return shared ? `${name} (${this.images[image].name})` : name;
+  }
   overlaysOn(image) {
     const visible = this.state.get("visible");
     return this.overlays.filter((layer, n) => visible[n] && (layer.image == null || layer.image === image.order));
@@ -89,18 +108,18 @@ export class Scene {
     const packed = this.source instanceof ExportSource && this.source.layers[layer.number];
     return packed ? {...layer, ...packed, number: layer.number} : layer;
   }
-  slabRange(grid, plane, layer) {
-    const axis = PLANES[plane][2], index = grid.nearest(this.state.get("position_mm"), axis);
+  slabRange(grid, plane, layer, position) {
+    const axis = PLANES[plane][2], index = grid.nearest(position, axis);
     const thick = layer.kind !== "mask" && this.state.get("slab") !== "off";
     const half = thick ? Math.floor(this.state.get("slab_mm") / grid.spacing[axis] / 2) : 0;
     return [Math.max(index - half, 0), Math.min(index + half, grid.shape[axis] - 1)];
   }
   // Codes of the slice or slab a layer shows in a plane; null while on its way.
-  data(shown, plane, thin = false) {
-    const axis = PLANES[plane][2], size = shown.grid.shape[axis], position = this.state.get("position_mm");
+  data(shown, plane, position, thin = false) {
+    const axis = PLANES[plane][2], size = shown.grid.shape[axis];
     const inside = shown.grid.index(position)[axis];
     if (shown.kind !== "image" && (inside < -0.5 || inside > size - 0.5)) return null;
-    const [first, last] = thin ? Array(2).fill(shown.grid.nearest(position, axis)) : this.slabRange(shown.grid, plane, shown);
+    const [first, last] = thin ? Array(2).fill(shown.grid.nearest(position, axis)) : this.slabRange(shown.grid, plane, shown, position);
     return first === last ? this.source.slice(shown.number, plane, first, size) : this.slab(shown, plane, first, last, size);
   }
   slab({number}, plane, first, last, size) {
@@ -119,8 +138,8 @@ export class Scene {
     return out;
   }
   // Value of a layer in the plane at a place: NaN where missing, undefined outside or while on its way.
-  valueAt(layer, plane, world, data = null) {
-    const shown = this.shown(layer), codes = data ?? this.data(shown, plane), [c, r] = PLANES[plane];
+  valueAt(layer, plane, world, position, data = null) {
+    const shown = this.shown(layer), codes = data ?? this.data(shown, plane, position), [c, r] = PLANES[plane];
     const index = shown.grid.index(world).map((v) => Math.floor(v + 0.5)), [w, h] = [shown.grid.shape[c], shown.grid.shape[r]];
     if (!codes || index[c] < 0 || index[r] < 0 || index[c] >= w || index[r] >= h) return undefined;
     const code = codes[index[r] * w + index[c]];
@@ -128,7 +147,7 @@ export class Scene {
   }
   // Count, area in mm², mean and standard deviation of an ellipse on the slice shown.
   roiStatistics(panel, roi) {
-    const shown = this.shown(panel.image), [c, r] = PLANES[panel.plane], data = this.data(shown, panel.plane, true);
+    const shown = this.shown(panel.image), [c, r] = PLANES[panel.plane], data = this.data(shown, panel.plane, this.state.positionOf(panel.image.order), true);
     if (!data) return null;
     const at = shown.grid.index(roi.center_mm), w = shown.grid.shape[c], h = shown.grid.shape[r], corners = roi.points_mm?.map((point) => { const q = shown.grid.index(point); return [q[c], q[r]]; });
     let n = 0, sum = 0, squares = 0;

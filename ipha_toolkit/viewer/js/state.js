@@ -29,7 +29,21 @@ export class State {
     const [x_mm, y_mm, z_mm] = position;
     this.set({position_mm: position, x_mm, y_mm, z_mm}, true);
   }
+  // Where an image is looked at: linked, all at one place; unlinked, each where it was left, and the active one at position_mm.
+  positionOf(image) { return (!this.get("linked") && image !== this.get("active") && this.get("_places")[image]) || this.get("position_mm"); }
+  activate(image) {
+    const before = this.get("active"), [level, width] = this.get("window")[image];
+    if (image === before) return;
+    this.set({active: image, level, width, ...this.placed(image, before)}, true);
+  }
+  placed(image, before) {
+    if (this.get("linked")) return {};
+    const [x_mm, y_mm, z_mm] = this.positionOf(image), _places = this.get("window").map((_, n) => (n === before ? this.get("position_mm") : this.positionOf(n)));
+    return {_places, position_mm: [x_mm, y_mm, z_mm], x_mm, y_mm, z_mm};
+  }
+  link(linked) { this.set({linked, _places: linked ? [] : this.get("window").map(() => this.get("position_mm"))}); }
   setWindow(image, level, width) {
+    this.activate(image);
     const window = this.get("window").map((pair) => [...pair]);
     window[image] = [level, Math.max(width, 1e-6)];
     this.set({window, active: image, level, width: window[image][1]}, true);

@@ -11,7 +11,7 @@ import {Scene} from "./scene.js";
 import {State} from "./state.js";
 import {Speaker} from "./words.js";
 
-const SHORTCUTS = "ArrowUp ArrowDown Home End Shift+Arrows A C S M [ ] - = 1 2 3 Z F 0 N O X R , . Delete Q W J D G V K U Shift+P Shift+J Shift+M Shift+R Shift+S Shift+D Space Enter Escape ?";
+const SHORTCUTS = "ArrowUp ArrowDown Home End Shift+Arrows A C S M [ ] - = 1 2 3 Z F 0 N O X R , . Delete Q W J D G V K U Shift+U Shift+P Shift+J Shift+M Shift+R Shift+S Shift+D Space Enter Escape ?";
 
 export class Viewer {
   constructor(model, el) {
@@ -41,6 +41,8 @@ export class Viewer {
     this.disposer.add(() => this.observer.disconnect());
     const {extras} = this.input;
     this.root.append(this.controls.toolbar(), extras.bar(), ...[tools, repairs].filter(Boolean), this.stage, ...this.controls.overlayBar(), ...extras.nodules(), ...below, this.live, this.controls.help());
+    // The browser's own Escape ends full screen without a key pressed.
+    this.disposer.listen(document, "fullscreenchange", () => { if (document.fullscreenElement !== this.root && this.filled && extras.large) extras.maximise(); this.filled = document.fullscreenElement === this.root; });
     guard(this.root, this.disposer, {onKey: (event) => this.key(event), aloneOnPage: !!model.exported});
     this.layout();
     this.speaker.say();
@@ -58,7 +60,13 @@ export class Viewer {
 
   key(event) {
     const panel = this.panels.find(({canvas}) => canvas === event.composedPath()[0]);
-    return !!panel && this.input.key(panel, event);
+    return (!!panel && this.input.key(panel, event)) || this.escaped(event);
+  }
+  // Escape leaves the large view, unless a line, a polygon or a tool was there to be left first.
+  escaped({key}) {
+    if (key !== "Escape" || !this.input.extras.large) return false;
+    this.input.extras.maximise();
+    return true;
   }
   changed() {
     if (this.closed) return;

@@ -4,7 +4,7 @@ import {describe, describeSlice, fixed, number, shareText} from "./marks.js";
 
 export function describePanel(scene, panel) {
   const {image, plane} = panel, shown = scene.shown(image), {state} = scene;
-  return describeSlice(image.name, shown.grid, plane, state.get("position_mm"), state.get("window")[image.order], image.unit, shown.loss);
+  return describeSlice(image.name, shown.grid, plane, state.positionOf(image.order), state.get("window")[image.order], image.unit, shown.loss);
 }
 
 export function thresholdText(scene) {
@@ -35,18 +35,18 @@ export class Speaker {
 
 // Value under the pointer or, while the pointer is elsewhere, at the same millimetres of a linked image.
 export function readout(scene, panel, pointer, data) {
-  const linked = pointer?.panel.plane === panel.plane;
-  const world = linked ? pointer.world : scene.state.get("position_mm"), place = pointer?.panel === panel ? `(${world.map((mm) => fixed(mm, 1)).join(", ")}) mm: ` : "";
+  const own = scene.state.positionOf(panel.image.order), together = scene.state.get("linked") || pointer?.panel === panel;
+  const world = together && pointer?.panel.plane === panel.plane ? pointer.world : own, place = pointer?.panel === panel ? `(${world.map((mm) => fixed(mm, 1)).join(", ")}) mm: ` : "";
   if (!data) return "";
-  const value = scene.valueAt(panel.image, panel.plane, world, data);
+  const value = scene.valueAt(panel.image, panel.plane, world, own, data);
   panel.canvas.dataset.value = value ?? "";
-  return value === undefined ? "" : place + number(value, panel.image.unit) + overlayReadout(scene, panel, world);
+  return value === undefined ? "" : place + number(value, panel.image.unit) + overlayReadout(scene, panel, world, own);
 }
 
-function overlayReadout(scene, panel, world) {
+function overlayReadout(scene, panel, world, own) {
   let text = "";
   for (const layer of scene.overlaysOn(panel.image)) {
-    const value = layer.kind === "map" ? scene.valueAt(layer, panel.plane, world) : NaN;
+    const value = layer.kind === "map" ? scene.valueAt(layer, panel.plane, world, own) : NaN;
     if (Number.isFinite(value)) text += `;  ${layer.name} ${number(value, layer.unit)}`;
   }
   return text;
