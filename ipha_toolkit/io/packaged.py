@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -10,6 +11,7 @@ from zipfile import ZipFile
 import pandas as pd
 
 from ipha_toolkit.errors import DataError, LayoutError
+from ipha_toolkit.io import names, proof
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _CHECKOUT = _PACKAGE.parent
@@ -79,7 +81,14 @@ def teaching_cohort(out: str | os.PathLike[str]) -> Path:
             raise LayoutError(f"{target / name}: is there already; give a new or empty folder")
     with ZipFile(TEACHING) as packed:
         packed.extractall(target)
+    _seal(target / "results")
     return target / "results"
+
+
+def _seal(results: Path) -> None:
+    """Say of unpacked tables that they are as they were written, as every results folder does."""
+    digests = {path.name: proof.digest_of(path) for path in sorted(results.iterdir()) if path.is_file()}
+    (results / names.PROVENANCE).write_text(json.dumps(proof.sealed({proof.WRITTEN: digests})) + "\n", "utf-8")
 
 
 def _first(places: list[Path]) -> Path:
