@@ -26,7 +26,8 @@ from ipha_toolkit.report.share import share
 from ipha_toolkit.run.cohort import run
 from ipha_toolkit.run.simulate import _write_tables
 
-SEED, SPACING_MM = 18, 8.0
+SEED, SPACING_MM = 18, {"T1w": 4.0, "ct": 8.0}
+"""Of T1w finer: at 8 mm no muscle is found beside the spine."""
 CONTROLS, PATIENTS = 4, 3
 SCANNERS = {"north": (1.5, "soft"), "south": (3.0, "lung"), "west": (1.5, "soft")}
 

@@ -11,8 +11,7 @@ from zipfile import ZipFile
 import pandas as pd
 
 from ipha_toolkit.errors import DataError, LayoutError
-from ipha_toolkit.io import names
-from ipha_toolkit.io.proof import WRITTEN, digests, sealed
+from ipha_toolkit.io import names, proof
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _CHECKOUT = _PACKAGE.parent
@@ -82,10 +81,14 @@ def teaching_cohort(out: str | os.PathLike[str]) -> Path:
             raise LayoutError(f"{target / name}: is there already; give a new or empty folder")
     with ZipFile(TEACHING) as packed:
         packed.extractall(target)
-    results = target / "results"
-    record = sealed({WRITTEN: digests(results)})  # as an analysis leaves it: tables without proof are taken for edited
-    (results / names.PROVENANCE).write_text(json.dumps(record, indent=1), encoding="utf-8")
-    return results
+    _seal(target / "results")
+    return target / "results"
+
+
+def _seal(results: Path) -> None:
+    """Say of unpacked tables that they are as they were written, as every results folder does."""
+    record = proof.sealed({proof.WRITTEN: proof.digests(results)})
+    (results / names.PROVENANCE).write_text(json.dumps(record) + "\n", "utf-8")
 
 
 def _first(places: list[Path]) -> Path:
@@ -101,8 +104,8 @@ def _first(places: list[Path]) -> Path:
 def teaching_sites(out: str | os.PathLike[str]) -> list[Path]:
     """Unpack what three simulated hospitals share, for :func:`ipha_toolkit.pool`.
 
-    North and west scan at 1.5 T and with a soft CT kernel, south at 3 T and with a sharp one; each has four
-    controls and three patients two days after a bleed, in T1w and CT.
+    North and west reconstruct CT with a soft kernel, south with a sharp one; each has four controls and three patients
+    two days after a bleed.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ipha_toolkit.io.drafts import text_draft
 
-_ROWS_AT_ONCE = 50_000
+_ROWS_AT_ONCE = 20_000
 _QUOTED = frozenset('\t"\n\r')
 """Characters for which a cell has to be put in quotes."""
 

@@ -144,7 +144,8 @@ def by_hand(tmp_path):
 
     def start(*arguments):
         command = [sys.executable, "-m", "dask", *arguments]
-        started.append(subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL))
+        there = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # segmenters of these tests
+        started.append(subprocess.Popen(command, env=there, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL))
         return started[-1]
 
     file = tmp_path / "scheduler.json"
