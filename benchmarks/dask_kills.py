@@ -1,9 +1,11 @@
-"""kill -9 of a Dask worker, of the scheduler and of the client at random moments, then taken up: same tables?
+"""kill -9 of a Dask worker, of the scheduler and of the client within a run: the same tables once it is resumed?
 
-python benchmarks/dask_kills.py [--moments 20]
+python benchmarks/dask_kills.py [--moments 20] [--kinds worker scheduler client]    # a quarter of an hour, quiet
 
-The cohort is of boxes (tests/toys.py), 12 sessions; scheduler, workers and client are processes of their own. After a
-worker's death the run goes on with another worker; after the scheduler's or the client's, one process takes it up.
+A moment is when a random number of the 12 sessions (boxes of tests/toys.py) was done and some part of the next had
+passed; one that came after the run's end is tried again earlier, and does not count. Scheduler, workers and client are
+processes of their own. After a worker's death the run goes on with another worker; after the scheduler's or the
+client's, one process takes it up.
 """
 
 from __future__ import annotations
@@ -96,8 +98,15 @@ def tables(out: Path) -> dict[str, bytes]:
     return {name: (out / name).read_bytes() for name in TABLES}
 
 
-def one(kind: str, moment_s: float, root: Path, out: Path, wanted: dict[str, bytes]) -> dict[str, object]:
-    """One run, one kill, one resumption."""
+def finished(out: Path) -> int:
+    """Sessions that are done, -1 before the first is begun."""
+    begun = (out / marks.FOLDER).is_dir() and any((out / marks.FOLDER).glob("*.running.json"))
+    done = len(list(out.glob("sub-*/ses-*/provenance.json")))
+    return done if begun or done else -1
+
+
+def one(kind: str, after: int, moment_s: float, root: Path, out: Path, wanted: dict[str, bytes]) -> dict[str, object]:
+    """One run, one kill some time after so many sessions were done, one resumption."""
     port = free_port()
     address = f"tcp://127.0.0.1:{port}"
     processes = {"scheduler": start(scheduler, port)}
@@ -105,8 +114,8 @@ def one(kind: str, moment_s: float, root: Path, out: Path, wanted: dict[str, byt
     workers = [start(worker, address), start(worker, address)]
     processes["client"] = start(client, address, root, out)
     begun = time.time()
-    while not any((out / marks.FOLDER).glob("*.running.json")) and time.time() - begun < 60:
-        time.sleep(0.02)
+    while finished(out) < after and processes["client"].is_alive() and time.time() - begun < 120:
+        time.sleep(0.01)
     time.sleep(moment_s)
     victim = workers[0] if kind == "worker" else processes[kind]
     late = not processes["client"].is_alive()
@@ -125,8 +134,8 @@ def one(kind: str, moment_s: float, root: Path, out: Path, wanted: dict[str, byt
     run(root, out, progress=False)
     left = [path for path in (*out.rglob(".*"), *(out / marks.FOLDER).iterdir()) if path.name != marks.FOLDER]
     return {
-        "kind": kind, "done": done, "exit": ended, "alone": alone, "same": tables(out) == wanted, "left": len(left),
-        "wait_s": time.time() - killed, "late": late,
+        "kind": kind, "after": after, "done": done, "exit": ended, "alone": alone, "same": tables(out) == wanted,
+        "left": len(left), "wait_s": time.time() - killed, "late": late,
     }  # fmt: skip
 
 
@@ -148,9 +157,9 @@ def main() -> None:
         found = []
         for n in range(options.moments):
             out = folder / f"{kind}-{n}"
-            moment_s = float(rng.uniform(0, length_s / 2))
-            while (tried := one(kind, moment_s, root, out, wanted))["late"]:
-                moment_s /= 2
+            after, moment_s = int(rng.integers(0, SESSIONS - 3)), float(rng.uniform(0, length_s / SESSIONS))
+            while (tried := one(kind, after, moment_s, root, out, wanted))["late"]:
+                after //= 2  # the run had ended before it was killed: that is no kill
                 shutil.rmtree(out)
             found.append(tried)
             print(found[-1], flush=True)

@@ -49,6 +49,7 @@ _HOME = {
     "open_cohort": "io.layout",
     "open_results": "io.results",
     "teaching_cohort": "io.packaged",
+    "teaching_sites": "io.packaged",
     "report": "report.cohort",
     "to_redcap": "io.redcap",
     "from_redcap": "io.redcap",

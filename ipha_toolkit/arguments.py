@@ -144,6 +144,10 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--stratify", action="store_true", help="go on where sites measured with other settings or versions"
     )
+    command.add_argument(
+        "--harmonize", choices=["combat"], default="",
+        help="compare groups over sites once more on values that ComBat made alike (default: as measured alone)",
+    )  # fmt: skip
 
     command = commands.add_parser("report", parents=[common], help="write the page of a results folder", epilog=EPILOG)
     command.add_argument("results", type=Path, metavar="RESULTS", help="results folder of ipha analyze")

@@ -38,6 +38,13 @@ _IBSI = "IBSI, doi 10.1148/radiol.2020191145"
 MEASURES: dict[str, Measure] = _catalogue(
     # lungs
     Measure("lung_volume", "volume of the lung mask", "mL", Worse.LOWER, "voxel count times voxel volume"),
+    Measure(
+        "lung_missing_volume",
+        "dense tissue beside ribs, rests of air or the other lung that is perhaps lung the CT mask lacks, or fluid",
+        "mL",
+        Worse.HIGHER,
+        "chosen; regions/lacking.py",
+    ),
     # CT attenuation
     Measure("attenuation_mean", "mean attenuation", "HU", Worse.HIGHER, _IBSI),
     Measure("attenuation_sd", "standard deviation of attenuation, population", "HU", Worse.HIGHER, _IBSI),
@@ -171,7 +178,7 @@ MEASURES: dict[str, Measure] = _catalogue(
     ),
     Measure(
         "reticulation",
-        "mean sheetness of the parenchyma (septa) less twice its mean tubeness (vessels, noise); below 0 in health",
+        "outer lung: mean sheetness (septa, facing all ways) less mean tubeness (vessels, noise); about 0 in health",
         "HU",
         Worse.HIGHER,
         "definition",

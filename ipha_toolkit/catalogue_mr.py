@@ -22,6 +22,13 @@ MR_MEASURES: tuple[Measure, ...] = (
         "definition; not a concentration of iron, which water hides; methemoglobin raises it as well",
     ),
     Measure(
+        "signature_strength_in_water",
+        "as signature_strength, of the curve that patients of group edema follow; given with three of them",
+        "voxel SD",
+        Worse.HIGHER,
+        "definition",
+    ),
+    Measure(
         "signature_load",
         "mean over all voxels of the region of the distance below the line, 0 where above it or no evidence",
         "voxel SD",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from ipha_toolkit.arguments import parser
 from ipha_toolkit.errors import IphaError
 from ipha_toolkit.io.room import is_full, no_room
+from ipha_toolkit.io.terminal import PlainFormatter, say, warn
 from ipha_toolkit.run.stopping import STOPPED, stopped_by_ctrl_c, words
 
 if TYPE_CHECKING:
@@ -23,18 +25,22 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the ``ipha`` command; returns its exit status."""
-    options = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if not given:
+        parser().print_help(sys.stderr)
+        return 2
+    options = parser().parse_args(given)
     try:
         with stopped_by_ctrl_c(f"ipha {options.command}"):
             _start_log(options)
             return _RUN[options.command](options)
     except (IphaError, ValueError, OSError) as error:
         full = isinstance(error, OSError) and not isinstance(error, IphaError) and is_full(error)
-        print(f"ipha {options.command}: {no_room(_written_to(options)) if full else error}", file=sys.stderr)
+        warn(f"ipha {options.command}: {no_room(_written_to(options)) if full else error}")
         return 2
     except KeyboardInterrupt as stop:
         if not stop.args:  # not by Ctrl-C here, which has said so
-            print(f"\n{words(f'ipha {options.command}')}", file=sys.stderr)
+            warn(f"\n{words(f'ipha {options.command}')}")
         return STOPPED
 
 
@@ -54,7 +60,7 @@ def _start_log(options: argparse.Namespace) -> None:
     if options.log:
         handlers.append(logging.FileHandler(options.log, encoding="utf-8"))
     for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
         logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if options.verbose > 1 else logging.INFO)
     logger.propagate = False
@@ -65,7 +71,7 @@ def _demo(options: argparse.Namespace) -> int:
     from ipha_toolkit.demo.page import write_report
 
     demo = run_demo(options.out, progress=not options.quiet)
-    print(f"open {write_report(demo, options.out / 'report.html')}")
+    say(f"open {write_report(demo, options.out / 'report.html', workers=os.cpu_count() or 1)}")
     return 1 if demo.analysis.failures else 0
 
 
@@ -73,7 +79,7 @@ def _simulate(options: argparse.Namespace) -> int:
     from ipha_toolkit.run.simulate import TRUTH_FOLDER, simulate_cohort
 
     out = simulate_cohort(options.out, subjects=options.subjects, seed=options.seed, progress=not options.quiet)
-    print(f"{options.subjects} simulated patients in {out}, what is really there in {out / TRUTH_FOLDER}")
+    say(f"{options.subjects} simulated patients in {out}, what is really there in {out / TRUTH_FOLDER}")
     return 0
 
 
@@ -85,7 +91,7 @@ def _import(options: argparse.Namespace) -> int:
     protocol = Protocol.read(options.protocol) if options.protocol else DEFAULT
     plan = plan_import(options.sources, options.out, protocol=protocol, progress=not options.quiet)
     for problem in plan.problems:
-        print(f"- {problem}", file=sys.stderr)
+        warn(f"- {problem}")
     if plan.new and not options.yes:
         return _planned(plan, options.out)
     done = run_import(
@@ -93,16 +99,17 @@ def _import(options: argparse.Namespace) -> int:
         progress=not options.quiet,
     )  # fmt: skip
     counts = f"{done.kept} series done before, {len(done.left_out)} left out"
-    print(f"{len(done.made)} images written to {options.out}, {counts}")
+    say(f"{len(done.made)} images written to {options.out}, {counts}")
     for series, reason in done.left_out.items():
-        print(f"- {series}: {reason}", file=sys.stderr)
+        warn(f"- {series}: {reason}")
     undecided = plan.table.loc[plan.table["role"] == "open", "series"]
     if len(undecided):
-        print(f"no rule settles the role of {', '.join(undecided)}; give them one, or none, in import/series.tsv")
+        say(f"no rule settles the role of {', '.join(undecided)}; give them one, or none, in import/series.tsv")
     if done.to_sign:
         sheet = options.out / "import" / "contact.html"
-        print(f"look at {', '.join(done.to_sign)} in {sheet} for burnt-in text, and sign them in the column seen")
+        say(f"look at {', '.join(done.to_sign)} in {sheet} for burnt-in text, and sign them in the column seen")
     _warn(key_warning(options.out))
+    say(f"next: ipha check {options.out}")
     return 1 if done.left_out else 0
 
 
@@ -110,7 +117,7 @@ def _import_masks(options: argparse.Namespace) -> int:
     from ipha_toolkit.run.import_masks import import_masks
 
     for path in import_masks(options.folder, options.cohort, tool=options.tool, image=options.image):
-        print(path)
+        say(path)
     return 0
 
 
@@ -121,16 +128,16 @@ def _planned(plan: ImportPlan, out: Path) -> int:
     table = plan.save(out)
     new = plan.table[plan.table["series"].isin(plan.new)]
     shown = ["series", "subject", "session", "role", "sure", "wrong", "reason"]
-    print(new[shown].to_string(index=False, max_colwidth=60))
-    print(f"\n{len(new)} series stand in {table} now. Edit role, subject and session there, and run this")
-    print("again to convert; --yes converts what is proposed.")
+    say(new[shown].to_string(index=False, max_colwidth=60))
+    say(f"\n{len(new)} series stand in {table} now. Edit role, subject and session there, and run this")
+    say("again to convert; --yes converts what is proposed.")
     _warn(key_warning(out))
     return 0
 
 
 def _warn(text: str) -> None:
     if text:
-        print(f"warning: {text}", file=sys.stderr)
+        warn(f"warning: {text}")
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -139,11 +146,11 @@ def _check(options: argparse.Namespace) -> int:
 
     protocol = Protocol.read(options.protocol) if options.protocol else DEFAULT
     report = check(options.cohort, protocol=protocol, progress=not options.quiet)
-    print(report.sessions.to_string(index=False))
-    found = f"{len(report.problems)} problems, {len(report.stopping)} of them stop a session"
-    print(f"\n{len(report.sessions)} images, {found}")
+    say(report.sessions.to_string(index=False))
+    found = f"{len(report.problems)} problems, {len(report.stopping)} of them stop a session or an image"
+    say(f"\n{len(report.sessions)} images, {found}")
     for problem in report.problems:
-        print(f"- {problem}")
+        say(f"- {problem}")
     return 1 if report.stopping else 0
 
 
@@ -163,14 +170,14 @@ def _analyze(options: argparse.Namespace) -> int:
         )  # fmt: skip
     counts = f"{analysis.measured} sessions measured, {analysis.skipped} done before, {len(analysis.failures)} failures"
     whole = f"; {len(analysis.rows)} rows in {options.out / 'measures.tsv'}" if options.level != "participant" else ""
-    print(counts + whole)
+    say(counts + whole)
     for remark in analysis.remarks:
-        print(f"- {remark}", file=sys.stderr)
+        warn(f"- {remark}")
     for failure in analysis.failures:
-        print(f"- {failure['error']}", file=sys.stderr)
+        warn(f"- {failure['error']}")
     if analysis.missing:
         some = ", ".join(analysis.missing[:12]) + (" ..." if len(analysis.missing) > 12 else "")
-        print(f"- {len(analysis.missing)} sessions are not measured yet and not in the tables: {some}", file=sys.stderr)
+        warn(f"- {len(analysis.missing)} sessions are not measured yet and not in the tables: {some}")
     return 1 if analysis.failures or (analysis.missing and options.level == "group") else 0
 
 
@@ -190,8 +197,8 @@ def _status(options: argparse.Namespace) -> int:
     for row in shown.to_dict("records"):
         label = f"{row['subject']}_{row['session']}".rstrip("_")
         since = f" since {row['since']}" if row["since"] else ""
-        print(f"{label}\t{row['state']}{since}\t{row['error']}".rstrip())
-    print(", ".join(f"{int((table['state'] == state).sum())} {state}" for state in STATES))
+        say(f"{label}\t{row['state']}{since}\t{row['error']}".rstrip())
+    say(", ".join(f"{int((table['state'] == state).sum())} {state}" for state in STATES))
     return 1 if (table["state"] == "failed").any() else 0
 
 
@@ -201,7 +208,7 @@ def _share(options: argparse.Namespace) -> int:
 
     found = open_results(options.results, cohort=options.cohort)
     path = share(found, options.out, site=options.site, age_bands=options.age_bands, allow=options.allow)
-    print(f"{path}: read words.html in it before you send it; {options.results / KEY} never leaves")
+    say(f"{path}: read words.html in it before you send it; {options.results / KEY} never leaves")
     return 0
 
 
@@ -211,11 +218,15 @@ def _pool(options: argparse.Namespace) -> int:
     from ipha_toolkit.io.names import POOLING
     from ipha_toolkit.run.pool import pool
 
-    found = pool(options.files, options.out, controls=options.controls, stratify=options.stratify)
+    found = pool(
+        options.files, options.out, controls=options.controls, stratify=options.stratify, harmonize=options.harmonize
+    )
     about = json.loads((found.path / POOLING).read_text("utf-8"))
-    print(f"{len(found)} sessions of {len(about['sites'])} sites in {found.path}; {about['said']}")
+    say(f"{len(found)} sessions of {len(about['sites'])} sites in {found.path}; {about['said']}")
     for text in about["images made otherwise"]:
-        print(f"- {text}")
+        say(f"- {text}")
+    for text in about["harmonized"]:
+        say(f"- sites.tsv compares groups harmonized as well: {text}")
     return 0
 
 
@@ -226,14 +237,14 @@ def _merge_ratings(options: argparse.Namespace) -> int:
     for row in merge_ratings(options.files, options.out).to_dict("records"):
         pair = f"{row['rater']} and {row['other']}: {row['n']} images rated by both"
         if row["note"]:
-            print(f"{pair}; {row['note']}")
+            say(f"{pair}; {row['note']}")
             continue
         interval = f"95 % interval {number(row['low'])} to {number(row['high'])}"
-        print(
+        say(
             f"{pair}, {100 * row['agree']:.0f} % alike; Cohen's kappa {number(row['kappa'])} ({interval}), "
             f"linearly weighted {number(row['weighted_kappa'])}"
         )
-    print(f"all ratings are in {options.out}")
+    say(f"all ratings are in {options.out}")
     return 0
 
 
@@ -241,7 +252,7 @@ def _report(options: argparse.Namespace) -> int:
     from ipha_toolkit.io.results import open_results
     from ipha_toolkit.report.cohort import report
 
-    print(report(open_results(options.results, cohort=options.cohort), options.out))
+    say(report(open_results(options.results, cohort=options.cohort), options.out))
     return 0
 
 
@@ -249,7 +260,7 @@ def _checklist(options: argparse.Namespace) -> int:
     from ipha_toolkit.io.results import open_results
     from ipha_toolkit.report.checklist import checklist
 
-    print(checklist(open_results(options.results), options.out))
+    say(checklist(open_results(options.results), options.out))
     return 0
 
 
@@ -258,7 +269,7 @@ def _redcap(options: argparse.Namespace) -> int:
     from ipha_toolkit.io.results import open_results
 
     to_redcap(open_results(options.results).rows).to_csv(options.out, index=False)
-    print(options.out)
+    say(options.out)
     return 0
 
 
@@ -271,14 +282,14 @@ def _render(options: argparse.Namespace) -> int:
         code=options.code,
     )  # fmt: skip
     for page in pages:
-        print(page)
+        say(page)
     return 0
 
 
 def _protocol(options: argparse.Namespace) -> int:
     from ipha_toolkit.protocol import DEFAULT
 
-    print(DEFAULT.to_toml(), end="")
+    say(DEFAULT.to_toml(), end="")
     return 0
 
 
@@ -288,7 +299,7 @@ def _info(options: argparse.Namespace) -> int:
     facts = about()
     width = max(map(len, facts))
     for name, said in facts.items():
-        print(f"{name:{width}}  {said}")
+        say(f"{name:{width}}  {said}")
     return 0
 
 
@@ -298,10 +309,10 @@ def _docs(options: argparse.Namespace) -> int:
     from ipha_toolkit.io.packaged import layout_text, site_index
 
     if options.topic == "layout":
-        print(layout_text(), end="")
+        say(layout_text(), end="")
         return 0
     index = site_index()
-    print(index)
+    say(index)
     if not options.no_browser:
         webbrowser.open(index.as_uri())
     return 0
@@ -313,7 +324,7 @@ def _completion(options: argparse.Namespace) -> int:
     whole = parser()
     for action in _paths_of(whole):
         action.complete = shtab.FILE  # type: ignore[attr-defined]
-    print(shtab.complete(whole, shell=options.shell))
+    say(shtab.complete(whole, shell=options.shell))
     return 0
 
 

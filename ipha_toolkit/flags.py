@@ -13,7 +13,7 @@ FLAGS: dict[str, str] = {
     "lungs_from_t1w": "T2w measured in the lungs of T1w, moved by position alone: its own were not told from tissue",
     "lungs_by_lungmask": "lungs found by the lungmask command installed here, not by this package",
     "lungs_by_totalsegmentator": "lungs found by the TotalSegmentator command installed here, not by this package",
-    "lung_perhaps_missing": "between the CT mask and the ribs lies a tenth of the lung or more: dense lung, or fluid",
+    "lung_perhaps_missing": "the CT mask lacks a tenth or more, beside ribs or the other lung: dense lung, or fluid",
     "too_coarse_for_nodules": "voxels too large for nodules of this size: none are counted",
     "single_slice": "measured on one slice: no volume, no zones along the missing axis",
     "child": "under 16 years by participants.tsv: norms of adults at full inspiration do not hold",
@@ -49,6 +49,7 @@ FLAGS: dict[str, str] = {
     "contrast_enhanced": "T1w after contrast agent: enhancement mimics signal gain",
     # signature
     "no_evidence": "T1w predicts no T2w above the noise floor in most voxels: the signature cannot be judged there",
+    "iron_under_water": "T1w so far above the controls that water may hide what iron takes from T2w",
     "realigned": "T2w was moved onto the grid of T1w",
     # R2*
     "mostly_censored": "R2* withheld: most of the region never rises above the noise floor",
@@ -61,6 +62,7 @@ FLAGS: dict[str, str] = {
     "no_lung_density": "no CT in the session: R2* cannot tell iron from aeration",
     # texture
     "no_opacity": "too little opacity to be patchy or homogeneous",
+    "blurred_slices": "thin structures hardly face one axis: slices thicker than they are apart, which hides a net",
     # nodules
     "few_nodules": "too few nodules for a size or pattern",
     "no_detector_null": "pleural avoidance withheld: not set against nodules put into this image at random and found",

@@ -137,7 +137,10 @@ LAYOUT_CHOICE: tuple[str, ...] = (
     "*: part !~ phase|real|imag -- definition: roles are magnitude images",
     "*: ce !~ . -- chosen: T1w ratios and densities are read without contrast agent",
     "*: rec !~ (sharp|bone|lung) -- chosen: sharp kernels raise the noise that shares of density take in",
-    "*: most run -- BIDS names repeats by run; chosen: a scan is repeated where the first failed",
+    *(
+        f"{role}: most run -- BIDS names repeats by run; chosen: a scan is repeated where the first failed"
+        for role in ("T1w", "T2w", "ct", "dx")
+    ),  # of echoes a run can also be the other half of an interleaved train, so none is taken
 )
 
 SOFT_KERNELS = (

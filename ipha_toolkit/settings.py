@@ -158,7 +158,7 @@ class PhaseSettings:
     deciding: tuple[str, ...] = _setting(
         (
             "ct: ground_glass_opacity consolidation",
-            "T1w T2w: t1w_signal_gain hemosiderin_signature",
+            "T1w T2w: t1w_signal_gain free_water",
             "dx: film_opacity",
         ),
         "modalities of which one (or one set) is needed, best first, each with the findings that the gate must give: a "
@@ -293,6 +293,11 @@ class SignatureSettings:
     )
     blocks: int = _setting(
         30, "into about this many blocks the lungs are cut, which are drawn again and again for intervals", "chosen"
+    )
+    wet_gain: float = _setting(
+        1.5,
+        "median T1w ratio over that of the controls from which water may hide iron",
+        "chosen on the second generator: iron that scores 6.3 in dry lung scores 3.0 at 1.4 and 1.6 at 1.8",
     )
 
 

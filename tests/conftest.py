@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,10 @@ def small_demo(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The demo at coarse voxels, made once for all who look at it."""
     from ipha_toolkit.demo.cohort import FILMED, FOLLOWED, demo_population, run_demo
 
-    people = [person for person in demo_population() if person.name in ("sub-001", "sub-002", FOLLOWED, FILMED)]
+    everyone = {person.name: person for person in demo_population()}
+    filmed = everyone[FILMED]
+    films = tuple(visit for visit in filmed.visits if visit.images)[::2]
+    people = [everyone["sub-001"], everyone["sub-002"], everyone[FOLLOWED], replace(filmed, visits=films)]
     return run_demo(tmp_path_factory.mktemp("demo"), people=people, spacing_mm=5.0, workers=1, progress=False)
 
 

@@ -53,6 +53,11 @@ def test_bad_usage_ends_with_2():
     assert caught.value.code == 2
 
 
+def test_without_a_command_all_of_them_are_listed(capsys):
+    assert main([]) == 2
+    assert "analyze" in capsys.readouterr().err
+
+
 def test_check_ends_with_0_or_1(cohort, capsys):
     assert main(["check", str(cohort)]) == 0
     assert "40 x 30 x 34, 8 x 8 x 8 mm" in capsys.readouterr().out

@@ -96,6 +96,22 @@ def test_no_cell_is_longer_than_a_screen_and_no_function_longer_than_five_lines(
                     assert node.end_lineno - node.lineno <= 5, node.name
 
 
+def test_it_imports_at_most_four_things_and_nothing_private(notebook):
+    code = ast.parse("\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code"))
+    imports = [node for node in ast.walk(code) if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert sum(len(node.names) for node in imports) <= 4
+    assert [node for node in imports if isinstance(node, ast.ImportFrom) and "ipha" in node.module] == []
+    assert [node.attr for node in ast.walk(code) if isinstance(node, ast.Attribute) and node.attr.startswith("_")] == []
+
+
+def test_it_lets_the_reader_predict_and_turn_something_and_ends_with_three_folded_questions(notebook):
+    code, text = ("\n".join(c.source for c in notebook.cells if c.cell_type == kind) for kind in ("code", "markdown"))
+    assert "**Before you look.**" in text
+    assert re.search(r"plots\.choose|widgets\.|ipha\.explore", code)
+    last = notebook.cells[-1].source
+    assert last.startswith("## Three questions") and len(re.findall(r"<details><summary>.+</summary>", last)) == 3
+
+
 @BOTH
 def test_it_runs_and_each_figure_says_with_numbers_what_it_shows(page_of, kind):
     text = page_of(kind).read_text("utf-8")
@@ -124,4 +140,21 @@ def test_its_page_opens_without_network_and_its_viewers_live(page_of, offline_pa
 
 def test_nothing_of_its_slides_is_cut_or_scrolls(page_of, offline_page):
     assert cut_slides(offline_page, page_of("slides").as_uri()) == []
+    alone = "(c) => !c.closest('section').querySelector('.ipha-control input, .ipha-control select')"
+    assert offline_page.evaluate(f"() => [...document.querySelectorAll('.ipha-choice')].filter({alone}).length") == 0
     assert (offline_page.requests, offline_page.errors) == ([], [])
+
+
+DAMAGE = {
+    "stands in several rows that differ": "Keep one row",
+    "folder name is not sub- and letters or digits": "no spaces, no dots",
+    "not read, because its name does not end with": "Rename the file",
+    "truncated or damaged": "Copy it again",
+}
+
+
+@pytest.mark.parametrize("name", ["07_your_own_data"])
+def test_each_thing_done_to_the_folder_is_complained_of_in_the_words_of_check_and_explained(page_of):
+    rows = re.findall(r"<tr>.*?</tr>", page_of("html").read_text("utf-8"), re.DOTALL)
+    for said, meant in DAMAGE.items():
+        assert [row for row in rows if said in row and meant in row], said

@@ -12,6 +12,8 @@ import nbformat
 import pytest
 
 import ipha_toolkit as ipha
+from ipha_toolkit.errors import DataError
+from ipha_toolkit.phantom.dicom import Study, slices
 
 NOTEBOOKS = {path.stem[:2]: path for path in sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))}
 SPACING_MM = 5.0
@@ -99,12 +101,12 @@ def test_quickstart_on_one_image(run, file_of, kind, ending):
     words_of(shown, "Bars of", f"ill_{kind}")
 
 
-@pytest.mark.parametrize("kind", ["ct", "T2w", "dx"])
+@pytest.mark.parametrize("kind", ["ct", "T1w", "T2w", "dx"])
 def test_acute_phase_on_one_kind_of_image(run, file_of, kind):
     shown = run("01", **{f"{kind.lower()}_path": file_of(kind, ".nrrd")}, spacing_mm=SPACING_MM)
     assert set(shown.scans) == {kind}
     words_of(shown, "Not among the scans, so left out below:")
-    assert ("No CT here" in shown.text, "No T1w or T2w here" in shown.text) == (kind != "ct", kind != "T2w")
+    assert ("No CT here" in shown.text, "No T1w or T2w here" in shown.text) == (kind != "ct", kind[0] != "T")
 
 
 def test_subacute_phase_on_one_healthy_ct(run, file_of):
@@ -121,6 +123,14 @@ def test_chronic_phase_on_one_patient_without_echoes(run, file_of):
     shown = run("03", scans={"mine": (file_of("T1w", ".nrrd"), file_of("T2w", ".nrrd"))})
     assert list(shown.pairs) == ["mine"]
     words_of(shown, "No echoes here")
+
+
+def test_chronic_phase_on_echoes_of_ones_own(run, people, file_of, tmp_path):
+    paths = [str(tmp_path / f"echo-{number}_MEGRE.nii") for number, _ in enumerate(people["ill"].echoes, 1)]
+    for path, echo in zip(paths, people["ill"].echoes, strict=True):
+        ipha.save(echo, path)
+    shown = run("03", scans={"mine": (file_of("T1w", ".mha"), file_of("T2w", ".nii"))}, echo_paths=paths)
+    assert "No echoes here" not in shown.text and "r2star_median" in set(shown.r2star["measure"])
 
 
 @pytest.mark.parametrize("kind", ["ct", "T1w"])
@@ -196,3 +206,41 @@ def test_own_cohort_is_measured_and_compared_as_far_as_it_goes(run, own_cohort):
     assert files == {path: path.stat().st_mtime_ns for path in own_cohort.root.parent.rglob("*")}
     if "days" in own_cohort.kind:
         words_of(compared, "Not shown: sessions: days holds 'later', which is no number")
+
+
+def test_patients_without_controls_dose_or_a_third_visit(run, people, tmp_path):
+    root = tmp_path / "cohort"
+    for session in ("ses-01", "ses-02"):
+        _put(people["ill"], root, "sub-ill", session, "ct", ".nrrd")
+    (root / "participants.tsv").write_text("participant_id\tgroup\tage\nsub-ill\tiph\t7\n")
+    (root / "sub-ill/sub-ill_sessions.tsv").write_text("session_id\tdays\nses-01\t0\nses-02\t31\n")
+    given = {"cohort": str(root), "results": str(tmp_path / "results")}
+    ipha.analyze(root, tmp_path / "results", workers=1, progress=False)
+    compared = run("06", **given)
+    words_of(compared, "What the clinic knew is not said", "Not shown: ")
+    assert compared.patient == "sub-ill" and "No participants.tsv" not in compared.text
+    words_of(run("09", **given), "Looked at below: sub-ill_ses-0")
+
+
+def test_results_in_which_nothing_could_be_measured(run, tmp_path):
+    place = tmp_path / "cohort/sub-01/anat"
+    place.mkdir(parents=True)
+    (place / "sub-01_T1w.nii.gz").write_bytes(b"no image")
+    given = {"cohort": str(tmp_path / "cohort"), "results": str(tmp_path / "results")}
+    words_of(run("07", **given, workers=1), "1 failures", "Nothing could be measured")
+    words_of(run("06", **given), "0 subjects", "Not shown: ")
+    with pytest.raises(DataError, match=r"results: holds no number; see what failed in failures\.tsv"):
+        run("09", **given)
+
+
+def test_a_disk_of_ones_own_with_one_ct(run, people, tmp_path):
+    pytest.importorskip("dcm2niix")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    study = Study("4711-08", "Beispiel^Anna", "20150314", "F", "20240110")
+    words = {"BodyPartExamined": "CHEST", "SeriesDescription": "Thorax"}
+    series = slices(people["ill"].volumes["ct"], study, number=2, modality="CT", intercept=-1024, tags=words)
+    for number, file in enumerate(series):
+        file.save_as(disk / f"I{number}", enforce_file_format=True)
+    shown = run("07", dicom=str(disk), results=str(tmp_path / "results"), workers=1)
+    words_of(shown, "1 sessions measured, 0 failures", "1 of 1 images with lungs are shown")

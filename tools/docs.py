@@ -1,7 +1,7 @@
 """Build the documentation: reference pages from the code, then all of docs/ as HTML that needs no network.
 
     python tools/docs.py                 # docs/_build/html, warnings are errors
-    python tools/docs.py --notebooks     # with every notebook run and rendered by ipha render: minutes, some 60 MB
+    python tools/docs.py --notebooks     # with every notebook run and rendered by ipha render: minutes, some 100 MB
 
 Nothing heavy is imported: signatures and docstrings are read from the source, the tables from modules that import
 nothing, so a wheel is built with the documentation of exactly its own code (hatch_build.py).
@@ -236,7 +236,9 @@ def tutorial(pages: list[str]) -> str:
         head, *rest = "".join(cells[0]["source"]).split("\n", 1)
         said = "\n".join(rest).strip()
         page = f"{path.stem}.html"
+        slides = f"{path.stem}.slides.html"
         link = f'\n\n<a href="notebooks/{page}">Read it as a page</a>' if page in pages else ""
+        link += f', <a href="notebooks/{slides}">show it as slides</a>' if link and slides in pages else ""
         parts.append(f"## {head.lstrip('# ')}\n\n`notebooks/{path.name}`\n\n{_without_pictures(said)}{link}\n")
     return "\n".join(parts)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out.mkdir(parents=True, exist_ok=True)
     try:
         ours = _build(out)
-        _download(out, _wanted(options.group, options.extra), options.python, options.platform)
+        _download(out, _wanted(options.group, options.extra, options.python), options.python, options.platform)
     except subprocess.CalledProcessError as error:
         shutil.rmtree(out, ignore_errors=True)
         print(f"{options.out}: pip ended with status {error.returncode}, see above; nothing is left", file=sys.stderr)
@@ -64,13 +65,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _wanted(group: str | None, extras: Sequence[str]) -> list[str]:
-    """Requirement lines of pyproject.toml."""
+def _wanted(group: str | None, extras: Sequence[str], python: str | None = None) -> list[str]:
+    """Requirement lines of pyproject.toml that hold for that Python; pip reads their conditions as of its own."""
     told = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     lines = list(told["dependency-groups"][group] if group else told["project"]["dependencies"])
     for extra in extras:
         lines += told["project"]["optional-dependencies"][extra]
-    return lines
+    wanted = tuple(map(int, python.split("."))) if python else sys.version_info[:2]
+    return [line.partition(";")[0] for line in lines if _holds(line.partition(";")[2], wanted)]
+
+
+def _holds(condition: str, python: tuple[int, ...]) -> bool:
+    """Whether ``python_version < '3.14'``, the one form that pyproject.toml has, holds; an empty one does."""
+    before = re.fullmatch(r" python_version < '(\d+)\.(\d+)'", condition)
+    if condition and not before:
+        raise ValueError(f"pyproject.toml: {condition!r} is not a condition that this script reads")
+    return not before or python < tuple(map(int, before.groups()))
 
 
 def _build(out: Path) -> str:

@@ -158,7 +158,7 @@ def compare_sessions(
     """
     known = _known(scatter)
     rows = usable(rows)
-    chosen = rows[rows["measure"].map(lambda name: MEASURES[name].compared)]
+    chosen = rows[rows["measure"].map(lambda name: MEASURES[name].compared).astype(bool)]
     chosen = chosen if "flag" in chosen else chosen.assign(flag="")
     pairs = _consecutive(chosen, sessions)
     columns = ["subject", "session", *_KEY, "value", "flag"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 import numpy as np
@@ -24,6 +24,7 @@ from ipha_toolkit.measure.hemosiderin import ControlPoints, SignatureReference, 
 from ipha_toolkit.measure.histogram import pooled_quantile
 from ipha_toolkit.measure.rows import table
 from ipha_toolkit.measure.signal import FRACTIONS, fraction_rows
+from ipha_toolkit.measure.water import water_curve
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.terms import Modality, Region
 
@@ -66,6 +67,7 @@ def against_controls(
     *,
     acquisitions: pd.DataFrame | None = None,
     people: Mapping[str, Mapping[str, float]] | None = None,
+    edema: Iterable[str] = (),
     protocol: Protocol = DEFAULT,
 ) -> tuple[pd.DataFrame, Reference]:
     """Set every measure of every session against the controls that were scanned alike.
@@ -83,6 +85,8 @@ def against_controls(
         match, flagged ``sequence_unknown``.
     people : mapping of str to mapping, optional
         ``age`` in years and ``height_cm`` of each subject, as far as known.
+    edema : iterable of str
+        Subjects known to have edema and no iron: how water bends the line of the signature.
     protocol : Protocol
 
     Returns
@@ -95,10 +99,9 @@ def against_controls(
     """
     histograms = list(histograms)
     members = tuple(sorted(set(controls) & set(rows["subject"])))
-    sessions = rows.loc[rows["subject"].isin(members), ["subject", "session"]].drop_duplicates()
-    matching = Matching(sessions.itertuples(index=False, name=None), acquisitions, protocol=protocol)
-    pool = Pool(histograms, members, protocol)
-    made = table(_from_histograms(rows, histograms, pool, matching, protocol))
+    matching, wet = (_matching(rows, people_of, acquisitions, protocol) for people_of in (members, set(edema)))
+    pool = Pool(histograms, {*members, *edema}, protocol)
+    made = table(_from_histograms(rows, histograms, pool, (matching, wet), protocol))
     complete = pd.concat([frame for frame in (rows, made) if len(frame)] or [rows], ignore_index=True)
     scored = scores(complete, matching, people or {}, protocol)
     everybody = frozenset(matching.controls)
@@ -109,6 +112,13 @@ def against_controls(
     return pd.concat(parts, ignore_index=True) if parts else made, Reference(
         members, thresholds, _digest(complete, pool, members), _left_out(rows, matching)
     )
+
+
+def _matching(
+    rows: pd.DataFrame, subjects: Collection[str], acquisitions: pd.DataFrame | None, protocol: Protocol
+) -> Matching:
+    sessions = rows.loc[rows["subject"].isin(subjects), ["subject", "session"]].drop_duplicates()
+    return Matching(sessions.itertuples(index=False, name=None), acquisitions, protocol=protocol)
 
 
 def _left_out(rows: pd.DataFrame, matching: Matching) -> dict[str, str]:
@@ -133,11 +143,12 @@ def _flags(match: Match, matching: Matching, protocol: Protocol) -> list[str]:
 class Pool:
     """What references need of the controls' histograms, read once; each set of controls is pooled once.
 
-    ``texts``: subject, session, modality and table of each. ``seen``: modalities of any subject that have a threshold.
+    ``read``: subject, session, modality, columns and digest of each. ``seen``: modalities of any subject that have a
+    threshold.
     """
 
     def __init__(self, histograms: Iterable[SessionHistogram], controls: Collection[str], protocol: Protocol) -> None:
-        self.protocol, self.texts, self.seen = protocol, list[list[str]](), set[str]()
+        self.protocol, self.read, self.seen = protocol, list[list[str]](), set[str]()
         self._counts: dict[str, dict[Key, npt.NDArray[np.float64]]] = {}
         self._pairs: dict[Key, pd.DataFrame] = {}
         self._thresholds: dict[tuple[str, frozenset[Key]], tuple[float, int]] = {}
@@ -149,7 +160,7 @@ class Pool:
             if h.subject not in members:
                 continue
             counts = h.table()
-            self.texts.append([h.subject, h.session, h.modality, counts.to_csv(index=False)])
+            self.read.append([h.subject, h.session, h.modality, *counts.columns, _digest_of(counts)])
             if h.modality == PAIR:
                 self._pairs[h.subject, h.session] = counts[["t1w", "t2w", Region.LUNG]]
             elif h.modality in FRACTIONS:
@@ -184,6 +195,12 @@ class Pool:
             self._lines[sessions] = line_of([each for each in points if each is not None]) if own else None
         return self._lines[sessions]
 
+    def bent(self, line: SignatureReference, sessions: frozenset[Key]) -> SignatureReference:
+        """The line with the curve that these sessions of patients with edema follow, if they are enough."""
+        points = [self._of((key,)) for key in self._pairs if key in sessions]
+        wet = [each for each in points if each is not None]
+        return replace(line, curve=water_curve(line.level, line.slope, wet)) if wet else line
+
     def _of(self, keys: tuple[Key, ...]) -> ControlPoints | None:
         """One control's points, of these of its sessions."""
         if keys not in self._points:
@@ -192,9 +209,14 @@ class Pool:
 
 
 def _from_histograms(
-    rows: pd.DataFrame, histograms: Iterable[SessionHistogram], pool: Pool, matching: Matching, protocol: Protocol
+    rows: pd.DataFrame,
+    histograms: Iterable[SessionHistogram],
+    pool: Pool,
+    matchings: tuple[Matching, Matching],
+    protocol: Protocol,
 ) -> list[dict[str, object]]:
-    """Fractions of every session, then signatures of those that have matching controls."""
+    """Fractions of every session, then signatures of those that have matching controls; wet lungs match as well."""
+    matching, wet = matchings
     floors = rows[rows["measure"] == "signature_floor"].set_index(["subject", "session"])["value"].to_dict()
     fractions, signatures = list[dict[str, object]](), list[dict[str, object]]()
     for h in histograms:
@@ -202,6 +224,7 @@ def _from_histograms(
         if h.modality in FRACTIONS:
             fractions += [r | who for r in _fractions(h, match, pool, matching)]
         elif h.modality == PAIR and (line := pool.line(match.sessions)) is not None:
+            line = pool.bent(line, wet.of(h.subject, h.session, h.modality).sessions)
             floor, flags = float(floors[h.subject, h.session]), [*h.flags, *match.flags]
             signatures += [r | who for r in signature_rows(h.table(), line, floor, flags=flags, protocol=protocol)]
     return fractions + signatures
@@ -219,4 +242,8 @@ def _nobody(match: Match) -> str:
 
 def _digest(rows: pd.DataFrame, pool: Pool, controls: tuple[str, ...]) -> str:
     chosen = rows[rows["subject"].isin(controls)].to_csv(index=False, float_format="%.8g")
-    return sha256(json.dumps([controls, chosen, pool.texts]).encode()).hexdigest()
+    return sha256(json.dumps([controls, chosen, pool.read]).encode()).hexdigest()
+
+
+def _digest_of(counts: pd.DataFrame) -> str:
+    return sha256(np.ascontiguousarray(counts.to_numpy(np.float64)).tobytes()).hexdigest()

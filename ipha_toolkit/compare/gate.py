@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-import pandas as pd
-
+from ipha_toolkit.compare.said import Said
 from ipha_toolkit.flags import FLAGS
 from ipha_toolkit.measure.rows import flags_of
 from ipha_toolkit.protocol import DEFAULT, Protocol
@@ -69,29 +68,28 @@ def judge_finding(finding: str, seen: bool, flags: Collection[str], *, protocol:
     return found
 
 
-def judge_missing(rule: FindingRule, rows: pd.DataFrame) -> Verdict | None:
+def judge_missing(rule: FindingRule, said: Said) -> Verdict | None:
     """Why a finding has no row to rest on although its image was measured; None where the image was not.
 
     Parameters
     ----------
     rule : FindingRule
         The rule that would carry it.
-    rows : DataFrame
-        Rows of the one table of one session.
+    said : Said
+        What the rows of the session say.
     """
-    own = rows[rows["modality"] == rule.modality]
-    if own.empty:
+    if rule.modality not in said.flags:
         return None
     name = f"{rule.modality} {rule.measure.replace('_', ' ')}"
-    carried = own[(own["measure"] == rule.measure) & (own["region"] == "lung")]
+    carried = (rule.modality, rule.measure) in said.values
     if not needs_controls(rule):
-        return Verdict(WITHHELD, (f"{name} could not be measured",)) if carried.empty else None
-    flags = {flag for cell in own["flag"].unique() for flag in flags_of(cell)}
+        return None if carried else Verdict(WITHHELD, (f"{name} could not be measured",))
+    flags = said.flags[rule.modality]
     for flag in ("no_matching_controls", "no_controls"):
         if flag in flags:
             reason = "no control of a matching sequence" if flag == "no_matching_controls" else "no controls"
             return Verdict(WITHHELD, (f"{reason}, which {name} needs",))
-    return Verdict(WITHHELD, (f"fewer than two controls have {name}",)) if carried.empty else None
+    return None if carried else Verdict(WITHHELD, (f"fewer than two controls have {name}",))
 
 
 def needs_controls(rule: FindingRule) -> bool:
@@ -127,15 +125,13 @@ def judge_change(before: str, after: str, *, protocol: Protocol = DEFAULT) -> Ve
     return found
 
 
-def all_flags(rows: pd.DataFrame) -> str:
+def all_flags(said: Said) -> str:
     """Every flag on the rows of the whole lung, as a cell: ``T1w: ghosts, few_controls; ct: child``."""
-    lung = rows[rows["region"] == "lung"]
-    said = []
-    for modality, own in lung.groupby("modality", sort=False):
-        codes = {code for cell in own["flag"].unique() for code in flags_of(cell)}
-        if codes:
-            said.append(f"{modality}: {', '.join(code for code in FLAGS if code in codes)}")
-    return "; ".join(said)
+    return "; ".join(
+        f"{modality}: {', '.join(code for code in FLAGS if code in codes)}"
+        for modality, codes in said.of_lung.items()
+        if codes
+    )
 
 
 def in_words(verdicts: Iterable[tuple[str, Verdict]]) -> tuple[str, ...]:

@@ -218,7 +218,7 @@ def _one_a_subject(rows: pd.DataFrame, labels: pd.Series, regions: Iterable[str]
     keys = ["subject", "session"] if labels.index.nlevels == 2 else ["subject"]
     named = labels.rename("label").rename_axis(keys).reset_index().dropna()
     rows = usable(rows)
-    compared = rows["measure"].map(lambda name: MEASURES[name].compared)
+    compared = rows["measure"].map(lambda name: MEASURES[name].compared).astype(bool)
     chosen = rows[compared & rows["region"].isin(list(regions)) & rows["value"].notna()]
     joined = chosen.merge(named, on=keys)
     return joined.groupby([*_KEY, "label", "subject"], sort=False)["value"].mean().reset_index()

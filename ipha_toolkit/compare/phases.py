@@ -40,9 +40,10 @@ from ipha_toolkit.compare.gate import (
     judge_finding,
     judge_missing,
 )
+from ipha_toolkit.compare.said import Said, said_by_session, said_of
 from ipha_toolkit.flags import FINDINGS
 from ipha_toolkit.io.packaged import read_packaged
-from ipha_toolkit.measure.rows import flags_of, usable
+from ipha_toolkit.measure.rows import flags_of
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.rules import (
     CAUSE_OPEN,
@@ -54,7 +55,7 @@ from ipha_toolkit.rules import (
     finding_rules,
     phase_rules,
 )
-from ipha_toolkit.terms import Modality, Phase, Region
+from ipha_toolkit.terms import Modality, Phase
 
 SIGNATURE = "hemosiderin_signature"
 """The finding that tells iron from other causes of a dense lung."""
@@ -137,23 +138,23 @@ def read_findings(rows: pd.DataFrame, *, protocol: Protocol = DEFAULT) -> tuple[
     ValueError
         Where the rows are of several sessions.
     """
-    rows = usable(rows)
-    values = _whole_lung(rows)
+    return _read(said_of(rows), protocol)
+
+
+def _read(said: Said, protocol: Protocol) -> tuple[FindingReading, ...]:
     best: dict[str, FindingReading] = {}
     for rule in finding_rules(protocol.findings.rules):
-        found = _finding(rule, values, rows, protocol)
+        found = _finding(rule, said, protocol)
         if found and (rule.finding not in best or _rank(found) > _rank(best[rule.finding])):
             best[rule.finding] = found
     return tuple(best[name] for name in FINDINGS if name in best)
 
 
-def _finding(
-    rule: FindingRule, values: Mapping[tuple[str, str], tuple[float, str]], rows: pd.DataFrame, protocol: Protocol
-) -> FindingReading | None:
-    value, flags = values.get((rule.modality, rule.measure), (np.nan, ""))
+def _finding(rule: FindingRule, said: Said, protocol: Protocol) -> FindingReading | None:
+    value, flags = said.values.get((rule.modality, rule.measure), (np.nan, ""))
     name = f"{rule.modality} {rule.measure.replace('_', ' ')}"
     if not np.isfinite(value):
-        verdict = judge_missing(rule, rows)
+        verdict = judge_missing(rule, said)
         return FindingReading(rule.finding, -1, np.nan, name, rule.source, verdict, flags) if verdict else None
     grade = rule.grade(value)
     verdict = judge_finding(rule.finding, grade > 0, flags_of(flags), protocol=protocol)
@@ -201,8 +202,12 @@ def classify_phase(
     which phase the images would fit, not that there was a bleed. What a radiograph shows counts only where neither CT
     nor MRI can decide.
     """
-    findings = read_findings(rows, protocol=protocol)
-    undecided, alone = _cannot_decide(rows, findings, protocol), _film_alone(rows, findings, protocol)
+    return _classified(said_of(rows), bleeds, left_out, protocol)
+
+
+def _classified(said: Said, bleeds: bool, left_out: Iterable[str], protocol: Protocol) -> PhaseReading:
+    findings = _read(said, protocol)
+    undecided, alone = _cannot_decide(said, findings, protocol), _film_alone(said, findings, protocol)
     counted = [f for f in findings if f.grade >= 0 and (alone or not f.carrier.startswith(Modality.DX))]
     grades = {found.finding: found.grade for found in counted}
     rules = phase_rules(protocol.phases.rules)
@@ -324,12 +329,12 @@ def read_sessions(
     named: dict[str, list[str]] = {}
     for image, text in (left_out or {}).items():
         named.setdefault(image.rpartition(" ")[0], []).append(text)
-    for (subject, session), part in rows.groupby(["subject", "session"], sort=False):
+    for (subject, session), said in said_by_session(rows):
         bleeds = str((groups or {}).get(str(subject), "")).strip().lower() in bleeding
         names = named.get(f"{subject} {session}", [])
-        reading = classify_phase(part, bleeds=bleeds, left_out=names, protocol=protocol)
+        reading = _classified(said, bleeds, names, protocol)
         who = {"subject": subject, "session": session}
-        readings.append(who | _reading_row(reading) | {"flags": all_flags(part)})
+        readings.append(who | _reading_row(reading) | {"flags": all_flags(said)})
         findings += [who | _finding_row(found) for found in reading.findings]
     return pd.DataFrame(readings, columns=READING_COLUMNS), pd.DataFrame(findings, columns=FINDING_COLUMNS)
 
@@ -388,16 +393,6 @@ def differential(pattern: str | None = None) -> pd.DataFrame:
     return table[table["pattern"] == pattern].reset_index(drop=True)
 
 
-def _whole_lung(rows: pd.DataFrame) -> dict[tuple[str, str], tuple[float, str]]:
-    """Value and flags of each measure of the whole lung."""
-    sessions = rows[["subject", "session"]].drop_duplicates()
-    if len(sessions) > 1:
-        raise ValueError(f"a reading is of one session; the rows are of {len(sessions)}, use read_sessions")
-    lung = rows[rows["region"] == Region.LUNG]
-    keys = zip(lung["modality"].astype(str), lung["measure"].astype(str), strict=True)
-    return dict(zip(keys, zip(lung["value"].astype(float), lung["flag"].astype(str), strict=True), strict=True))
-
-
 def _score(value: float, rule: FindingRule) -> float:
     """Place of the value on the cuts: 1 at the first, 2 at the second, continued linearly on both sides."""
     first = rule.cuts[0]
@@ -413,38 +408,34 @@ def _support(phase: Phase, rules: Iterable[PhaseRule], grades: Mapping[str, int]
     return held / possible if possible > 0 else np.nan
 
 
-def _deciding(rows: pd.DataFrame, findings: Iterable[FindingReading], protocol: Protocol) -> list[str]:
+def _deciding(said: Said, findings: Iterable[FindingReading], protocol: Protocol) -> list[str]:
     """Modalities of those deciding sets that were measured and whose findings are given, best first."""
-    present = set(rows.loc[rows["value"].notna(), "modality"].astype(str))
     given = {found.finding for found in findings if found.grade >= 0}
     found = []
     for line in protocol.phases.deciding:
         group, _, needed = line.partition(":")
-        if set(group.split()) <= present and set(needed.split()) <= given:
+        if set(group.split()) <= said.measured and set(needed.split()) <= given:
             found.append(group)
     return found
 
 
-def _film_alone(rows: pd.DataFrame, findings: Iterable[FindingReading], protocol: Protocol) -> bool:
+def _film_alone(said: Said, findings: Iterable[FindingReading], protocol: Protocol) -> bool:
     """Whether nothing better than a radiograph decides: a film that shows nothing says little beside CT or MRI."""
-    return _deciding(rows, findings, protocol)[:1] == [str(Modality.DX)]
+    return _deciding(said, findings, protocol)[:1] == [str(Modality.DX)]
 
 
-def _cannot_decide(
-    rows: pd.DataFrame, findings: Iterable[FindingReading], protocol: Protocol
-) -> tuple[Phase, str] | None:
+def _cannot_decide(said: Said, findings: Iterable[FindingReading], protocol: Protocol) -> tuple[Phase, str] | None:
     """Why no phase can be read: withheld, or not measured; None where one can."""
     findings = tuple(findings)
-    if _deciding(rows, findings, protocol):
+    if _deciding(said, findings, protocol):
         return None
-    present = set(rows.loc[rows["value"].notna(), "modality"].astype(str))
     lines = [line.partition(":") for line in protocol.phases.deciding]
-    needed = {name for group, _, names in lines if set(group.split()) <= present for name in names.split()}
+    needed = {name for group, _, names in lines if set(group.split()) <= said.measured for name in names.split()}
     stopped = [(f.finding.replace("_", " "), f.verdict) for f in findings if f.grade < 0 and f.finding in needed]
     if stopped:
         return Phase.WITHHELD, f"what could decide is withheld: {'; '.join(in_words(stopped))}"
     groups = " or ".join(group.replace(" ", " with ") for group, _, _ in lines)
-    there = ", ".join(sorted(present)) or "nothing"
+    there = ", ".join(sorted(said.measured)) or "nothing"
     return Phase.INDETERMINATE, f"no modality that can decide was measured: needs {groups}, there is {there}"
 
 

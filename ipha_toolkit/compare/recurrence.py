@@ -222,7 +222,7 @@ def recurrence_rate(
     References
     ----------
     Andersen & Gill 1982, doi 10.1214/aos/1176345976; robust errors of Lin & Wei 1989, doi
-    10.1080/01621459.1989.10478874 (identifier not confirmed), here jackknifed by subject; the fit is that of lifelines.
+    10.1080/01621459.1989.10478874, here jackknifed by subject; the fit is that of lifelines.
     """
     intervals = bleeding_intervals(sessions, dose=dose, event_phases=event_phases)
     if intervals.empty:

@@ -162,8 +162,6 @@ class _Others:
     ) -> None:
         self._values, self._covariates, self._designs, self._protocol = values, covariates, designs, protocol
         self._usable = np.isfinite(covariates).all(axis=0)
-        ages = np.minimum(covariates[:, 0], protocol.gate.grown_years)
-        self._ages = ages[np.isfinite(ages)]
 
     def distances(self, values: Array, own: Array) -> tuple[Array, Array, list[str]]:
         """Student's t of values, their degrees of freedom, and what is to be said of each.
@@ -179,7 +177,7 @@ class _Others:
             usable[:] = False
         t, free, said = np.empty(len(values)), np.empty(len(values)), np.empty(len(values), object)
         patterns = usable @ (1 << np.arange(usable.shape[1]))
-        for pattern in np.unique(patterns):
+        for pattern in set(patterns.tolist()):
             at = np.flatnonzero(patterns == pattern)
             columns = usable[at[0]]
             if columns.any():
@@ -200,10 +198,11 @@ class _Others:
 
     def _of_other_age(self, ages: Array) -> npt.NDArray[np.bool_]:
         """Whether people lie outside the controls' ages; from where lungs are grown, ages are alike."""
-        own, slack = np.minimum(ages, self._protocol.gate.grown_years), self._protocol.gate.age_years
-        if not self._ages.size:
+        grown, slack = self._protocol.gate.grown_years, self._protocol.gate.age_years
+        own, theirs = np.minimum(ages, grown), np.minimum(self._covariates[:, 0], grown)
+        if not np.isfinite(theirs).any():
             return np.zeros(ages.shape, bool)
-        return np.asarray((own < self._ages.min() - slack) | (own > self._ages.max() + slack), bool)
+        return np.asarray((own < np.nanmin(theirs) - slack) | (own > np.nanmax(theirs) + slack), bool)
 
 
 @cache

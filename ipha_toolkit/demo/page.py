@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from html import escape
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +21,11 @@ from ipha_toolkit.demo import truth as recovery
 from ipha_toolkit.demo.cohort import FILMED, FOLLOWED, Demo
 from ipha_toolkit.figures.agreement import scatter
 from ipha_toolkit.figures.films import plot_opacity_series
+from ipha_toolkit.io.results import open_results
 from ipha_toolkit.regions.films import film_zones
 from ipha_toolkit.report import cohort, pictures
 from ipha_toolkit.report.pieces import Panel, captioned, html_table, row_of_slices, write_sections
+from ipha_toolkit.run.alone import why_alone
 from ipha_toolkit.wording import minus, number, signed
 
 TITLE = "Simulated pulmonary hemosiderosis, measured"
@@ -28,7 +33,7 @@ TITLE = "Simulated pulmonary hemosiderosis, measured"
 _FILM_WINDOW = (2050.0, 4100.0)
 
 
-def write_report(demo: Demo, path: str | Path) -> Path:
+def write_report(demo: Demo, path: str | Path, *, workers: int = 1) -> Path:
     """Write the page; it asks the network for nothing.
 
     Parameters
@@ -37,14 +42,36 @@ def write_report(demo: Demo, path: str | Path) -> Path:
         Of :func:`ipha_toolkit.run.demo.run_demo`.
     path : path
         Of the HTML file, replaced where it exists.
+    workers : int
+        With two or more, the sections of small pictures are made in a process of their own meanwhile; where none can
+        be begun, all is made here. The page is the same.
 
     Returns
     -------
     Path
     """
-    shown = cohort.Shown(demo.results)
-    parts = [(title, section(demo) if own else section(shown)) for title, own, section in SECTIONS]
+    with _apart(demo, workers) as made:
+        shown = cohort.Shown(demo.results)
+        here = {title: section(demo) if own else section(shown)
+                for title, own, section in SECTIONS if title not in made}  # fmt: skip
+        parts = [(title, here[title] if title in here else made[title].result()) for title, *_ in SECTIONS]
     return write_sections(path, TITLE, _introduction(demo), parts, protocol=demo.protocol)
+
+
+@contextmanager
+def _apart(demo: Demo, workers: int) -> Iterator[dict[str, Future[str]]]:
+    """The sections, by title, that another process is at work on; which are slow and need nothing of the others."""
+    slow = [(title, section) for title, _, section in SECTIONS if section in (pictures.explorer, pictures.masks)]
+    if workers < 2 or why_alone(None):
+        yield {}
+        return
+    place = demo.results.path, demo.results.cohort.root
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        yield {title: pool.submit(_section, section, *place) for title, section in slow}
+
+
+def _section(section: Callable[[cohort.Shown], str], results: Path, root: Path) -> str:
+    return section(cohort.Shown(open_results(results, cohort=root)))
 
 
 def _introduction(demo: Demo) -> str:

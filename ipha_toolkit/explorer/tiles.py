@@ -8,7 +8,9 @@ for whatever number is chosen (``js/tiles.js``).
 from __future__ import annotations
 
 from base64 import b64encode
+from bisect import bisect_left
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 from typing import Any
 
@@ -214,14 +216,16 @@ def webp(levels: npt.NDArray[np.uint8], budget: float) -> str:
     """A picture, gray or RGB, as the address of a WebP of at most so many bytes, or of the lowest quality there is."""
     from PIL import Image
 
-    picture, address = Image.fromarray(levels), ""
-    for quality in _QUALITIES:
+    picture = Image.fromarray(levels)
+
+    @cache
+    def address(quality: int) -> str:
         buffer = BytesIO()
         picture.save(buffer, format="WEBP", quality=quality, method=4)
-        address = f"data:image/webp;base64,{b64encode(buffer.getvalue()).decode()}"
-        if len(address) <= budget:
-            break
-    return address
+        return f"data:image/webp;base64,{b64encode(buffer.getvalue()).decode()}"
+
+    fits = bisect_left(_QUALITIES, True, key=lambda quality: len(address(quality)) <= budget)
+    return address(_QUALITIES[min(fits, len(_QUALITIES) - 1)])
 
 
 def _png(codes: npt.NDArray[np.uint8]) -> str:

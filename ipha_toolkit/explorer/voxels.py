@@ -7,7 +7,6 @@ it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +21,7 @@ from ipha_toolkit.errors import IphaError
 from ipha_toolkit.grid import BoolArray
 from ipha_toolkit.image.geometry import resample_to
 from ipha_toolkit.io import names
+from ipha_toolkit.io.files import read_json
 from ipha_toolkit.io.results import SessionResults
 from ipha_toolkit.measure.hemosiderin import SignatureReference, signature_reference
 from ipha_toolkit.measure.signal import FRACTIONS
@@ -121,8 +121,7 @@ class Parts:
     @cached_property
     def _reference(self) -> dict[str, Any]:
         """What the controls gave."""
-        found: dict[str, Any] = json.loads((self.session.results.path / names.REFERENCE).read_text("utf-8"))
-        return found
+        return read_json(self.session.results.file(names.REFERENCE))
 
     def threshold(self, modality: str) -> float:
         """The ratio that the controls gave as threshold, or the protocol's where none of them was scanned alike."""

@@ -26,7 +26,6 @@ from ipha_toolkit.errors import IphaError
 from ipha_toolkit.explorer.cohort import KEY, ExplorerCohort
 from ipha_toolkit.io import names
 from ipha_toolkit.io.results import Results, SessionResults, open_results
-from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.viewer.bundle import bundle
 from ipha_toolkit.viewer.page import attended, page_fragment, show_export_script, unattended
 from ipha_toolkit.viewer.saved import save_boxes_too, show_saved
@@ -172,7 +171,7 @@ class CohortExplorer(anywidget.AnyWidget):  # type: ignore[misc]
         unknown = sorted(set(state) - set(self.trait_names()))
         if unknown:
             raise ValueError(f"explore has no option {', '.join(unknown)}; see help(ipha_toolkit.explore)")
-        self._protocol = Protocol.read(results.path / names.PROTOCOL)
+        self._protocol = results.protocol
         self._shelf: Shelf | None = None
         self._tile_kb, self._wanted_full = tile_kb, self._known.labels(full, "full")
         self._opened: list[Callable[[SessionResults, SliceViewer], None]] = []

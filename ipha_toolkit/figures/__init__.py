@@ -8,6 +8,7 @@ from ipha_toolkit import lazy
 
 _HOME = {
     "show": "core",
+    "choose": "core",
     "wrapped": "core",
     "describe": "core",
     "alt_text": "core",

@@ -262,7 +262,8 @@ def plot_swimmer(
 def _mark_phases(ax: Axes, years: np.ndarray, phases: pd.Series, place: int) -> None:
     for year, name in zip(years, phases, strict=True):
         marker, colour = _PHASE_MARKERS.get(name, ("|", "#444444"))
-        ax.plot(year, place, marker, color=colour, ms=7, mec="white" if marker != "|" else colour, mew=0.8, zorder=3)
+        edge = "white" if marker != "|" else colour
+        ax.plot(year, place, marker, color=colour, ms=7, mec=edge, mew=0.8, zorder=3, clip_on=False)
 
 
 def _phase_legend(ax: Axes) -> None:

@@ -11,14 +11,14 @@ figure goes: :func:`show` displays it in a notebook (as the output's ``image/png
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from ipha_toolkit.errors import IphaError
+from ipha_toolkit.errors import DataError, IphaError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,6 +85,41 @@ def show(drawn: Axes | Figure, *, dpi: int = 110) -> None:
     display(data, metadata={"image/png": {"alt": alt_text(drawn)}}, raw=True)  # type: ignore[no-untyped-call]
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close(_figure(drawn))
+
+
+def choose(figures: Mapping[str, Axes | Figure], *, by: str, ordered: bool = False, dpi: int = 110) -> Any:
+    """Figures of which one is shown, chosen by a menu that works in exported pages too, without a kernel.
+
+    Parameters
+    ----------
+    figures : mapping
+        Name in the menu to figure, each with a description; the first is shown.
+    by : str
+        What tells them apart, beside the menu: ``"day"``, ``"measure"``.
+    ordered : bool
+        A slider in place of a menu, for names that follow each other, such as days.
+    dpi : int
+        Resolution of the pictures, which a page holds all of.
+
+    Returns
+    -------
+    ipywidgets.VBox
+        The control and the figures, joined in the browser.
+
+    Raises
+    ------
+    DataError
+        Where there is no figure to choose from.
+    """
+    import ipywidgets as widgets
+
+    if not figures:
+        raise DataError(f"there is no figure to choose by {by}")
+    kind = widgets.SelectionSlider if ordered else widgets.Dropdown
+    control = kind(options=list(figures), description=by, style={"description_width": "initial"})
+    pictures = widgets.Stack([widgets.HTML(to_html(drawn, dpi=dpi)) for drawn in figures.values()], selected_index=0)
+    widgets.jslink((control, "index"), (pictures, "selected_index"))
+    return widgets.VBox([control, pictures])
 
 
 def wrapped(table: pd.DataFrame, *, digits: int = 2) -> Any:

@@ -412,9 +412,6 @@ def _quantity(name: str, unit: str) -> str:
 
 def _write(ax: Axes, text: str, x: float, y: float, ha: str, va: str, *, size: float = 9) -> None:
     """White text with a black border, at a fraction of the Axes."""
-    from matplotlib.patheffects import withStroke
-
-    effects = [withStroke(linewidth=2, foreground="black")]
     ax.text(
         x,
         y,
@@ -424,15 +421,23 @@ def _write(ax: Axes, text: str, x: float, y: float, ha: str, va: str, *, size: f
         va=va,
         color="white",
         size=size,
-        path_effects=effects,
+        path_effects=_on_black(2),
         parse_math=False,
     )
+
+
+def _on_black(width: float) -> list[Any]:
+    """A black border, so that white is seen on white."""
+    from matplotlib.patheffects import withStroke
+
+    return [withStroke(linewidth=width, foreground="black")]
 
 
 def _scale_bar(ax: Axes) -> None:
     width = abs(np.ptp(ax.get_xlim()))
     mm, label = marks.scale_bar(width)
-    ax.plot([0.97 - mm / width, 0.97], [0.03, 0.03], transform=ax.transAxes, color="white", lw=2, solid_capstyle="butt")
+    (bar,) = ax.plot([0.97 - mm / width, 0.97], [0.03, 0.03], transform=ax.transAxes, color="white", lw=2)
+    bar.set(solid_capstyle="butt", path_effects=_on_black(4))
     _write(ax, label, 0.97, 0.045, "right", "bottom", size=8)
 
 

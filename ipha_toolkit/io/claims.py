@@ -33,7 +33,7 @@ def settle(paths: Sequence[Path], role: str, rules: Sequence[str]) -> tuple[list
     -------
     paths : list of Path
     reason : str
-        Which was taken and why, empty where there was no choice; it begins with a number where no rule settled it.
+        Which was taken and by which rule, empty where there was no choice or no rule settled it.
     """
     scans: dict[tuple[tuple[str, str], ...], list[Path]] = {}
     for path in paths:
@@ -45,10 +45,9 @@ def settle(paths: Sequence[Path], role: str, rules: Sequence[str]) -> tuple[list
              for labels in scans]  # fmt: skip
     left, why = choose(facts, role, rules)
     if len(left) > 1:
-        names = ", ".join(path.name for n in left for path in lots[n])
-        return list(paths), f"{sum(len(lots[n]) for n in left)} images claim the role {role}: {names}"
+        return [path for n in left for path in lots[n]], ""
     others = ", ".join(path.name for lot in lots if lot is not lots[left[0]] for path in lot)
-    return lots[left[0]], f"takes the role {role}, by {why}; not analyzed: {others}"
+    return lots[left[0]], f"takes the role {role}, by the rule {why} of layout.choice; not analyzed: {others}"
 
 
 def belongs(mask: str, image: str, others: Iterable[str]) -> bool | None:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from ipha_toolkit.errors import ReadError
@@ -34,8 +35,17 @@ _LOG = logging.getLogger(__name__)
 
 def lock_of(target: Path) -> Path:
     """The lock of a session's folder; its parent folder is made."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_alike(target.parent)
     return target.with_name(f".{target.name}.lock")
+
+
+def make_alike(folder: Path) -> None:
+    """Make a folder with the rights of the one it is made in, where it is not there."""
+    if folder.is_dir():
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)  # another run may have made it meanwhile
+    folder.chmod(rights_of(folder.parent))
 
 
 @contextmanager
@@ -90,6 +100,20 @@ def text_draft(path: Path) -> Path:
     draft = Path(name)
     draft.chmod(rights_of(path.parent) & 0o666)
     return draft
+
+
+@contextmanager
+def in_place_of(path: Path) -> Iterator[Path]:
+    """A file beside ``path`` to write to, which then takes its place whole, or is taken away again.
+
+    Nobody can know its name, so that a link laid there beforehand is never followed.
+    """
+    draft = path.with_name(f".{path.name[:200]}.{token_hex(6)}.draft")
+    try:
+        yield draft
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def rights_of(folder: Path) -> int:

@@ -142,6 +142,19 @@ def load_echoes(
     return echoes, [1000 * float(echo.meta["EchoTime"]) for echo in echoes]
 
 
+def load_map(path: Path, *, modality: str, unit: str, name: str) -> Volume:
+    """Read a map that was made here: unlike an image it may be the same everywhere, or far brighter in one place.
+
+    Raises
+    ------
+    ReadError
+        Where the file cannot be read.
+    """
+    with _as_refusals(path):
+        array, affine = _read_canonical(path, DEFAULT.reading)
+    return Volume(np.asarray(array, np.float32), affine, modality=Modality(modality), unit=unit, name=name)
+
+
 def load_mask(
     path: str | os.PathLike[str],
     *,
@@ -354,6 +367,9 @@ def _without_hot_voxels(
     if known.size == 0:
         return {}
     sample = np.abs(known[:: max(1, known.size // 1_000_000)])
+    bright = np.count_nonzero(sample > 1.0001 / settings.hot_times * known.max())
+    if bright > 0.001 * sample.size + 1:  # so many that the quantile lies above this, and no voxel above its limit
+        return {}
     hot = values > settings.hot_times * np.quantile(sample, 0.999, method="lower")
     if not hot.any():
         return {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,7 @@ __all__ = [
 ]  # fmt: skip
 
 
+_KEEP_ONE = "none is measured, as no rule of layout.choice tells them apart; keep one, move the others away"
 _UNKNOWN_PART = "{!r} in its name is not read, because it is no entity known here; the image is taken for the {}"
 
 
@@ -138,11 +140,15 @@ class Cohort:
         return [problem for problem in self._of(session) if not problem.stops]
 
     def _of(self, session: SessionFiles) -> list[Problem]:
-        return [
-            problem
-            for problem in self.problems
-            if problem.subject == session.subject and problem.session in ("", session.session)
-        ]
+        own = self._problems.get(session.subject, ())
+        return [problem for problem in own if problem.session in ("", session.session)]
+
+    @cached_property
+    def _problems(self) -> dict[str, list[Problem]]:
+        found: dict[str, list[Problem]] = {}
+        for problem in self.problems:
+            found.setdefault(problem.subject, []).append(problem)
+        return found
 
     @property
     def remarks(self) -> list[Problem]:
@@ -155,10 +161,14 @@ class Cohort:
 
     def covariate(self, subject: str, column: str) -> str:
         """A participants.tsv cell as text, empty where there is none."""
-        if column not in self.participants.columns:
-            return ""
-        cells = self.participants.loc[self.participants["participant_id"] == subject, column]
-        return "" if cells.empty else str(cells.iloc[0])
+        return self._cells.get(column, {}).get(subject, "")
+
+    @cached_property
+    def _cells(self) -> dict[str, dict[str, str]]:
+        """Cells of participants.tsv by column and subject, the first row of a subject where there are several."""
+        first = self.participants.drop_duplicates("participant_id") if len(self.participants) else self.participants
+        subjects = list(first["participant_id"]) if len(first) else []
+        return {str(name): dict(zip(subjects, map(str, first[name]), strict=False)) for name in first.columns}
 
 
 def read_cohort(root: str | os.PathLike[str], *, protocol: Protocol = DEFAULT) -> Cohort:
@@ -258,11 +268,14 @@ def _subject_folders(root: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
 
 def _subject_problems(folders: list[Path]) -> list[Problem]:
     problems = []
+    alike: dict[str, list[Path]] = {}
+    for folder in folders:
+        alike.setdefault(folder.name.lower(), []).append(folder)
     for folder in folders:
         if not is_entity(folder.name, "sub"):
             text = "folder name is not sub- and letters or digits (no spaces, no dots); rename it"
             problems.append(Problem(folder, text, folder.name))
-        twins = [other.name for other in folders if other is not folder and other.name.lower() == folder.name.lower()]
+        twins = [other.name for other in alike[folder.name.lower()] if other is not folder]
         if twins:
             problems.append(
                 Problem(folder, f"duplicate subject, there is also {', '.join(twins)}; keep one", folder.name)
@@ -318,7 +331,7 @@ def _read_session(
     if session and not is_entity(session, "ses"):
         reading.complain(place, "folder name is not ses- and letters or digits; rename it")
     claims = _claims(place, reading)
-    taken, others = _settled(claims, protocol, reading)
+    taken, others = _settled(claims, place, protocol, reading)
     echoes = tuple(sorted(taken.pop(Modality.MEGRE, []), key=echo_number))
     chosen = {role: paths[0] for role, paths in sorted(taken.items()) if paths}
     named = {role: stem(path) for role, path in chosen.items()}
@@ -328,6 +341,8 @@ def _read_session(
     files = SessionFiles(
         subject, session, chosen, echoes, _one_mask_each(lungs, reading), _one_mask_each(muscle, reading)
     )
+    if not files.modalities:  # nothing is left that could outlive them
+        reading.problems = [replace(problem, stops=True) for problem in reading.problems]
     return files, reading.problems, reading.left
 
 
@@ -359,13 +374,13 @@ def _claims(place: Path, reading: _Reading) -> dict[Modality, list[Path]]:
 
 
 def _settled(
-    claims: dict[Modality, list[Path]], protocol: Protocol, reading: _Reading
+    claims: dict[Modality, list[Path]], place: Path, protocol: Protocol, reading: _Reading
 ) -> tuple[dict[Modality, list[Path]], dict[Modality, list[str]]]:
     """Magnitude images that take the roles, and names of those that stand back."""
     taken: dict[Modality, list[Path]] = {}
     others: dict[Modality, list[str]] = {}
     for role, paths in claims.items():
-        chosen = _taken(role, paths, protocol, reading)
+        chosen = _taken(role, paths, place, protocol, reading)
         others[role] = [stem(path) for path in paths if path not in chosen]
         phases = [(path, part) for path in chosen if (part := parts_of_signal(path))]
         reading.left += [(path, f"part-{part} holds {part}, and magnitude is measured") for path, part in phases]
@@ -382,35 +397,38 @@ def _strange_place(path: Path, place: Path, subject: str, session: str) -> str:
         return f"the name says ses-{named}, but it lies in no folder ses-{named} of {subject}; move it there"
     inner = [part for part in path.relative_to(place).parts[:-1] if part.lower().startswith("ses-")]
     if inner:
-        return f"it lies in the folder {inner[-1]}, which is no session of {subject}; move it"
+        return (
+            f"it lies in the folder {inner[-1]}, no session of {subject}; those are its own folders named ses-<label>"
+        )
     return ""
 
 
-def _require_one_series(echoes: list[Path], reading: _Reading) -> None:
-    """Echoes of several series or runs are not one decay."""
+def _why_no_series(echoes: list[Path]) -> str:
+    """What keeps echoes from being one decay: several series or runs, or one echo twice. Empty where nothing does."""
     series = sorted({series_of(path) for path in echoes})
     if len(series) > 1:
-        reading.complain(
-            echoes[0].parent,
-            f"{len(series)} series of echoes claim the role MEGRE: {', '.join(series)}; keep one, move the others away",
-        )
+        return f"{len(series)} series of echoes claim the role MEGRE: {', '.join(series)}; {_KEEP_ONE}"
     numbers = [echo_number(path)[0] for path in echoes]
     twice = sorted({number for number in numbers if numbers.count(number) > 1})
-    if twice and len(series) == 1:
-        names = ", ".join(path.name for path in echoes if echo_number(path)[0] == twice[0])
-        reading.complain(echoes[0].parent, f"several files claim echo {twice[0]}: {names}; keep one")
+    if not twice:
+        return ""
+    names = ", ".join(path.name for path in echoes if echo_number(path)[0] == twice[0])
+    return f"several files claim echo {twice[0]}: {names}; keep one"
 
 
-def _taken(role: Modality, paths: list[Path], protocol: Protocol, reading: _Reading) -> list[Path]:
-    """Images that take a role, by the protocol's rule, which is said; several are refused."""
+def _taken(role: Modality, paths: list[Path], place: Path, protocol: Protocol, reading: _Reading) -> list[Path]:
+    """Images that take a role, by the protocol's rule, which is said; none where several are left."""
     taken, reason = settle(paths, role, protocol.layout.choice)
-    if (reason and taken == paths) or (len(taken) > 1 and role is not Modality.MEGRE):
-        names = ", ".join(path.name for path in taken)
-        reason = reason or f"{len(taken)} images claim the role {role}: {names}"
-        reading.complain(paths[0].parent, f"{reason}; keep one, move the others away")
-        return taken
     if role is Modality.MEGRE:
-        _require_one_series(taken, reading)
+        refused = _why_no_series(taken)
+    elif len(taken) > 1:
+        names = ", ".join(path.relative_to(place).as_posix() for path in taken)
+        refused = f"{len(taken)} images claim the role {role}: {names}; {_KEEP_ONE}"
+    else:
+        refused = ""
+    if refused:
+        reading.fail(paths[0].parent, refused)
+        return []
     if reason:
         reading.remark(taken[0], reason)
     return taken

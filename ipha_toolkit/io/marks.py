@@ -18,12 +18,14 @@ from secrets import token_hex
 from typing import Any
 
 from ipha_toolkit.errors import ReadError
-from ipha_toolkit.io.drafts import lock_of
+from ipha_toolkit.io.drafts import lock_of, make_alike, rights_of
 from ipha_toolkit.io.files import read_json
 from ipha_toolkit.io.locks import is_free, locked
+from ipha_toolkit.io.proof import digest_of, read_sealed, sealed
 
 FOLDER = ".state"
 _RUNNING, _FAILED, _TOKEN = ".running.json", ".failed.json", ".token"
+_AS_WRITTEN = "sha256"
 
 
 @contextmanager
@@ -85,18 +87,30 @@ def since(out: Path, label: str, folder: Path) -> str:
 
 def write_failed(out: Path, label: str, failures: Sequence[Mapping[str, str]]) -> None:
     """Keep why a session gave nothing; a disk that is full keeps nothing."""
-    _write(out / FOLDER / f"{label}{_FAILED}", {"failures": [dict(each) for each in failures]})
+    _write(out / FOLDER / f"{label}{_FAILED}", sealed({"failures": [dict(each) for each in failures]}))
 
 
 def read_failed(out: Path, label: str) -> list[dict[str, str]] | None:
-    """Why a session gave nothing, None where that is not known."""
-    found = _read(out / FOLDER / f"{label}{_FAILED}").get("failures")
-    return list(found) if isinstance(found, list) else None
+    """Why a session gave nothing, None where that is not known, or what was kept of it is not as it was written."""
+    found = read_sealed(out / FOLDER / f"{label}{_FAILED}", "failures")
+    return list(found["failures"]) if found else None
 
 
 def forget_failed(out: Path, label: str) -> None:
     """A session is no longer known to have failed."""
     (out / FOLDER / f"{label}{_FAILED}").unlink(missing_ok=True)
+
+
+def remember(out: Path, name: str) -> None:
+    """Keep the digest of a file of the results that is written before there is a provenance."""
+    path, digest = out / FOLDER / f"{name}.json", digest_of(out / name)
+    if _read(path).get(_AS_WRITTEN) != digest:
+        _write(path, {_AS_WRITTEN: digest})
+
+
+def is_as_written(out: Path, name: str) -> bool:
+    """Whether a file is as it was when it was :func:`remember`-ed."""
+    return bool(digest := digest_of(out / name)) and _read(out / FOLDER / f"{name}.json").get(_AS_WRITTEN) == digest
 
 
 @contextmanager
@@ -130,8 +144,9 @@ def clear_tokens(out: Path) -> None:
 
 def _write(path: Path, facts: Mapping[str, Any]) -> None:
     with suppress(OSError):
-        path.parent.mkdir(exist_ok=True)
+        make_alike(path.parent)
         path.write_text(json.dumps(facts) + "\n", "utf-8")
+        path.chmod(rights_of(path.parent) & 0o666)
 
 
 def _read(path: Path) -> dict[str, Any]:

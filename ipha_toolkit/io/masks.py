@@ -19,6 +19,7 @@ from ipha_toolkit.io.names import (
     stem,
     without_companions,
 )
+from ipha_toolkit.io.nifti import label_names
 from ipha_toolkit.io.tables import read_table, whole_number
 from ipha_toolkit.io.walk import is_hidden, walk
 from ipha_toolkit.terms import Modality
@@ -92,8 +93,9 @@ def placed(
     left: list[tuple[Path, str]] = []
     lungs: dict[Modality, list[MaskFile]] = {}
     muscle: dict[Modality, list[MaskFile]] = {}
+    roles = {*images, *(role for role, stood_back in others.items() if stood_back)}
     for path in paths:
-        target = mask_target(stem(path), set(images) - {Modality.MEGRE} or set(images))
+        target = mask_target(stem(path), roles - {Modality.MEGRE} or roles)
         named = images.get(target, "") if target else ""
         fits = belongs(stem(path), named, others.get(target, ())) if target and named else True
         if fits is False:
@@ -174,16 +176,16 @@ def _folders(place: Path) -> list[Path]:
 
 
 def lung_labels(path: Path) -> tuple[int, ...]:
-    """Values that are lung in a label image, by the table of names beside it.
+    """Values that are lung in a label image, by the table of names beside it, or else by the names in its header.
 
     Raises
     ------
     LayoutError
-        Where there is no such table, it cannot be read, or names no lung.
+        Where there are no names, the table cannot be read, or none names lung.
     """
     table_path = path.with_name(f"{stem(path)}.tsv")
     if not table_path.exists():
-        raise LayoutError(f"{path}: a label image needs its label names in {table_path.name} (columns index, name)")
+        return _lungs_of_header(path, table_path)
     table = read_table(table_path)
     if not {"index", "name"} <= set(table.columns):
         raise LayoutError(f"{table_path}: needs columns index and name, has {', '.join(table.columns)}")
@@ -197,4 +199,15 @@ def lung_labels(path: Path) -> tuple[int, ...]:
         if label is None or label == 0:
             raise LayoutError(f"{table_path}: index of {name!r} is {cell!r}; needs a whole number above 0")
         labels.append(label)
+    return tuple(labels)
+
+
+def _lungs_of_header(path: Path, table: Path) -> tuple[int, ...]:
+    names = label_names(path)
+    if not names:
+        raise LayoutError(f"{path}: a label image needs its label names in {table.name} (columns index, name)")
+    labels = [label for label, name in names.items() if label and re.search("lung", name, re.IGNORECASE)]
+    labels = [label for label in labels if not _NOT_LUNG.search(names[label])]
+    if not labels:
+        raise LayoutError(f"{path}: no label named in its header holds 'lung'; has {', '.join(names.values())[:200]}")
     return tuple(labels)

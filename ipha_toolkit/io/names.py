@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterable
-from glob import escape
+from functools import lru_cache
 from pathlib import Path
 
 from ipha_toolkit.errors import ReadError
@@ -55,14 +56,41 @@ def sidecars_of(path: Path) -> list[Path]:
     found: list[tuple[int, Path]] = []
     folders = _folders_above(path)
     for depth, folder in enumerate(folders):
-        for other in sorted(folder.glob(f"*{escape(suffix)}.json")) if suffix else ():
-            plain = other.name.removesuffix(".json")
+        for name in _sidecar_names(folder) if suffix else ():
+            plain = name.removesuffix(".json")
+            if plain != suffix and not plain.endswith(f"_{suffix}"):
+                continue
+            other = folder / name
             named = set(entities_of(other).items())
-            stands_alone = plain == suffix or (plain.endswith(f"_{suffix}") and bool(named))
-            if stands_alone and named <= entities and not other.name.startswith(".") and other != sidecar_of(path):
+            if (named or plain == suffix) and named <= entities and other != sidecar_of(path):
                 found.append((100 * depth + len(named), other))
     ours = [sidecar_of(path)] if os.path.lexists(sidecar_of(path)) else []
     return [other for _, other in sorted(found, key=lambda each: each[0])] + ours
+
+
+def _sidecar_names(folder: Path) -> tuple[str, ...]:
+    """Names of the JSON files in a folder, in order; none where it cannot be read.
+
+    The folder of a cohort is asked once for each of thousands of images, so that what it held is kept for as long as
+    the system says that it did not change. Of a change a moment ago it may not say so yet: then it is read again.
+    """
+    try:
+        changed = folder.stat().st_mtime_ns
+        read = _names_in if time.time_ns() - changed > _SETTLED_NS else _names_in.__wrapped__
+        return read(str(folder), changed)
+    except OSError:
+        return ()
+
+
+@lru_cache(maxsize=4096)
+def _names_in(folder: str, changed: int) -> tuple[str, ...]:
+    with os.scandir(folder) as entries:
+        found = sorted(entry.name for entry in entries if entry.name.endswith(".json"))
+    return tuple(name for name in found if not name.startswith("."))
+
+
+_SETTLED_NS = 3_000_000_000
+"""Longer than any file system's clock ticks."""
 
 
 def files_beside(path: Path, *, elsewhere: bool = False) -> list[Path]:
@@ -187,8 +215,8 @@ DICTIONARY, REFERENCE, PROTOCOL, DATASET = (
 )
 PROVENANCE, LOG = "provenance.json", "log.txt"
 """Of each session, and of the second pass in the results folder itself."""
-POOLING, SITES = "pooling.json", "sites.tsv"
-"""Of results pooled over several sites: what was pooled with what; groups compared over sites."""
+POOLING, SITES, HARMONIZED = "pooling.json", "sites.tsv", "harmonized.tsv"
+"""Of results pooled over several sites: what was pooled with what; groups compared over sites; values by ComBat."""
 PLAN = "plan.tsv"
 """Every session of the cohort that results are made of."""
 

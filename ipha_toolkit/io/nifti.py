@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ SUFFIXES = (".nii", ".nii.gz", ".hdr")
 _LARGEST_HEADER = 100_000_000
 """Bytes before the voxels; extensions hold a DICOM header at most."""
 
+_LENGTHS = {0: "unknown", 1: "m", 2: "mm", 3: "um"}
+_CARET_LABEL = re.compile(r'<Label Key="(\d{1,9})"[^>]*><!\[CDATA\[([^\]]{1,200})\]\]></Label>')
 _PAIR_MAGIC = (b"ni1", b"ni2")
 
 
@@ -84,6 +87,21 @@ def place(path: Path, settings: ReadingSettings = DEFAULT.reading) -> tuple[tupl
     with _stream(path) as stream:
         header = _header(path, stream)
         return _facts(path, header, settings).shape, _affine(path, header)
+
+
+def label_names(path: Path) -> dict[int, str]:
+    """Names of a label image's values as TotalSegmentator writes them into its header; empty where there are none.
+
+    They are the table of a Caret extension (version 2.18.0 of TotalSegmentator, ``nifti_ext_header.py``).
+    """
+    import nibabel as nib
+
+    try:
+        extensions = nib.load(path).header.extensions
+        texts = [bytes(extension.content).decode("utf-8", "replace") for extension in extensions]
+    except Exception:  # nibabel, on bytes of any kind; whoever reads the voxels says what is wrong
+        return {}
+    return {int(key): name for text in texts for key, name in _CARET_LABEL.findall(text)}
 
 
 def data_file(path: Path) -> Path:
@@ -163,10 +181,10 @@ def _affine(path: Path, header: Nifti1Header) -> Affine:
         )
     try:
         affine = np.array(header.get_best_affine(), np.float64)
-        unit = header.get_xyzt_units()[0]
     except Exception as error:  # nibabel, on numbers of any kind
         raise ReadError(f"{path}: the header's orientation cannot be used: {_first_line(error)}") from None
-    affine[:3] *= unit_in_mm(path, unit)
+    code = int(header["xyzt_units"]) % 8  # of time, the higher bits
+    affine[:3] *= unit_in_mm(path, _LENGTHS.get(code, f"the unknown code {code}"))
     return affine
 
 

@@ -22,24 +22,26 @@ from typing import Any
 import pandas as pd
 
 from ipha_toolkit.catalogue import MEASURES, ROW_COLUMNS
-from ipha_toolkit.errors import LayoutError, ReadError
+from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.flags import FLAGS
 from ipha_toolkit.io import marks, names, proof
 from ipha_toolkit.io.acquisition import ACQUISITION_COLUMNS
 from ipha_toolkit.io.axes import on_axes, stored_grid
-from ipha_toolkit.io.drafts import PREFIX, clear_leftovers, draft_of, lock_of, put, text_draft
-from ipha_toolkit.io.files import read_json
+from ipha_toolkit.io.drafts import PREFIX, clear_leftovers, draft_of, lock_of, put
 from ipha_toolkit.io.images import save
 from ipha_toolkit.io.layout import SessionFiles, is_own_result
 from ipha_toolkit.io.locks import locked, shared
 from ipha_toolkit.io.names import RESULTS_TOOL
 from ipha_toolkit.io.room import room
+from ipha_toolkit.io.writing import drafted, tsv, tsv_parts
 from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.volume import Mask, Volume
 
 _LOG = logging.getLogger(__name__)
 _SMALL = 1_000_000
 """Bytes that a session's tables, log and provenance take at most, for the words about a full disk."""
+_LONGEST_ROW = 1000
+"""Bytes that a row of a cohort's table takes at most, for the same words."""
 _COLUMNS = {
     "subject": "sub-<label>",
     "session": "ses-<label>; empty where the subject has no session folders",
@@ -146,20 +148,28 @@ def results_folder(out: str | os.PathLike[str], cohort: Path) -> Path:
         out.mkdir(parents=True, exist_ok=True)
         clear_leftovers(out)
         marks.clear_tokens(out)
-        _write_changed(out / names.DATASET, _json(described))
+        _put(out, names.DATASET, [_json(described)], proof.written(out))
     return out
 
 
 def write_plan(out: Path, sessions: Sequence[SessionFiles]) -> None:
     """Which sessions the cohort has, so that the results folder alone can tell what is still to be done."""
     table = pd.DataFrame([[files.subject, files.session] for files in sessions], columns=["subject", "session"])
-    _write_changed(out / names.PLAN, table.to_csv(sep="\t", index=False, lineterminator="\n"))
+    text = table.to_csv(sep="\t", index=False, lineterminator="\n")
+    if proof.digest_of(out / names.PLAN) != sha256(text.encode()).hexdigest():
+        _write_text(out / names.PLAN, text)
+    marks.remember(out, names.PLAN)
 
 
-def _write_changed(path: Path, text: str) -> None:
-    """Write a file that every run writes, only where it would change."""
-    if proof.digest_of(path) != sha256(text.encode()).hexdigest():
-        _write_text(path, text)
+def _put(out: Path, name: str, parts: Iterable[str], known: Mapping[str, str]) -> str:
+    """Write a file of the whole cohort where it would change, and say its digest; one that was edited meanwhile is kept
+    beside it."""
+    with drafted(out / name, parts) as (draft, digest):
+        if kept := proof.keep_aside(out / name, known.get(name, ""), digest):
+            _LOG.warning("%s was changed since it was written; it is kept as %s", name, kept)
+        if proof.digest_of(out / name) != digest:
+            draft.replace(out / name)
+    return digest
 
 
 def _is_ours(out: Path) -> bool:
@@ -181,15 +191,11 @@ def is_done(out: Path, files: SessionFiles, expected: Mapping[str, Any]) -> bool
 
 def standing_of(out: Path, files: SessionFiles, expected: Mapping[str, Any]) -> tuple[bool, list[str]]:
     """Whether a session :func:`is_done`, and its :func:`damage`; every file is read once."""
-    damaged = damage(out, files)
-    record = {} if damaged else proof.read_sealed(session_folder(out, files) / names.PROVENANCE)
+    folder = session_folder(out, files)
+    record = proof.read_sealed(folder / names.PROVENANCE)
+    damaged = proof.damage(folder, record)
     record.pop(proof.FILES, None)
-    return bool(record == expected), damaged
-
-
-def damage(out: Path, files: SessionFiles) -> list[str]:
-    """Files of a session's results that are not as they were written: cut, edited, renamed, lost."""
-    return proof.damage(session_folder(out, files))
+    return bool(record == expected and not damaged), damaged
 
 
 def has_results(out: Path, files: SessionFiles) -> bool:
@@ -306,41 +312,60 @@ def write_cohort(
 ) -> None:
     """The one table, its data dictionary, readings, findings, reference and protocol; each file whole, the provenance
     last. A table that was edited meanwhile is kept beside the new one."""
-    texts = {
-        names.MEASURES: _tsv(rows),
-        names.DICTIONARY: _json(_dictionary(rows)),
-        names.READINGS: _tsv(readings),
-        names.FINDINGS: _tsv(findings),
-        names.ACQUISITIONS: _tsv(acquisitions),
-        names.REFERENCE: _json(reference),
-        names.PROTOCOL: protocol.to_toml(),
+    texts: dict[str, Iterable[str]] = {
+        names.MEASURES: tsv_parts(rows),
+        names.DICTIONARY: [_json(_dictionary(rows))],
+        names.READINGS: tsv_parts(readings),
+        names.FINDINGS: tsv_parts(findings),
+        names.ACQUISITIONS: [tsv(acquisitions)],
+        names.REFERENCE: [_json(reference)],
+        names.PROTOCOL: [protocol.to_toml()],
     }
     known = proof.written(out)
-    with room(out, sum(map(len, texts.values())) + _SMALL):
-        for name, text in texts.items():
-            if kept := proof.keep_aside(out / name, known.get(name, ""), text):
-                _LOG.warning("%s was changed since it was written; it is kept as %s", name, kept)
-            _write_text(out / name, text)
-        write_json(out / names.PROVENANCE, dict(source) | {"written": _written(out)})
+    with room(out, _LONGEST_ROW * (len(rows) + len(readings) + len(findings)) + _SMALL):
+        made = {name: _put(out, name, parts, known) for name, parts in texts.items()}
+        _record(out, source, known | made)
 
 
 def is_compared(out: Path, expected: Mapping[str, Any]) -> bool:
     """Whether the tables of the whole cohort were made from exactly this, and are still as they were written."""
-    try:
-        recorded = read_json(out / names.PROVENANCE)
-    except (ReadError, OSError):
-        return False
-    return bool(recorded == json.loads(json.dumps(expected)) | {"written": _written(out)})
+    recorded = proof.read_sealed(out / names.PROVENANCE, proof.WRITTEN)
+    written = recorded.pop(proof.WRITTEN, {})
+    tables = {name: written.get(name) for name in _TABLES}
+    return bool(recorded == json.loads(json.dumps(expected)) and tables == _digests(out, _TABLES))
 
 
 def write_failures(out: Path, failures: Sequence[Mapping[str, str]]) -> None:
     """What could not be measured, and why."""
-    write_tsv(out / names.FAILURES, pd.DataFrame(failures, columns=list(_FAILURES)))
+    write_beside(out, {names.FAILURES: tsv(pd.DataFrame(failures, columns=list(_FAILURES)))})
 
 
-def _written(out: Path) -> dict[str, str]:
-    """Digest of every table of the second pass."""
-    return {name: proof.digest_of(out / name) for name in _TABLES}
+def write_pooling(out: Path, pooling: Mapping[str, Any], sites: pd.DataFrame, even: pd.DataFrame) -> None:
+    """What sites were pooled, how groups compare over them, and harmonized values where there are or were any."""
+    texts = {names.POOLING: _json(pooling), names.SITES: tsv(sites)}
+    write_beside(out, texts | ({names.HARMONIZED: tsv(even)} if len(even) or (out / names.HARMONIZED).exists() else {}))
+
+
+def write_beside(out: Path, texts: Mapping[str, str]) -> None:
+    """Write files beside the tables of the whole cohort where they would change; their digests join the tables'."""
+    known = proof.written(out)
+    source = proof.read_sealed(out / names.PROVENANCE, proof.WRITTEN)
+    with room(out, sum(map(len, texts.values())) + _SMALL):
+        for name, text in texts.items():
+            _put(out, name, [text], known)
+        own = known | _digests(out, [*texts, names.DATASET])
+        if own != known:
+            _record(out, source, own)
+
+
+def _record(out: Path, source: Mapping[str, Any], others: Mapping[str, str]) -> None:
+    """What the tables were made from, with digests of them and of ``others``, and of the record itself."""
+    written = {**others, **_digests(out, _TABLES)}
+    write_json(out / names.PROVENANCE, proof.sealed({**source, proof.WRITTEN: written}))
+
+
+def _digests(out: Path, files: Iterable[str]) -> dict[str, str]:
+    return {name: proof.digest_of(out / name) for name in files}
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -373,23 +398,15 @@ def _dictionary(rows: pd.DataFrame) -> dict[str, Any]:
 
 def write_tsv(path: Path, content: pd.DataFrame) -> None:
     """Write a BIDS table, whole or not at all; missing is ``n/a``."""
-    _write_text(path, _tsv(content))
-
-
-def _tsv(content: pd.DataFrame) -> str:
-    return content.to_csv(sep="\t", index=False, na_rep="n/a", float_format="%.8g", lineterminator="\n")
+    _write_text(path, tsv(content))
 
 
 def _write_text(path: Path, text: str) -> None:
     with room(path.parent, len(text)):
         if path.is_dir():  # somebody's folder of this name stays, under another
             path.rename(proof.free_name(path))
-        draft = text_draft(path)
-        try:
-            draft.write_text(text, encoding="utf-8")
+        with drafted(path, [text]) as (draft, _):
             draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
 
 
 def swap(draft: Path, target: Path) -> None:

@@ -16,6 +16,8 @@ _CHECKOUT = _PACKAGE.parent
 
 TEACHING = _PACKAGE / "tables" / "teaching.zip"
 """Tables of a simulated cohort, made by ``tools/teaching_cohort.py``."""
+SITES = _PACKAGE / "tables" / "sites.zip"
+"""What three simulated sites share, made by ``tools/teaching_sites.py``."""
 
 
 def read_packaged(name: str) -> pd.DataFrame:
@@ -88,3 +90,19 @@ def _first(places: list[Path]) -> Path:
         f"{places[0].name}: not shipped with this installation; in a checkout `python tools/docs.py` builds the pages, "
         "`pip install .` installs them"
     )
+
+
+def teaching_sites(out: str | os.PathLike[str]) -> list[Path]:
+    """Unpack what three simulated hospitals share, for :func:`ipha_toolkit.pool`.
+
+    North and west scan at 1.5 T and with a soft CT kernel, south at 3 T and with a sharp one; each has four
+    controls and three patients two days after a bleed, in T1w and CT.
+
+    Parameters
+    ----------
+    out : path
+        Folder that gets ``north.zip``, ``south.zip`` and ``west.zip``.
+    """
+    with ZipFile(SITES) as packed:
+        packed.extractall(out)
+        return [Path(out) / name for name in sorted(packed.namelist())]

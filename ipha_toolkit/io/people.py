@@ -96,7 +96,8 @@ def participants(root: Path, folders: Sequence[str]) -> tuple[pd.DataFrame, list
     table, twice = _one_row_each(table, "participant_id")
     remarks += more + twice
     if not twice:  # who has rows that differ is told so, not that the row is missing
-        missing = [name for name in folders if is_entity(name, "sub") and name not in set(table["participant_id"])]
+        there = set(table["participant_id"])
+        missing = [name for name in folders if is_entity(name, "sub") and name not in there]
         remarks += [f"has no row for {', '.join(missing)}; their group and age are unknown"] if missing else []
     return table, [Problem(path, text) for text in [*remarks, *_covariate_remarks(table)]]
 

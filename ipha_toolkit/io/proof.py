@@ -1,7 +1,8 @@
 """Which files of a results folder this toolkit wrote, and whether they are still as it wrote them.
 
-A session's ``provenance.json`` lists a digest of every file beside it and one of itself; its log ends in one of its
-own, as it holds times and is no result. Nothing that cannot be proved so is ever removed.
+A session's ``provenance.json`` lists a digest of every file beside it and one of itself, that of the whole cohort
+likewise; a session's log ends in one of its own, as it holds times and is no result. Nothing that cannot be proved so
+is ever removed.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from ipha_toolkit.errors import ReadError
 from ipha_toolkit.io import names
 from ipha_toolkit.io.files import read_json, why_not_a_file
 
-FILES, SEAL = "files", "seal"
-"""Keys of a session's provenance: digests of its files, and of the provenance itself."""
+FILES, WRITTEN, SEAL = "files", "written", "seal"
+"""Keys of a provenance: digests of a session's files, of the files of the whole cohort, and of the record itself."""
 
 _LOG_SEAL = re.compile(r"sha256 of the lines above: ([0-9a-f]{64})\n\Z")
 
@@ -29,12 +30,15 @@ def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
     return dict(record) | {SEAL: _seal(record)}
 
 
-def read_sealed(path: Path) -> dict[str, Any]:
-    """A record as it was written, less its seal; empty where there is none, or it is not as it was written."""
+def read_sealed(path: Path, holds: str = FILES) -> dict[str, Any]:
+    """A record as it was written, less its seal; empty where there is none, or it is not as it was written.
+
+    ``holds`` is the key of what it is read for.
+    """
     try:
         record = read_json(path)
         given = record.pop(SEAL, None)
-        return record if given == _seal(record) and isinstance(record.get(FILES), dict) else {}
+        return record if given == _seal(record) and isinstance(record.get(holds), dict | list) else {}
     except (ReadError, OSError, ValueError, TypeError, RecursionError):
         return {}
 
@@ -56,7 +60,12 @@ def digest_of(path: Path) -> str:
         return ""
     try:
         with path.open("rb") as stream:
-            return file_digest(stream, "sha256").hexdigest()
+            begun = stream.read(_SMALL)
+            digest = sha256(begun)
+            if len(begun) == _SMALL:
+                while more := stream.read(_SMALL):
+                    digest.update(more)
+            return digest.hexdigest()
     except OSError:
         return ""
 
@@ -66,12 +75,15 @@ def is_hidden(path: Path) -> bool:
     return path.name.startswith(".")
 
 
-def damage(folder: Path) -> list[str]:
-    """Files of a session that are not as they were written; empty too where nothing was written there."""
-    if not folder.is_dir():
-        return []
-    record = read_sealed(folder / names.PROVENANCE)
+def damage(folder: Path, record: Mapping[str, Any] | None = None) -> list[str]:
+    """Files of a session that are not as they were written; empty too where nothing was written there.
+
+    ``record`` is what :func:`read_sealed` gives of its provenance, where that was read already.
+    """
+    record = read_sealed(folder / names.PROVENANCE) if record is None else record
     if not record:
+        if not folder.is_dir():
+            return []
         written = [path for path in folder.iterdir() if path.name == names.PROVENANCE or _is_made(path)]
         return [names.PROVENANCE] if written else []
     return [name for name, digest in record[FILES].items() if digest_of(folder / name) != digest]
@@ -123,15 +135,20 @@ def move_rest(old: Path, new: Path) -> list[str]:
 
 
 def written(out: Path) -> dict[str, str]:
-    """Digests of the tables of the whole cohort as they were written; empty where that is not known."""
-    try:
-        found = read_json(out / names.PROVENANCE).get("written")
-    except (ReadError, OSError):
-        return {}
-    return {str(name): str(digest) for name, digest in found.items()} if isinstance(found, dict) else {}
+    """Digests of the files of the whole cohort as they were written; empty where that is not known."""
+    found = read_sealed(out / names.PROVENANCE, WRITTEN).get(WRITTEN, {})
+    return {str(name): str(digest) for name, digest in found.items()}
 
 
-def keep_aside(path: Path, digest: str, text: str) -> str:
+def changed(out: Path) -> list[str]:
+    """Files of the whole cohort that are not as they were written; the record of them alone where that is damaged."""
+    if not written(out):
+        there = any(os.path.lexists(out / name) for name in (names.PROVENANCE, names.MEASURES))
+        return [names.PROVENANCE] if there else []
+    return [name for name, digest in written(out).items() if digest_of(out / name) != digest]
+
+
+def keep_aside(path: Path, digest: str, coming: str) -> str:
     """Before a table is written over: put it aside where it is neither as we wrote it nor as it will be.
 
     Parameters
@@ -139,8 +156,8 @@ def keep_aside(path: Path, digest: str, text: str) -> str:
     path : Path
     digest : str
         Of what this toolkit wrote there, empty where that is not known.
-    text : str
-        What will be written.
+    coming : str
+        Digest of what will be written.
 
     Returns
     -------
@@ -150,12 +167,16 @@ def keep_aside(path: Path, digest: str, text: str) -> str:
     if not os.path.lexists(path):
         return ""
     found = digest_of(path)
-    same = found and found in (digest, sha256(text.encode()).hexdigest())
+    same = found and found in (digest, coming)
     if same or (found and path.stat().st_size == 0):
         return ""
     place = free_name(path)
     path.rename(place)
     return place.name
+
+
+_SMALL = 1 << 20
+"""Bytes read at once: most files of a session fit in."""
 
 
 def free_name(path: Path) -> Path:

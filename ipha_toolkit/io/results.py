@@ -20,7 +20,7 @@ from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.flags import RATED_UNUSABLE
 from ipha_toolkit.io import names
 from ipha_toolkit.io.files import read_json, why_not_a_file
-from ipha_toolkit.io.images import load, load_mask
+from ipha_toolkit.io.images import load_map, load_mask
 from ipha_toolkit.io.layout import (
     Cohort,
     SessionFiles,
@@ -30,14 +30,16 @@ from ipha_toolkit.io.layout import (
     read_session,
     read_visits,
 )
-from ipha_toolkit.io.proof import digest_of, written
+from ipha_toolkit.io.proof import FILES, digest_of, read_sealed, written
+from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Mask, Volume
 
-_NOT_AS_WRITTEN = "is not as ipha analyze wrote it, it was edited or damaged since; run ipha analyze again"
+NOT_AS_WRITTEN = "is not as ipha analyze wrote it, it was edited or damaged since; run ipha analyze again"
 _TOGETHER = 100
 """Tables parsed at once: most of the time that a small one takes is spent before its first line."""
 _TEXT = ("subject", "session", "modality", "region", "measure", "unit", "flag")
+_IMAGE = ("subject", "session", "modality")
 _SHOWN_MAPS = ("ratio", "signature", "opacity", "r2star")
 
 
@@ -93,7 +95,7 @@ class Results:
     @cached_property
     def rows(self) -> pd.DataFrame:
         """The one table: ``subject, session, modality, region, measure, value, unit, n_voxels, flag``."""
-        return read_rows(self._file(names.MEASURES))
+        return read_rows(self.file(names.MEASURES))
 
     @cached_property
     def _places(self) -> Mapping[tuple[str, str], Sequence[int]]:
@@ -104,7 +106,7 @@ class Results:
     def readings(self) -> pd.DataFrame:
         """The phase that each session speaks for, with margin and reasons."""
         return _read(
-            self._file(names.READINGS),
+            self.file(names.READINGS),
             text=("subject", "session", "phase", "verdict", "reasons", "missing", "limits", "flags"),
         )
 
@@ -112,19 +114,19 @@ class Results:
     def findings(self) -> pd.DataFrame:
         """The findings each reading rests on."""
         return _read(
-            self._file(names.FINDINGS),
+            self.file(names.FINDINGS),
             text=("subject", "session", "finding", "grade_name", "carrier", "source", "verdict", "limits", "flag"),
         )
 
     @cached_property
     def acquisitions(self) -> pd.DataFrame:
         """How every image was made, as far as known: field, times, contrast agent, plane, kernel, breath."""
-        return read_acquisitions(self._file(names.ACQUISITIONS))
+        return read_acquisitions(self.file(names.ACQUISITIONS))
 
     @cached_property
     def failures(self) -> pd.DataFrame:
         """What could not be measured, and why; every cell is text."""
-        return _as_written(self._file(names.FAILURES), lambda path: pd.read_csv(
+        return _as_written(self.file(names.FAILURES), lambda path: pd.read_csv(
             path, sep="\t", dtype=str, keep_default_na=False
         ))  # fmt: skip
 
@@ -200,13 +202,24 @@ class Results:
         rows = f"{len(self.rows)} rows of {', '.join(modalities)}"
         return f"<Results {self.path.name}: {len(self)} sessions, {rows}{failed}>"
 
-    def _file(self, name: str) -> Path:
+    @cached_property
+    def protocol(self) -> Protocol:
+        """The settings that the results were made with."""
+        return Protocol.read(self.file(names.PROTOCOL))
+
+    def file(self, name: str) -> Path:
+        """A file of the whole cohort's, as it was written.
+
+        Raises
+        ------
+        LayoutError
+            Where it is missing, or not as it was written.
+        """
         path = self.path / name
         if not path.exists():
             raise LayoutError(f"{path}: is missing; the analysis did not end, run ipha analyze again")
-        known = written(self.path).get(name)
-        if known and digest_of(path) != known:
-            raise LayoutError(f"{path}: {_NOT_AS_WRITTEN}")
+        if digest_of(path) != written(self.path).get(name):
+            raise LayoutError(f"{path}: {NOT_AS_WRITTEN}")
         return path
 
 
@@ -286,6 +299,8 @@ class SessionResults:
         ------
         KeyError
             Where there is none; the message lists those there are.
+        LayoutError
+            Where it is not as it was written.
         """
         path = self._made(names.mask_file(self.label, modality, kind), f"{kind} mask of {modality}")
         return load_mask(path, image=self.image(modality) if modality == Modality.DX else None)
@@ -301,11 +316,13 @@ class SessionResults:
         ------
         KeyError
             Where there is none; the message lists those there are.
+        LayoutError
+            Where it is not as it was written.
         """
         path = self._made(names.map_file(self.label, modality, kind), f"{kind} map of {modality}")
         unit = {"r2star": "1/s", "opacity": "HU", "signature": "1", "ratio": "1"}.get(kind, "")
         modality = Modality.T1W if modality == names.PAIR else modality
-        return load(path, modality=modality).replace(unit=unit, name=f"{kind} of {modality}")
+        return load_map(path, modality=modality, unit=unit, name=f"{kind} of {modality}")
 
     def has(self, modality: str, kind: str) -> bool:
         """Whether there is a mask or map of this kind."""
@@ -347,9 +364,7 @@ class SessionResults:
     @property
     def nodule_score(self) -> float:
         """Candidates from this score on count as nodules, by the protocol of the results."""
-        from ipha_toolkit.protocol import Protocol
-
-        return Protocol.read(self.results.path / names.PROTOCOL).nodules.nodule_score
+        return self.results.protocol.nodules.nodule_score
 
     def _overlays(self, modality: str) -> dict[str, Mask | Volume]:
         masks = {kind: self.mask(modality, kind) for kind in ("lung", "muscle") if self._has_mask(modality, kind)}
@@ -379,7 +394,15 @@ class SessionResults:
         if not path.exists():
             made = sorted(other.name for other in self.folder.iterdir())
             raise KeyError(f"{self.label} has no {what} ({name}); there are {', '.join(made)}")
+        if digest_of(path) != self._digests.get(name):
+            raise LayoutError(f"{path}: {NOT_AS_WRITTEN}")
         return path
+
+    @property
+    def _digests(self) -> dict[str, str]:
+        """Of every file of the session, as it was written."""
+        found: dict[str, str] = read_sealed(self.folder / names.PROVENANCE).get(FILES, {})
+        return found
 
 
 def read_rows(path: str | Path) -> pd.DataFrame:
@@ -401,20 +424,35 @@ def read_many_rows(paths: Sequence[Path]) -> pd.DataFrame:
     LayoutError
         Where a table was cut, edited or damaged since.
     """
-    frames = [_rows_of(paths[at : at + _TOGETHER]) for at in range(0, len(paths), _TOGETHER)]
-    return pd.concat(frames, ignore_index=True)
+    return pd.concat(_together(paths, parse_rows, read_rows), ignore_index=True)
 
 
-def _rows_of(paths: Sequence[Path]) -> pd.DataFrame:
+def read_many_acquisitions(paths: Sequence[Path]) -> list[dict[Any, Any]]:
+    """Records of :func:`read_acquisitions` of tables one after the other."""
+    frames = _together(paths, partial(_typed_text, text=_IMAGE), read_acquisitions)
+    return [record for frame in frames for record in frame.to_dict("records")]
+
+
+def _together(
+    paths: Sequence[Path], parse: Callable[[str], pd.DataFrame], read: Callable[[Path], pd.DataFrame]
+) -> list[pd.DataFrame]:
+    """Tables, a good many parsed as one."""
+    parts = [paths[at : at + _TOGETHER] for at in range(0, len(paths), _TOGETHER)]
+    return [frame for part in parts for frame in _as_one(part, parse, read)]
+
+
+def _as_one(
+    paths: Sequence[Path], parse: Callable[[str], pd.DataFrame], read: Callable[[Path], pd.DataFrame]
+) -> list[pd.DataFrame]:
     """Tables of the same columns as one; each by itself where they are not so, or one of them cannot be read."""
     try:
         texts = [path.read_text("utf-8") for path in paths if not why_not_a_file(path)]
         heads = {text.partition("\n")[0] for text in texts}
         if len(texts) == len(paths) and len(heads) == 1 and all(text.endswith("\n") for text in texts):
-            return parse_rows("".join([*heads, "\n", *(text.partition("\n")[2] for text in texts)]))
+            return [parse("".join([*heads, "\n", *(text.partition("\n")[2] for text in texts)]))]
     except (ValueError, KeyError, TypeError, OSError):
         pass  # whose fault it is, is said below
-    return pd.concat([read_rows(path) for path in paths], ignore_index=True)
+    return [read(path) for path in paths]
 
 
 def parse_rows(text: str) -> pd.DataFrame:
@@ -435,7 +473,7 @@ def _as_written(path: Path, read: Callable[[Path], pd.DataFrame]) -> pd.DataFram
     try:
         return read(path)
     except (ValueError, KeyError, TypeError, OSError) as error:  # pandas raises children of ValueError
-        raise LayoutError(f"{path}: {_NOT_AS_WRITTEN} ({' '.join(str(error).split())[:100]})") from None
+        raise LayoutError(f"{path}: {NOT_AS_WRITTEN} ({' '.join(str(error).split())[:100]})") from None
 
 
 def _rows(path: Path | TextIO) -> pd.DataFrame:
@@ -448,7 +486,7 @@ def _rows(path: Path | TextIO) -> pd.DataFrame:
 
 def read_acquisitions(path: str | Path) -> pd.DataFrame:
     """A table of how images were made as written by this toolkit, with its column types."""
-    return _read(Path(path), text=("subject", "session", "modality"))
+    return _read(Path(path), text=_IMAGE)
 
 
 def _read(path: Path, *, text: tuple[str, ...]) -> pd.DataFrame:
@@ -457,8 +495,11 @@ def _read(path: Path, *, text: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _typed(path: Path, text: tuple[str, ...]) -> pd.DataFrame:
-    with path.open(encoding="utf-8") as file:
-        head = file.readline().rstrip("\n").split("\t")
+    return _typed_text(path.read_text("utf-8"), text)
+
+
+def _typed_text(content: str, text: tuple[str, ...]) -> pd.DataFrame:
+    head = content.partition("\n")[0].split("\t")
     others = {name: ["n/a"] for name in head if name not in text}
     kinds = dict.fromkeys([name for name in text if name in head], str)
-    return pd.read_csv(path, sep="\t", dtype=kinds, keep_default_na=False, na_values=others)
+    return pd.read_csv(StringIO(content), sep="\t", dtype=kinds, keep_default_na=False, na_values=others)

@@ -7,6 +7,7 @@ refused by its name.
 from __future__ import annotations
 
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -30,6 +31,8 @@ NOT_LUNG = re.compile(
     re.IGNORECASE,
 )
 
+_WITHOUT_WHEELS = (3, 14)
+"""First Python without a wheel of pyjpegls, which highdicom needs; held to the extra of pyproject.toml by a test."""
 _OFF_GRID = 0.1
 """Voxels further than this share of a voxel from those of the image lie between them."""
 
@@ -114,13 +117,22 @@ def _told(name: object, number: int) -> str:
     return known_words(re.sub(r"[-_]", " ", str(name or ""))) or f"segment {number}"
 
 
+def _no_highdicom(python: tuple[int, int]) -> str:
+    """How to get it, which the extra does not bring to a Python without wheels of what it needs."""
+    if python < _WITHOUT_WHEELS:
+        return f"reading DICOM segmentations needs highdicom, which is not installed; install it with {INSTALL}"
+    return (
+        "reading DICOM segmentations needs highdicom, which [dicom] does not bring to Python "
+        f"{python[0]}.{python[1]}: its pyjpegls has no wheel there. Use Python 3.13 or older, or, where a C++ compiler "
+        "is, install it with python -m pip install highdicom; everything else of the import works without"
+    )
+
+
 def _segments(data: Dataset, shape: tuple[int, int, int], affine: Affine) -> Iterator[tuple[str, BoolArray]]:
     try:
         import highdicom
     except ImportError:
-        raise DependencyError(
-            f"reading DICOM segmentations needs highdicom, which is not installed; install it with {INSTALL}"
-        ) from None
+        raise DependencyError(_no_highdicom(sys.version_info[:2])) from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         segmentation = highdicom.seg.Segmentation.from_dataset(data)

@@ -22,6 +22,7 @@ from ipha_toolkit.catalogue import MEASURES, ROW_COLUMNS
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.flags import FLAGS
 from ipha_toolkit.io import names
+from ipha_toolkit.io.drafts import in_place_of
 from ipha_toolkit.io.results import parse_rows
 from ipha_toolkit.terms import Modality
 
@@ -97,11 +98,9 @@ class Shared:
 
 def write_archive(path: Path, texts: Mapping[str, str]) -> None:
     """A zip file whose bytes depend on the texts alone, whole or not at all."""
-    draft = path.with_name(f".{path.name}.draft")
-    with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
+    with in_place_of(path) as draft, zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in texts.items():
             archive.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED)
-    draft.replace(path)
 
 
 def read_shared(path: Path) -> Shared:

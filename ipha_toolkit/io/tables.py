@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     except ReadError as error:
         raise LayoutError(f"{path}: not a tab-separated table: {str(error).removeprefix(f'{path}: ')}") from None
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    reader = csv.reader(text.splitlines(keepends=True), delimiter="\t", strict=True)
+    reader = csv.reader(StringIO(text), delimiter="\t", strict=True)  # other signs that end lines stand in notes
     rows: list[tuple[int, list[str]]] = []
     try:
         for cells in reader:

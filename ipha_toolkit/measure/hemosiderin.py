@@ -13,7 +13,8 @@ What it cannot tell, measured on the phantom:
 
 * iron under water: the line is straight, and water raises T2w faster than T1w (slope 1.08 in health, 1.85, 2.78 and
   3.89 at a water share of 0.1, 0.3 and 0.6). Iron of 0.3 scores +4.4 in dry lung and -0.2 at a water share of 0.2: a
-  strength near or below 0 in wet lung is no absence of iron;
+  strength near or below 0 in wet lung is no absence of iron. Such rows are flagged ``iron_under_water``; with three
+  patients of group ``edema`` scanned alike the line is bent as theirs, and ``signature_strength_in_water`` is given;
 * methemoglobin without iron, which shortens T1, scores +2.6; iron with a tenth of its relaxivity still +2.7, by T1;
 * iron from other susceptibility, and flowing blood, dark on T2w, from either.
 
@@ -41,6 +42,7 @@ from ipha_toolkit.measure.histogram import weighted_quantile
 from ipha_toolkit.measure.quality import Noise, estimate_noise
 from ipha_toolkit.measure.rows import row, table
 from ipha_toolkit.measure.signal import is_contrast_enhanced
+from ipha_toolkit.measure.water import Curve, lift
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.regions.muscle import muscle_level
 from ipha_toolkit.regions.zones import lung_regions, world_coordinate
@@ -93,13 +95,16 @@ class SignatureReference:
 
     ``slope``: T2w ratio over T1w ratio. ``spread``: SD of the controls' voxels about the line, of the natural log of
     T2w over what the line predicts: one voxel SD. ``n_controls``: subjects it rests on. ``between``: SD between the
-    controls' strengths, in voxel SD, NaN where there is one control or none said.
+    controls' strengths, in voxel SD, NaN where there is one control or none said. ``level``: the controls' median T1w
+    ratio. ``curve``: how water bends the line (:func:`ipha_toolkit.measure.water.water_curve`), empty where not known.
     """
 
     slope: float
     spread: float
     n_controls: int
     between: float = np.nan
+    level: float = np.nan
+    curve: Curve = ()
 
     def predicted(self, t1w: npt.ArrayLike) -> Array:
         """T2w ratio that water alone would have at a T1w ratio."""
@@ -113,6 +118,11 @@ class SignatureReference:
         """
         share = np.asarray(t2w, np.float64) / self.predicted(t1w)
         return np.asarray(-np.log(np.maximum(share, _LEAST_SHARE)) / self.spread)
+
+    def below_water(self, t1w: npt.ArrayLike, t2w: npt.ArrayLike) -> Array:
+        """As :meth:`below`, of the curve that edema follows."""
+        bent = lift(self.curve, np.asarray(t1w, np.float64) / self.level)
+        return self.below(t1w, np.asarray(t2w, np.float64) / bent)
 
     def flags(self, protocol: Protocol = DEFAULT) -> list[str]:
         """``few_controls``, where so."""
@@ -362,10 +372,11 @@ def line_of(controls: Sequence[ControlPoints]) -> SignatureReference:
     share = np.cumsum(weight) / weight.sum()
     kept = (share >= _PARENCHYMA[0]) & (share <= _PARENCHYMA[1])
     t1w, t2w, weight = t1w[kept], t2w[kept], weight[kept]
-    slope = weighted_quantile(t2w, weight, 0.5) / weighted_quantile(t1w, weight, 0.5)
+    level = weighted_quantile(t1w, weight, 0.5)
+    slope = weighted_quantile(t2w, weight, 0.5) / level
     distance = SignatureReference(float(slope), 1.0, len(controls)).below(t1w, t2w)
     spread = _SD_PER_MAD * weighted_quantile(np.abs(distance), weight, 0.5)
-    line = SignatureReference(float(slope), max(spread, _LEAST_SPREAD), len(controls))
+    line = SignatureReference(float(slope), max(spread, _LEAST_SPREAD), len(controls), level=float(level))
     return replace(line, between=_between(controls, line))
 
 
@@ -405,26 +416,46 @@ def signature_rows(
     """Rows of one session from its joint histogram; see :func:`hemosiderin_signature`."""
     flags = [*flags, *line.flags(protocol)]
     names = [name for name in histogram.columns[2:] if not name.startswith(_BLOCK)]
-    below = line.below(histogram["t1w"], histogram["t2w"])
-    evidence = line.predicted(histogram["t1w"]) >= np.nan_to_num(floor)
+    t1w, t2w = (histogram[name].to_numpy(float) for name in ("t1w", "t2w"))
+    below = line.below(t1w, t2w)
+    evidence = line.predicted(t1w) >= np.nan_to_num(floor)
     per_voxel = np.stack(
         [
             np.ones(len(below)), evidence, evidence & (below > protocol.signature.threshold_sd),
             np.where(evidence, np.maximum(below, 0), 0),
         ]
     )  # fmt: skip
-    counts = {name: histogram[name].to_numpy(float) for name in histogram.columns[2:]}
+    inside = np.ascontiguousarray(histogram.iloc[:, 2:].to_numpy(float).T)
+    counts = dict(zip(histogram.columns[2:], inside, strict=True))
     sums = {name: per_voxel @ inside for name, inside in counts.items()}
     order = np.flatnonzero(evidence)[np.argsort(below[evidence], kind="stable")]
     strengths = {name: float(_midmean(below[order], counts[name][order])) for name in names}
-    rows = [r for name in names for r in _region_rows(sums[name], strengths[name], name, flags)]
     n = int(sums[Region.LUNG][0])
+    wet = _hidden_by_water(histogram, line, protocol)
+    rows = [r for name in names for r in _region_rows(sums[name], strengths[name], name, [*flags, *wet])]
     blocks = np.array([inside for name, inside in counts.items() if name.startswith(_BLOCK)])
     single = {"signature_slope": line.slope} | _interval_of_fraction(blocks, per_voxel)
     single |= _interval_of_strength(strengths[Region.LUNG], line) | _zonal_ratios(sums)
+    if line.curve:
+        single["signature_strength_in_water"] = _strength_in_water(histogram, line, evidence)
     return rows + [
         row(m, value, modality=MODALITY, region=Region.LUNG, n_voxels=n, flags=flags) for m, value in single.items()
     ]
+
+
+def _hidden_by_water(histogram: pd.DataFrame, line: SignatureReference, protocol: Protocol) -> list[str]:
+    """``iron_under_water``, where T1w is so far above that of the controls that a deficit may not show."""
+    points = control_points(histogram)
+    if points is None or not line.level > 0:
+        return []
+    gain = weighted_quantile(points.t1w, points.weight, 0.5) / line.level
+    return ["iron_under_water"] if gain > protocol.signature.wet_gain else []
+
+
+def _strength_in_water(histogram: pd.DataFrame, line: SignatureReference, evidence: BoolArray) -> float:
+    below = line.below_water(histogram["t1w"], histogram["t2w"])
+    order = np.flatnonzero(evidence)[np.argsort(below[evidence], kind="stable")]
+    return float(_midmean(below[order], histogram[Region.LUNG].to_numpy(float)[order]))
 
 
 def _region_rows(sums: Array, strength: float, region: str, flags: Collection[str]) -> list[dict[str, object]]:
@@ -463,13 +494,19 @@ def _interval_of_strength(strength: float, line: SignatureReference) -> dict[str
     By the scatter between the controls, which holds that of repeated scans, or by the latter where it is larger; NaN
     with fewer than two controls.
     """
-    from scipy.stats import t
-
     n = line.n_controls
     half = float("nan")
     if n >= 2:
-        half = float(t.ppf(0.975, n - 1) * np.fmax(line.between, _repeated()) * np.sqrt(1 + 1 / n))
+        half = float(_of_few(n) * np.fmax(line.between, _repeated()) * np.sqrt(1 + 1 / n))
     return {"signature_strength_lower": strength - half, "signature_strength_upper": strength + half}
+
+
+@cache
+def _of_few(n: int) -> float:
+    """Student's t of n - 1 degrees of freedom that 2.5 % of people lie beyond."""
+    from scipy.stats import t
+
+    return float(t.ppf(0.975, n - 1))
 
 
 @cache

@@ -374,6 +374,7 @@ def pleural_avoidance(
     float
         In standard errors of the difference of both shares (positive: centrilobular); NaN where nodules or null hold
         fewer than ``few_nodules`` deeper than ``shallow_mm``, or none of the null, or of the vessels, is subpleural.
+        A value near 0 does not say random: at 2 mm voxels centrilobular nodules were missed (one simulated case).
     """
     given = [np.asarray(places if places is not None else [], float).reshape(-1, 3) for places in (points, null)]
     if min(map(len, given)) < settings.few_nodules:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,9 +39,9 @@ _COARSE_MM = 1.5
 _SCENE_MARGIN_MM = 7.0
 """Kept around the lungs: more than filters of theirs reach into what is not lung."""
 _SHEET_SIGMA_MM = 1.2
-_SHEET_CLEARANCE_MM = 4.0
-_SHEETS_PER_TUBE = 2.0
-_VESSEL_CLEARANCE_MM = 2.5
+_SEPTA_MM = (3.0, 10.0)
+"""Depth under the pleura where septa are looked for: off the chest wall, and where vessels are thin."""
+_LEAST_EVENNESS = 0.3
 _MOST_SAMPLES = 300_000
 _END_SHARE = 0.1
 
@@ -150,7 +151,8 @@ def measure_texture(
     Notes
     -----
     Misleads where inspiration differs, and in children, whose lungs are denser. Patchiness needs opacity to be patchy:
-    it is NaN, flagged ``no_opacity``, in clear lungs. Fissures are sheets as well and raise reticulation a little.
+    it is NaN, flagged ``no_opacity``, in clear lungs. Septa deep in the lung are not looked for: too many
+    vessels.
     """
     require_hu(ct)
     ct.require_same_grid(lungs)
@@ -170,49 +172,73 @@ def measure_texture(
     rows += _patchiness_rows(opacity, scene.lungs, flags, settings)
     rows += _distribution_rows(opacity, scene.lungs, regions, flags)
     if min(ct.shape) > 1:
-        value, n = reticulation(scene.ct.array, _clear_of(scene), scene.ct.spacing_mm, rng=np.random.default_rng(0))
-        rows.append(_row("reticulation", value, Region.LUNG, n, flags))
+        net = reticulation(scene.ct.array, _under_pleura(scene), scene.ct.spacing_mm, rng=np.random.default_rng(0))
+        blurred = ["blurred_slices"] if net.evenness < _LEAST_EVENNESS else []
+        rows.append(_row("reticulation", net.strength, Region.LUNG, net.n_voxels, [*flags, *blurred]))
     return Texture(table(rows), opacity)
+
+
+class Net(NamedTuple):
+    """What :func:`reticulation` found."""
+
+    strength: float
+    """HU: mean sheetness less mean tubeness; NaN where nothing is inside. Healthy lung lies about 0 or below."""
+    n_voxels: int
+    """It rests on."""
+    evenness: float
+    """1 where as many sheets face each axis of the image, 0 where none face one of them; NaN where there are none."""
 
 
 def reticulation(
     array: npt.ArrayLike, inside: npt.ArrayLike, spacing_mm: Sequence[float], *, rng: np.random.Generator
-) -> tuple[float, int]:
-    """How much bright thin sheets stand out beyond what tubes and noise bring with them.
+) -> Net:
+    """How much a net of bright thin sheets stands out beyond what tubes and noise bring with them.
 
     Parameters
     ----------
     array : array_like, shape (i, j, k)
         Attenuation in HU.
     inside : array_like of bool, same shape
-        Parenchyma, clear of pleura, vessels and airways by some millimetres.
+        Lung clear of the chest wall by some millimetres.
     spacing_mm : sequence of 3 floats
     rng : numpy.random.Generator
         Chooses the voxels looked at where there are very many.
 
     Returns
     -------
-    strength : float
-        HU: mean sheetness less twice the mean tubeness; NaN where nothing is inside. Healthy lung lies below 0: its
-        small vessels have 1.1 to 1.8 times as much sheetness as tubeness, noise 1.6 times.
-    n_voxels : int
-        It rests on.
+    Net
 
     Notes
     -----
     From the eigenvalues a <= b <= c of the Hessian of the image smoothed by 1.2 mm, times that squared: sheetness
     max(0, -a - 2 max(|b|, |c|)), 0 in a tube, where a = b; tubeness max(0, -b - 2 |c|), 0 in a sheet, where b = 0.
-    Dark flanks of sheets, nodules and vessels count for neither. The factor 2 was chosen on the phantom.
-    """
-    from scipy import ndimage
+    Dark flanks of sheets, nodules and vessels count for neither.
 
+    A net has sheets in all directions: three times the sheetness of that axis of the image which fewest sheets face.
+    Vessels blurred along one axis (slices thicker than they are apart) are ribbons that face the other two only, and a
+    fissure faces one way. So a net that one axis of the image does not resolve is missed: evenness is low then.
+    """
     image, lung = np.asarray(array, np.float32), np.asarray(inside, bool)
     places = np.flatnonzero(lung)
     if not places.size:
-        return np.nan, 0
+        return Net(np.nan, 0, np.nan)
     if places.size > _MOST_SAMPLES:
         places = rng.choice(places, _MOST_SAMPLES, replace=False)
-    image = np.where(np.isfinite(image), image, np.float32(np.nanmedian(image)))
+    hessian = _hessian(np.where(np.isfinite(image), image, np.float32(np.nanmedian(image))), places, spacing_mm)
+    a, b, c = np.linalg.eigvalsh(hessian).T
+    sheetness = np.maximum(0, -a - 2 * np.maximum(np.abs(b), np.abs(c)))
+    tubeness = np.maximum(0, -b - 2 * np.abs(c))
+    sheets = sheetness > 0
+    facing = np.linalg.eigh(hessian[sheets])[1][:, :, 0] ** 2
+    by_axis = (sheetness[sheets, None] * facing).sum(axis=0) / places.size
+    least = float(3 * by_axis.min())
+    return Net(least - float(np.mean(tubeness)), int(places.size), least / by_axis.sum() if sheets.any() else np.nan)
+
+
+def _hessian(image: FloatArray, places: npt.NDArray[np.intp], spacing_mm: Sequence[float]) -> npt.NDArray[np.float64]:
+    """Second derivatives at these places, shape (n, 3, 3), times the smoothing squared."""
+    from scipy import ndimage
+
     sigma = np.maximum(_SHEET_SIGMA_MM / np.asarray(spacing_mm, float), 0.6)
     hessian = np.empty((places.size, 3, 3))
     for one in range(3):
@@ -220,10 +246,7 @@ def reticulation(
             order = np.eye(3, dtype=int)[one] + np.eye(3, dtype=int)[other]
             bend = ndimage.gaussian_filter(image, sigma, order=order.tolist(), truncate=3)
             hessian[:, one, other] = hessian[:, other, one] = bend.ravel()[places] * sigma[one] * sigma[other]
-    a, b, c = np.linalg.eigvalsh(hessian).T
-    sheetness = np.maximum(0, -a - 2 * np.maximum(np.abs(b), np.abs(c)))
-    tubeness = np.maximum(0, -b - 2 * np.abs(c))
-    return float(np.mean(sheetness - _SHEETS_PER_TUBE * tubeness)), int(places.size)
+    return hessian
 
 
 @dataclass(frozen=True)
@@ -368,12 +391,11 @@ def _ends(lungs: Mask, regions: Mapping[str, Mask]) -> dict[str, BoolArray]:
     }  # fmt: skip
 
 
-def _clear_of(scene: _Scene) -> BoolArray:
-    """Parenchyma away from pleura, airways and vessels."""
-    spacing = scene.ct.spacing_mm
-    near_pleura = within_mm(np.pad(~scene.lungs.array, 1, constant_values=True), spacing, _SHEET_CLEARANCE_MM)
-    near_vessels = within_mm(scene.vessels.array, spacing, _VESSEL_CLEARANCE_MM)
-    return np.asarray(~near_pleura[1:-1, 1:-1, 1:-1] & ~near_vessels)
+def _under_pleura(scene: _Scene) -> BoolArray:
+    """The outer lung, vessels and airways included: what is taken for a vessel there may be a septum."""
+    outside, spacing = np.pad(~scene.lungs.array, 1, constant_values=True), scene.ct.spacing_mm
+    near, far = (within_mm(outside, spacing, mm)[1:-1, 1:-1, 1:-1] for mm in _SEPTA_MM)
+    return np.asarray(far & ~near)
 
 
 def _row(measure: str, value: float, region: str, n_voxels: int, flags: Collection[str]) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Whether an image is one of the chest, and whether a lung mask holds as much as the chest around it allows."""
+"""Whether an MR image is one of the chest, with lungs of a chest's shape, place and size."""
 
 from __future__ import annotations
 
@@ -11,10 +11,6 @@ from ipha_toolkit.errors import ImageError
 from ipha_toolkit.grid import BoolArray
 from ipha_toolkit.image.geometry import block_mean
 from ipha_toolkit.image.morphology import dilate_by
-from ipha_toolkit.regions.lung_shape import lacking_behind
-from ipha_toolkit.regions.rib_cage import inside_rib_cage
-from ipha_toolkit.regions.zones import Sides, split_left_right
-from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Mask, Volume
 
 _COARSE_MM = 4.0
@@ -44,10 +40,6 @@ _REACHING_OVER = 0.35
 _LEAST_ONE_LUNG_ML = 60.0
 """Lungs of an infant, both: a single one of less beside no other is none."""
 _CUT_SHARE = 0.01
-_TALLEST_FOOT = 0.25
-_PERHAPS_MISSING = 0.1
-_PERHAPS_MISSING_ML = 30.0
-_PERHAPS_MISSING_MM2 = 1000.0
 
 
 def require_chest(lungs: Mask, image: Volume, sides: Sequence[BoolArray]) -> None:
@@ -98,60 +90,6 @@ def require_chest(lungs: Mask, image: Volume, sides: Sequence[BoolArray]) -> Non
             f"only {lungs.volume_ml:.0f} mL of dark lung in a chest that holds far more: lung as bright as the tissue "
             "around, as after bleeding, is not told from it",
         )
-
-
-def missing_lung_ml(lungs: Mask, ct: Volume, *, sides: Sides | None = None) -> float:
-    """How much lung a CT mask perhaps lacks: what lies between its back and the ribs, mL.
-
-    Parameters
-    ----------
-    lungs : Mask
-    ct : Volume
-        In HU, on the same grid.
-    sides : (Mask, Mask), optional
-        Left and right lung on this grid, where they are known already.
-
-    Returns
-    -------
-    float
-        0 where the mask reaches the ribs; NaN where no rib cage is seen, or the image is no CT. Consolidation and fluid
-        count alike: nothing in the image tells them apart.
-
-    Raises
-    ------
-    GridError
-        Where the mask lies on another grid.
-    """
-    ct.require_same_grid(lungs)
-    if ct.modality is not Modality.CT or not lungs.n_voxels:
-        return float("nan")
-    image, mask = ct.to_ras(), lungs.to_ras()
-    factors = image.grid.block_factors(_COARSE_MM)
-    spacing = np.array(image.grid.coarser(factors).spacing_mm)
-    hu = block_mean(image.array, factors, missing=-1000.0)
-    halves = [block_mean(side.to_ras().array, factors) >= 0.5 for side in sides or split_left_right(mask)]
-    whole = halves[0] | halves[1]
-    if not whole.any():
-        return float("nan")
-    cage = inside_rib_cage(hu, whole, spacing)
-    if cage is None:
-        return float("nan")
-    lacking = np.zeros(whole.shape, bool)
-    for half, medial in zip(halves, (1, -1), strict=True):
-        if half.any():
-            lacking |= lacking_behind(half, cage & ~whole, spacing, medial)
-    lowest = np.flatnonzero(whole.any(axis=(0, 1)))
-    foot = lowest[0] + int(_TALLEST_FOOT * (lowest[-1] - lowest[0]))  # below, liver and spleen lie behind the ribs
-    lacking[:, :, :foot] = False
-    return float(np.count_nonzero(lacking & (hu > -500.0)) * spacing.prod() / 1000)
-
-
-def perhaps_missing(lungs: Mask, missing_ml: float) -> bool:
-    """Whether so much lung is perhaps missing that it is to be said: over a tenth, and 30 mL (10 cm2 in one slice)."""
-    least = _PERHAPS_MISSING_ML
-    if min(lungs.shape) == 1:
-        least = _PERHAPS_MISSING_MM2 * lungs.spacing_mm[int(np.argmin(lungs.shape))] / 1000
-    return bool(missing_ml > max(least, _PERHAPS_MISSING * lungs.volume_ml))
 
 
 def _step(image: Volume, lungs: Mask, signal: npt.NDArray[np.float32], inside: BoolArray, around: BoolArray) -> float:

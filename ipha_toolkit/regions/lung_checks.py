@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipha_toolkit.errors import ImageError
-from ipha_toolkit.regions.chest import missing_lung_ml, perhaps_missing
+from ipha_toolkit.regions.lacking import missing_lung_ml, perhaps_missing
 from ipha_toolkit.regions.zones import Sides, split_left_right
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Mask, Volume
@@ -20,7 +20,7 @@ _ONE_LUNG_SHARE = 0.05
 _SMALLEST_LUNG_ML = 15.0
 
 
-def lung_flags(lungs: Mask, image: Volume, *, sides: Sides | None = None) -> list[str]:
+def lung_flags(lungs: Mask, image: Volume, *, sides: Sides | None = None, missing_ml: float | None = None) -> list[str]:
     """Flags of a lung mask, our own or foreign, on the image it was made for.
 
     Parameters
@@ -30,6 +30,8 @@ def lung_flags(lungs: Mask, image: Volume, *, sides: Sides | None = None) -> lis
         On the same grid.
     sides : (Mask, Mask), optional
         Left and right lung where they are known already, on any grid of the same voxels.
+    missing_ml : float, optional
+        :func:`missing_lung_ml` of this mask where it is known already.
 
     Returns
     -------
@@ -53,7 +55,8 @@ def lung_flags(lungs: Mask, image: Volume, *, sides: Sides | None = None) -> lis
     left, right = split_left_right(lungs) if sides is None else sides
     if min(left.n_voxels, right.n_voxels) < _ONE_LUNG_SHARE * lungs.n_voxels:
         flags.append("one_lung")
-    if image.modality is Modality.CT and perhaps_missing(lungs, missing_lung_ml(lungs, image)):
+    missing_ml = missing_lung_ml(lungs, image) if missing_ml is None else missing_ml
+    if image.modality is Modality.CT and perhaps_missing(lungs, missing_ml):
         flags.append("lung_perhaps_missing")
     if _is_cut(lungs, image):
         flags.append("cut_field_of_view")

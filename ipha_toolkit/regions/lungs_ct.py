@@ -55,6 +55,10 @@ _WALL_HU = -600.0
 _SMALLEST_ISLAND_MM2 = 40.0
 """Of air left in lung that disease fills, in a single slice. Chosen."""
 
+_GAS_STEP_HU, _SMALL_PIECE = 150.0, 0.1
+"""In a single slice: a piece of less than this share of the largest and so much lighter than the large ones is gas.
+Chosen: trachea and bowel beside lung full of ground glass 400, beside clear lung 120 to 150 (told by its own level)."""
+
 _ROOM_AIR_HU = -1000.0
 
 _BONE_HU = 200.0
@@ -253,6 +257,10 @@ def _without_gas(lung: BoolArray, hu: FloatArray) -> BoolArray:
         return np.zeros(lung.shape, bool) if (level < _PURE_AIR_HU).all() else lung
     highest = top[level > _GAS_HU].max()
     gas = (level <= _GAS_HU) & (top <= highest)
+    if min(lung.shape) == 1:
+        sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+        small = sizes < _SMALL_PIECE * sizes.max()
+        gas |= small & deep & (level < np.median(level[~small]) - _GAS_STEP_HU)
     return np.asarray(lung & ~np.concatenate([[False], gas])[labels])
 
 

@@ -6,9 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ipha_toolkit.grid import BoolArray, FloatArray
+from ipha_toolkit.image.morphology import dilate_by, open_by
 
 _BONE_HU = 180.0
 """Ribs after blocks of voxels are averaged, contrast agent in the heart seldom. Chosen."""
+
+_BRIGHT_HU, _THICK_MM = 120.0, 7.0
+"""What is brighter and more than twice as thick is no rib: vertebrae, heart and aorta with contrast. Chosen between
+ribs, 10 to 12 mm, and an aorta, 20 mm and more."""
 
 _ANGLES = 90
 
@@ -17,6 +22,12 @@ _WINDOW_MM = 25.0
 
 _LEAST_CLOSED = 0.5
 """Share of the directions in which a rib must be met; else there is no frame. Chosen."""
+
+_BESIDE, _BESIDE_IN_A_SLICE = 3, 5
+"""Directions of which the nearest bone is the wall's: in a single slice ribs leave wider gaps. Chosen."""
+
+_TOO_FAR, _QUARTER = 1.25, 25
+"""Bone this much farther than the median of a quarter and more of the circle is an arm's or a table's. Chosen."""
 
 _PLEURA_MM = 2.0
 
@@ -40,8 +51,9 @@ def inside_rib_cage(hu: FloatArray, lung: BoolArray, spacing: npt.NDArray[np.flo
 
     Notes
     -----
-    Seen from the middle of the chest, the nearest bone in each direction, within 25 mm up and down, is the wall;
-    directions without any are filled in between their neighbors. The chest is taken as star-shaped about its middle.
+    Seen from the middle of the chest, the nearest bone beyond the lung in each direction, within 25 mm up and down, is
+    the wall; directions without any are filled in between their neighbors. The chest is taken as star-shaped about its
+    middle.
     """
     if min(hu.shape[:2]) == 1:
         return None
@@ -50,19 +62,37 @@ def inside_rib_cage(hu: FloatArray, lung: BoolArray, spacing: npt.NDArray[np.flo
     angle, radius = _polar(hu.shape, middle, spacing)
     walls = np.full((hu.shape[2], _ANGLES), np.inf)
     reach = np.full((hu.shape[2], _ANGLES), 0.0)
-    bone = hu > _BONE_HU
+    bone = (hu > _BONE_HU) & ~_thick(hu, spacing)
     for k in range(hu.shape[2]):
-        np.minimum.at(walls[k], angle[bone[:, :, k]], radius[bone[:, :, k]])
         np.maximum.at(reach[k], angle[lung[:, :, k]], radius[lung[:, :, k]])
-    walls[walls < reach] = np.inf  # calcified vessels and nodes, medial to lung
+        beyond = bone[:, :, k] & (radius >= reach[k][angle])  # not calcified vessels and nodes, medial to lung
+        np.minimum.at(walls[k], angle[beyond], radius[beyond])
     planes = np.flatnonzero(lung.any(axis=(0, 1)))
-    near = _nearest_bone(walls, max(1, int(_WINDOW_MM / spacing[2])))
+    near = _without_far(_nearest_bone(walls, max(1, int(_WINDOW_MM / spacing[2]))))
     if not np.isfinite(near[planes]).mean() >= _LEAST_CLOSED:
         return None
     inside = np.zeros(hu.shape, bool)
     for plane in planes[np.isfinite(near[planes]).any(axis=1)]:
         inside[:, :, plane] = radius < np.maximum(_closed(near[plane]) - _PLEURA_MM, reach[plane])[angle]
     return inside | lung
+
+
+def _thick(hu: FloatArray, spacing: npt.NDArray[np.float64]) -> BoolArray:
+    """Bright pieces thicker than a rib, with their blurred border."""
+    wide = open_by(hu > _BRIGHT_HU, spacing, _THICK_MM)
+    return dilate_by(wide, spacing, 4.0) if wide.any() else wide
+
+
+def _without_far(near: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Walls without those much farther than the wall around."""
+    from scipy import ndimage
+
+    known = np.isfinite(near)
+    if not known.any():
+        return near
+    usual = np.median(near[known])
+    around = ndimage.median_filter(np.where(known, near, usual), size=(1, _QUARTER), mode="wrap")
+    return np.where(near > _TOO_FAR * around, np.inf, near)
 
 
 def _polar(
@@ -78,7 +108,8 @@ def _nearest_bone(walls: npt.NDArray[np.float64], reach: int) -> npt.NDArray[np.
     """The nearest bone in each direction, in the planes around and the directions beside."""
     from scipy import ndimage
 
-    return np.asarray(ndimage.minimum_filter(walls, size=(2 * reach + 1, 3), mode=("nearest", "wrap")))
+    beside = _BESIDE if len(walls) > 1 else _BESIDE_IN_A_SLICE
+    return np.asarray(ndimage.minimum_filter(walls, size=(2 * reach + 1, beside), mode=("nearest", "wrap")))
 
 
 def _closed(wall: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -226,7 +226,7 @@ _FETCHED_BY_STYLE = re.compile(r"@import[^;]*;|url\(\s*['\"]?(?:https?:)?//[^)]*
 def offline(html: str, folder: Path | None = None) -> str:
     """HTML without what would be fetched: pictures of ``folder`` are put inside, others become a note.
 
-    HTML that fetches nothing comes back as it is, to the letter.
+    Links that are script are links no more. HTML that fetches nothing comes back as it is, to the letter.
     """
     from bs4 import BeautifulSoup
 
@@ -236,7 +236,16 @@ def offline(html: str, folder: Path | None = None) -> str:
         if asked:
             _without(tag, asked, folder)
             changed = True
+    for tag in soup.find_all(href=_is_script):
+        del tag["href"]
+        changed = True
     return _FETCHED_BY_STYLE.sub("", str(soup) if changed else html)
+
+
+def _is_script(address: str | None) -> bool:
+    """Whether a link's address runs, as browsers read it: blanks and control characters in it do not count."""
+    plain = "".join(letter for letter in address or "" if letter > " ").lower()
+    return plain.startswith(("javascript:", "vbscript:", "data:text"))
 
 
 def _without(tag: Any, asked: list[str], folder: Path | None) -> None:

@@ -23,7 +23,7 @@ from ipha_toolkit.figures.cohort import plot_groups
 from ipha_toolkit.figures.core import new_figure, to_html
 from ipha_toolkit.figures.numbers import plot_histogram, plot_signature, plot_zones
 from ipha_toolkit.io.files import read_json
-from ipha_toolkit.io.names import PAIR, POOLING, PROTOCOL, SITES
+from ipha_toolkit.io.names import PAIR, POOLING, SITES
 from ipha_toolkit.io.people import may_be_told
 from ipha_toolkit.io.results import Results, SessionResults
 from ipha_toolkit.measure.hemosiderin import SignatureReference, signature_reference
@@ -70,7 +70,7 @@ class Shown:
     @cached_property
     def protocol(self) -> Protocol:
         """The settings that the results were made with."""
-        return Protocol.read(self.results.path / PROTOCOL)
+        return self.results.protocol
 
     @cached_property
     def participants(self) -> pd.DataFrame:
@@ -416,12 +416,19 @@ def distributions(shown: Shown) -> str:
             quantity=f"{modality} lung-to-muscle ratio (1)",
         )  # fmt: skip
         figures.append(captioned(ax, f"{modality}: every voxel of the lung against the controls'."))
-    own, against = rows[rows["subject"] == last.subject], controls if len(controls) else None
+    own = rows[rows["subject"] == last.subject]
     for modality, measure in (("T2w", "signal_ratio_median"), ("ct", "ground_glass_fraction")):
-        if ((own["modality"] == modality) & (own["measure"] == measure)).any():
+        if _has(own, modality, measure):
+            against = controls if _has(controls, modality, measure) else None  # they may have had other images
             ax = plot_zones(own, measure, modality=modality, controls=against)
             figures.append(captioned(ax, f"{modality} {measure.replace('_', ' ')} by zone; controls as dots."))
     return f'<div class="pairs">{"".join(figures)}</div>'
+
+
+def _has(rows: pd.DataFrame, modality: str, measure: str) -> bool:
+    """Whether there is a usable row of a measure in an image."""
+    counted = usable(rows)
+    return bool(((counted["modality"] == modality) & (counted["measure"] == measure)).any())
 
 
 def readings(shown: Shown) -> str:
@@ -460,10 +467,9 @@ def failures(shown: Shown) -> str:
 
 def sites(shown: Shown) -> str:
     """What was pooled with what, and how differences hold when a site is left out."""
-    path = shown.results.path
-    if not (path / POOLING).exists():
+    if not (shown.results.path / POOLING).exists():
         return ""
-    about = read_json(path / POOLING)
+    about = read_json(shown.results.file(POOLING))
     head = ["site", "participants", "controls", "sessions", "ages"]
     cells = [
         [name, *(str(one[key]) for key in ("participants", "controls", "sessions", "ages"))]
@@ -471,15 +477,26 @@ def sites(shown: Shown) -> str:
     ]
     apart = "".join(f"<li>{escape(text)}</li>" for text in about["images made otherwise"])
     made = f"<p>Images were made otherwise:</p><ul>{apart}</ul>" if apart else "<p>Images were made alike.</p>"
-    table = pd.read_csv(path / SITES, sep="\t", keep_default_na=False, na_values=["n/a"])
+    table = pd.read_csv(shown.results.file(SITES), sep="\t", keep_default_na=False, na_values=["n/a"])
     shown_rows = table[table["region"] == "lung"].sort_values("p").head(_MOST_SITES)
     rows = [
         [r["modality"], r["measure"].replace("_", " "), r["group"], f"{number(r['difference'])} {r['unit']}",
          f"{number(r['difference_low'])} to {number(r['difference_high'])}",
-         f"{number(r['without_low'])} to {number(r['without_high'])} ({r['without_site']})", r["model"]]
+         f"{number(r['without_low'])} to {number(r['without_high'])} ({r['without_site']})", r["model"], r["values"]]
         for r in shown_rows.to_dict("records")
     ]  # fmt: skip
-    titles = ["image", "measure", "group", "from controls", "95 %", "range with one site left out (who)", "model"]
+    titles = [
+        "image",
+        "measure",
+        "group",
+        "from controls",
+        "95 %",
+        "range with one site left out (who)",
+        "model",
+        "values",
+    ]
+    even = "".join(f"<li>{escape(text)}</li>" for text in about["harmonized"])
+    made += f"<p>Values <b>harmonized by ComBat</b> stand beside those measured:</p><ul>{even}</ul>" if even else ""
     return (
         f"<p>Controls: {escape(about['said'])}.</p>" + html_table(head, cells) + made + html_table(titles, rows)
         + "<p>With fewer than five sites their spread is hardly known and intervals are too narrow. Pooling cannot "

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ipha_toolkit import __version__
 from ipha_toolkit.protocol import DEFAULT, Protocol
@@ -88,8 +89,12 @@ def deck(
 
 
 def gallery(title: str, cards: Sequence[Mapping[str, Any]], *, protocol: Protocol = DEFAULT) -> str:
-    """An index page of cards with ``title``, ``summary``, ``thumbnail`` (data URI or ""), ``links`` (name, target)."""
-    return page(title, _filled("gallery.html.j2", title=title, cards=cards), protocol=protocol)
+    """An index page of cards with ``title``, ``summary``, ``thumbnail`` (data URI or ""), ``links`` (name, file).
+
+    A file's name is quoted in its link, so that none is taken for an address or for script.
+    """
+    quoted = [{**card, "links": [(name, quote(target)) for name, target in card["links"]]} for card in cards]
+    return page(title, _filled("gallery.html.j2", title=title, cards=quoted), protocol=protocol)
 
 
 def in_script(content: Any) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ipha_toolkit.figures.core import new_figure, to_html
 from ipha_toolkit.figures.slices import plot_slice
+from ipha_toolkit.io.drafts import in_place_of
 from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.report.page import Heading, page
 from ipha_toolkit.volume import Volume
@@ -38,7 +39,8 @@ def row_of_slices(
         )
         ax.set_title(panel.label, fontsize=10, parse_math=False)
         ax.set(xlabel="", ylabel="", xticks=[], yticks=[])
-    for bar in list(axes[0].figure.axes)[len(axes) : -1]:
+    bars = [image.colorbar for ax in axes for image in ax.images if image.colorbar is not None]
+    for bar in bars[:-1]:
         bar.remove()
     return cast("Axes", axes[0])
 
@@ -83,7 +85,6 @@ def write_sections(
         f'<section><h2 id="{anchor}">{escape(name)}</h2>{html}</section>' for anchor, name, html in shown
     )
     contents = [Heading(2, anchor, name) for anchor, name, _ in shown]
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(page(title, body, contents=contents, protocol=protocol), encoding="utf-8")
-    draft.replace(path)
+    with in_place_of(path) as draft:
+        draft.write_text(page(title, body, contents=contents, protocol=protocol), encoding="utf-8")
     return path

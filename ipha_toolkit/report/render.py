@@ -15,6 +15,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ipha_toolkit.errors import RenderError
+from ipha_toolkit.io.drafts import in_place_of
+from ipha_toolkit.io.files import printable
 from ipha_toolkit.io.parameters import as_default
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.report import privacy
@@ -209,8 +211,16 @@ def _literal(node: Any) -> Any:
         return None
 
 
+def _is_there(path: Path) -> bool:
+    """Whether a text names something that exists; most texts cannot be names."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def _from_folder(value: Any, notebook: Path) -> Any:
-    if not isinstance(value, str) or not value or Path(value).is_absolute() or not Path(value).exists():
+    if not isinstance(value, str) or not value or Path(value).is_absolute() or not _is_there(Path(value)):
         return value
     return os.path.relpath(Path(value).resolve(), notebook.resolve().parent)
 
@@ -237,7 +247,7 @@ def _execute(path: Path, source: Any, parameters: dict[str, Any], *, progress: b
                 run,
                 parameters=parameters,
                 kernel_name=kernel,
-                progress_bar=progress and {"desc": path.name},
+                progress_bar=progress and {"desc": printable(path.name)},
                 cwd=path.resolve().parent,
                 extra_arguments=["--log-level=ERROR"] if python else [],
             )
@@ -250,7 +260,7 @@ def _execute(path: Path, source: Any, parameters: dict[str, Any], *, progress: b
     heard = done.cells.pop().outputs if python else []
     folder = path.resolve().parent
     values = {**_defaults(source), **parameters}
-    places = [folder / value for value in values.values() if isinstance(value, str) and value]
+    places = [folder / text for text in values.values() if isinstance(text, str) and text and _is_there(folder / text)]
     identifiers = privacy.heard(heard) + privacy.beside([*places, *privacy.named(done, folder)])
     return _Executed(done, identifiers, _protocol(places))
 
@@ -392,14 +402,12 @@ def _make_folder(out: Path) -> None:
 
 def _write(path: Path, text: str) -> Path:
     """The whole file or none."""
-    draft = path.with_name(f".{path.name}.draft")
     try:
-        if path.suffix == ".pdf":
-            print_deck(text, draft)
-        else:
-            draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
+        with in_place_of(path) as draft:
+            if path.suffix == ".pdf":
+                print_deck(text, draft)
+            else:
+                draft.write_text(text, encoding="utf-8")
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise RenderError(f"{path}: page cannot be written: {error.strerror or error}") from None
     return path

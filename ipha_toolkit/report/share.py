@@ -24,10 +24,9 @@ from ipha_toolkit.io.acquisition import ACQUISITION_COLUMNS
 from ipha_toolkit.io.identifiers import OLDEST_YEARS, read_key, write_key
 from ipha_toolkit.io.layout import read_table
 from ipha_toolkit.io.people import CONTROL_GROUPS
-from ipha_toolkit.io.proof import read_sealed
-from ipha_toolkit.io.results import Results, open_results, read_acquisitions, read_rows
+from ipha_toolkit.io.proof import damage, read_sealed
+from ipha_toolkit.io.results import NOT_AS_WRITTEN, Results, open_results, read_acquisitions, read_rows
 from ipha_toolkit.io.shared import Shared
-from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.report.privacy import Identifier, beside, require_none, search_texts
 from ipha_toolkit.terms import Modality, Phase
 
@@ -127,6 +126,8 @@ def _content(found: Results, key: pd.DataFrame, age_bands: bool) -> Shared:
     cells = ([str(cell) for cell in row] for row in key.itertuples(index=False))
     new = {(own, session): (label, name) for own, session, label, name, _ in cells}
     for one in found:
+        if bad := damage(one.folder):
+            raise LayoutError(f"{one.folder / bad[0]}: {NOT_AS_WRITTEN}")
         source = read_sealed(one.folder / names.PROVENANCE)
         subject, session = new[one.subject, one.session]
         for table, name, read in (
@@ -143,7 +144,7 @@ def _content(found: Results, key: pd.DataFrame, age_bands: bool) -> Shared:
         raise LayoutError(f"{found.path}: has no measured session; run ipha analyze first")
     if any(source != sources[0] for source in sources):
         raise LayoutError(f"{found.path}: sessions were measured with different settings or code; analyze all again")
-    protocol = Protocol.read(found.path / names.PROTOCOL)
+    protocol = found.protocol
     site = {
         "format": shared.FORMAT, "site": key["site"].iloc[0], "settings": protocol.first_pass_digest(),
         "versions": sources[0]["versions"], "ages": "bands" if age_bands else "years", "sessions": len(rows),

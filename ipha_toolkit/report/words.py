@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from html import escape
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import pandas as pd
 
 from ipha_toolkit.flags import FLAGS
 from ipha_toolkit.io.names import PAIR, PROVENANCE
+from ipha_toolkit.io.proof import read_sealed
 from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.report.pieces import html_table
 from ipha_toolkit.wording import minus
@@ -111,10 +111,8 @@ def _versions(shown: Shown) -> dict[str, str]:
     """Versions that the sessions were measured with; several of one package are joined."""
     found: dict[str, set[str]] = {}
     for one in shown.results:
-        path = one.folder / PROVENANCE
-        if path.is_file():
-            for name, version in json.loads(path.read_text("utf-8")).get("versions", {}).items():
-                found.setdefault(name, set()).add(str(version))
+        for name, version in read_sealed(one.folder / PROVENANCE).get("versions", {}).items():
+            found.setdefault(name, set()).add(str(version))
     return {name: _joined(several) for name, several in found.items()}
 
 

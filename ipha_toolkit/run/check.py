@@ -118,4 +118,5 @@ def _check_mask(files: SessionFiles, mask: MaskFile, volume: Volume, protocol: P
 
 def _problem(files: SessionFiles, path: Path, error: Exception) -> Problem:
     text = str(error) if isinstance(error, IphaError) else f"{type(error).__name__}: {error}"
-    return Problem(path, text.removeprefix(f"{path}: "), files.subject, files.session)
+    text = text.removeprefix(f"{path}: ").removeprefix(f"{path.name}: ")
+    return Problem(path, text, files.subject, files.session)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+import numpy as np
 import pandas as pd
 
 from ipha_toolkit.compare.controls import Reference, SessionHistogram, against_controls
@@ -20,7 +21,8 @@ from ipha_toolkit.compare.phases import FINDING_COLUMNS, READING_COLUMNS, read_s
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io import names, outputs, results
 from ipha_toolkit.io.layout import Cohort, Problem, SessionFiles, read_cohort
-from ipha_toolkit.io.proof import digest_of, written
+from ipha_toolkit.io.proof import changed, digest_of
+from ipha_toolkit.measure.histogram import BIN_EDGES
 from ipha_toolkit.measure.rows import flags_of, table
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.rules import finding_rules, gate_rules, phase_rules
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from distributed import Client
 
 _LOG = logging.getLogger(__name__)
+EDEMA = "edema"
+"""Group in participants.tsv of patients whose lungs hold water and no iron: how water bends the line."""
 _COUNTED = (Modality.T1W, Modality.T2W, names.PAIR)
 """What has a histogram that the second pass reads."""
 
@@ -162,6 +166,7 @@ def run(
     if Path(out_dir).resolve() == cohort.root.resolve():
         raise LayoutError(f"{out_dir}: is the cohort folder itself; give another folder for the results")
     chosen = asked.of(cohort.sessions)
+    redone = [each for each in _changed_files(Path(out_dir)) if each.path.name == names.DATASET]
     out = outputs.results_folder(here(out_dir), cohort.root)
     outputs.write_plan(out, cohort.sessions)
     context = Context(protocol, segment)
@@ -169,18 +174,18 @@ def run(
         found = _sort_out(cohort, chosen, out, context)
         _LOG.info("%d sessions to measure, %d done before", len(found.tasks), len(found.done))
         measured = measure_all(found.tasks, workers or 1, progress, client=client)
-        remarks = [*cohort.remarks, *found.remarks]
+        remarks = [*cohort.remarks, *redone, *found.remarks]
         if asked.level == "participant":
-            failures, missing = _failed(out, cohort, chosen, measured)
+            failures, missing = _failed(out, cohort, chosen, measured, found.done)
             rows = _rows_of(out, chosen)
             readings, findings = (pd.DataFrame(columns=columns) for columns in (READING_COLUMNS, FINDING_COLUMNS))
         else:
             with outputs.cohort_lock(out):
-                remarks += [*_gone(out, cohort, asked.remove_stale), *_changed_tables(out)]
-                failures, missing = _failed(out, cohort, cohort.sessions, measured)
+                remarks += [*_gone(out, cohort, asked.remove_stale), *_changed_files(out)]
+                failures, missing = _failed(out, cohort, cohort.sessions, measured, found.done)
                 standing = ratings_standing(asked.ratings, out)
                 remarks += standing.remarks
-                rows, readings, findings = second_pass(out, cohort, protocol, standing=standing)
+                rows, readings, findings = second_pass(out, cohort, protocol, standing=standing, done=found.done)
                 outputs.write_failures(out, failures)
     n = len(found.tasks), len(found.done)
     return Analysis(rows, failures, *n, out, readings, findings, tuple(remarks), missing)
@@ -195,10 +200,10 @@ def _require_workers(workers: int | None, client: object) -> None:
 
 @dataclass
 class _SortedOut:
-    """Sessions to be measured, sessions done before, and what is to be said."""
+    """Sessions to be measured, labels of those done before, and what is to be said."""
 
     tasks: list[Task] = field(default_factory=list)
-    done: list[SessionFiles] = field(default_factory=list)
+    done: set[str] = field(default_factory=set)
     remarks: list[Problem] = field(default_factory=list)
 
 
@@ -215,7 +220,7 @@ def _sort_out(cohort: Cohort, chosen: Sequence[SessionFiles], out: Path, context
             text = f"{_listed(damaged)} is not as it was written; the session is measured again"
             found.remarks.append(Problem(outputs.session_folder(out, files), text))
         if done:
-            found.done.append(files)
+            found.done.add(files.label)
         else:
             found.tasks.append(Task(out, cohort.root, files, source, own))
     return found
@@ -230,10 +235,9 @@ def _gone(out: Path, cohort: Cohort, remove: bool) -> list[Problem]:
     return [Problem(out / name, f"results of a session that is no longer in the cohort: {told}") for name in folders]
 
 
-def _changed_tables(out: Path) -> list[Problem]:
-    """Tables of the cohort that are not as they were written; they are made anew."""
-    changed = [name for name, digest in written(out).items() if digest_of(out / name) != digest]
-    return [Problem(out / name, "is not as it was written; it is made again") for name in changed]
+def _changed_files(out: Path) -> list[Problem]:
+    """Files of the whole cohort that are not as they were written; they are made anew."""
+    return [Problem(out / name, "is not as it was written; it is made again") for name in changed(out)]
 
 
 def _listed(names_: list[str]) -> str:
@@ -241,7 +245,11 @@ def _listed(names_: list[str]) -> str:
 
 
 def _failed(
-    out: Path, cohort: Cohort, asked: Sequence[SessionFiles], found: Mapping[str, Failures]
+    out: Path,
+    cohort: Cohort,
+    asked: Sequence[SessionFiles],
+    found: Mapping[str, Failures],
+    done: Collection[str],
 ) -> tuple[Failures, tuple[str, ...]]:
     """What failed in each session, in the order of the cohort, and sessions that no run has measured yet.
 
@@ -252,7 +260,8 @@ def _failed(
     missing = []
     for files in asked:
         stopped = cohort.stopped(files)
-        known = found[files.label] if files.label in found else outputs.read_failures(out, files)
+        known = [] if files.label in done else found.get(files.label)
+        known = outputs.read_failures(out, files) if known is None else known
         if known is None and not stopped:
             missing.append(files.label)
         said = [outputs.failure(files, "", problem.path, problem) for problem in (*stopped, *cohort.failed(files))]
@@ -291,6 +300,7 @@ def second_pass(
     *,
     strata: Mapping[str, str] | None = None,
     standing: Standing = NONE_RATED,
+    done: Collection[str] = (),
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Rows of all sessions with what controls say of them, readings, findings; made anew only if they would differ.
 
@@ -305,11 +315,13 @@ def second_pass(
         Of each subject, where controls count for subjects of their own stratum alone.
     standing : Standing
         Which images ratings leave out.
+    done : collection of str
+        Labels of sessions whose results were looked at already, and are whole.
     """
     folders = {
         files.label: outputs.session_folder(out, files)
         for files in cohort.sessions
-        if outputs.has_results(out, files) and not cohort.stopped(files)
+        if (files.label in done or outputs.has_results(out, files)) and not cohort.stopped(files)
     }
     source = provenance.second_pass(
         {label: digest_of(folder / names.PROVENANCE) for label, folder in folders.items()}, cohort, protocol
@@ -344,20 +356,26 @@ def _compared(
     histograms = _histograms(out, sessions, rows, standing)
     kept, rows = standing.kept(rows), standing.flagged(rows)
     controls = [files.subject for files in cohort.sessions if cohort.is_control(files.subject)]
+    edema = [files.subject for files in cohort.sessions if cohort.covariate(files.subject, "group") == EDEMA]
     acquisitions, people = acquisition_table(made), _people(cohort, {files.subject for files in sessions})
     given = [
         against_controls(
-            kept[kept["subject"].isin(own)], [h for h in histograms if h.subject in own], controls,
-            acquisitions=acquisitions, people=people, protocol=protocol,
+            kept[kept["subject"].isin(own)] if strata else kept,
+            [h for h in histograms if h.subject in own], controls,
+            acquisitions=acquisitions, people=people, edema=sorted(own.intersection(edema)), protocol=protocol,
         )
         for own in _by_stratum(kept["subject"].unique(), strata)
     ]  # fmt: skip
     compared = pd.concat([table([]) if not len(more) else more for more, _ in given], ignore_index=True)
     reference = _joined([each for _, each in given])
     whole = pd.concat([rows, compared], ignore_index=True) if len(compared) else rows
-    order = {files.label: n for n, files in enumerate(cohort.sessions)}
-    labels = whole["subject"].str.cat(whole["session"], sep="_").str.rstrip("_")
-    return whole.iloc[labels.map(order).argsort(kind="stable")].reset_index(drop=True), reference, acquisitions
+    del compared, given, kept, rows  # hundreds of megabytes, of thousands of sessions
+    order = {(files.subject, files.session): n for n, files in enumerate(cohort.sessions)}
+    images = whole.groupby(["subject", "session"], sort=False)
+    places = np.array([order[str(subject), str(session)] for subject, session in images.size().index], np.int64)[
+        images.ngroup().to_numpy()
+    ]
+    return whole.iloc[np.argsort(places, kind="stable")].reset_index(drop=True), reference, acquisitions
 
 
 def _by_stratum(subjects: Iterable[str], strata: Mapping[str, str]) -> list[set[str]]:
@@ -384,7 +402,7 @@ def _first_pass(out: Path, sessions: Sequence[SessionFiles]) -> tuple[pd.DataFra
     tables = [folder / names.rows_file(label) for folder, label in places]
     rows = results.read_many_rows(tables) if tables else table([])
     paths = [folder / names.acquisition_file(label) for folder, label in places]
-    return rows, [record for path in paths for record in results.read_acquisitions(path).to_dict("records")]
+    return rows, results.read_many_acquisitions(paths)
 
 
 def _histograms(
@@ -403,7 +421,21 @@ def _histograms(
 
 
 def _counts(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, sep="\t")
+    """A histogram; most bins of a ratio histogram are empty, and only the others are parsed."""
+    head, *lines = path.read_text("utf-8").splitlines()
+    columns = head.split("\t")
+    if columns[0] != "low":
+        return _parsed(lines, columns)
+    empty = "\t0" * (len(columns) - 1)
+    filled = [n for n, line in enumerate(lines) if not line.endswith(empty)]
+    counts = np.zeros((len(lines), len(columns)))
+    counts[filled] = _parsed([lines[n] for n in filled], columns)
+    counts[:, 0] = BIN_EDGES[: len(lines)]
+    return pd.DataFrame(counts, columns=columns)
+
+
+def _parsed(lines: list[str], columns: list[str]) -> pd.DataFrame:
+    return pd.DataFrame(np.fromstring("\t".join(lines), sep="\t").reshape(-1, len(columns)), columns=columns)
 
 
 def _common_flags(rows: pd.DataFrame) -> dict[tuple[str, str, str], tuple[str, ...]]:

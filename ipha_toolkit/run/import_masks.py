@@ -16,6 +16,7 @@ from ipha_toolkit.io.images import label_values, load, load_mask, save
 from ipha_toolkit.io.import_record import record_entry
 from ipha_toolkit.io.layout import SessionFiles, lung_labels, read_cohort
 from ipha_toolkit.io.names import is_image, stem
+from ipha_toolkit.io.nifti import label_names
 from ipha_toolkit.io.outputs import write_json
 from ipha_toolkit.io.segmentations import drawn_masks, is_lung, mask_name, on_voxels, referenced_series
 from ipha_toolkit.io.series_table import Row, rows_to_convert
@@ -25,10 +26,11 @@ from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Mask
 
 PACS = "pacs"
-_TOTAL_LOBES = range(10, 15)
-"""Labels of the lung lobes in TotalSegmentator's task ``total``, version 2."""
+_TOTAL_LOBES, _TOTAL_MR_LUNGS = (10, 11, 12, 13, 14), (10, 11)
+"""Labels of lung in TotalSegmentator's tasks ``total`` (CT) and ``total_mr``, where 12 to 14 are esophagus and bowel:
+``map_to_binary.py`` of version 2.18.0. Its own files name their labels in the header, which is asked first."""
 _MOST_LUNG_LABELS = 5
-"""lungmask's models give lungs 1 and 2, or lobes 1 to 5, and no other label."""
+"""lungmask's models give lungs 1 and 2, or lobes 1 to 5, and no other label; ``mask.py`` of version 0.2.22."""
 
 
 def import_drawn(
@@ -94,8 +96,8 @@ def import_masks(
     folder : path
         Holds a mask file or a folder of masks an image, with subject and session in its name:
         ``sub-001_ses-01_ct/lung_upper_lobe_left.nii.gz`` (TotalSegmentator), ``sub-001_ses-01_ct.nii.gz`` (lungmask:
-        labels 1 to 5 are lung; TotalSegmentator ``--ml``: labels 10 to 14). A table of columns ``index, name`` beside
-        a label image overrules that.
+        labels 1 to 5 are lung; TotalSegmentator ``--ml``: the labels its header names lung, else 10 to 14 of a CT, 10
+        and 11 of MRI). A table of columns ``index, name`` beside a label image overrules that.
     cohort : path
         Cohort folder.
     tool : str
@@ -125,7 +127,7 @@ def import_masks(
         volume = load(target, modality=modality)
         inside = np.zeros(volume.shape, bool)
         for path in lot:
-            mask = load_mask(path, labels=_lung_values(path))
+            mask = load_mask(path, labels=_lung_values(path, modality))
             inside |= on_voxels(mask.array, mask.affine, volume.shape, volume.affine, str(path))
         out = root / "derivatives" / name / target.relative_to(root).parent.parent
         grid, mask = stored_grid(target), Mask(inside, volume.affine)
@@ -174,14 +176,18 @@ def _names(mask: Path, session: SessionFiles, modality: Modality, images: Mappin
     return modality in roles if roles else modality is (Modality.CT if Modality.CT in images else next(iter(images)))
 
 
-def _lung_values(path: Path) -> tuple[int, ...] | None:
+def _lung_values(path: Path, modality: Modality) -> tuple[int, ...] | None:
     """Labels of a label image that are lung, None for a plain mask."""
     if path.with_name(f"{stem(path)}.tsv").exists():
         return lung_labels(path)
     labels = [int(value) for value in label_values(path) if value]
+    if labels and set(labels) <= set(label_names(path)):
+        return lung_labels(path)
     if len(labels) <= 1:
         return None
-    return tuple(labels) if max(labels) <= _MOST_LUNG_LABELS else tuple(_TOTAL_LOBES)
+    if max(labels) <= _MOST_LUNG_LABELS:
+        return tuple(labels)
+    return _TOTAL_LOBES if modality is Modality.CT else _TOTAL_MR_LUNGS
 
 
 def _describe(folder: Path, name: str) -> None:

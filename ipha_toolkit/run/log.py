@@ -13,6 +13,7 @@ from pathlib import Path
 from ipha_toolkit import __version__
 from ipha_toolkit.io.files import home
 from ipha_toolkit.io.outputs import package_version
+from ipha_toolkit.io.terminal import PlainFormatter
 
 LOGGER = "ipha_toolkit"
 _LINE = "%(asctime)s %(levelname)s %(message)s"
@@ -26,7 +27,7 @@ class SessionLog(logging.Handler):
 
     def __init__(self, root: Path) -> None:
         super().__init__(logging.DEBUG)
-        self.setFormatter(logging.Formatter(_LINE))
+        self.setFormatter(PlainFormatter(_LINE))
         self._hidden = {f"{root}/": "", f"{root.resolve()}/": "", f"{Path(__file__).parents[1]}/": "ipha_toolkit/"}
         self._hidden |= {f"{folder}/": "" for folder in _library_folders()}
         self._lines: list[str] = []

@@ -19,7 +19,6 @@ from ipha_toolkit.io.images import save
 from ipha_toolkit.io.layout import SessionFiles
 from ipha_toolkit.io.outputs import write_json
 from ipha_toolkit.io.results import SessionResults, open_results
-from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.run.cohort import run
 from ipha_toolkit.volume import Mask
 
@@ -135,7 +134,7 @@ def measure_again(session: SessionResults, *, ratings: str | os.PathLike[str] | 
             f"{session.label} was measured with the segmenter {made_by}; call analyze(..., segment=...) again"
         )
     before, reading = session.rows, session.reading
-    protocol = Protocol.read(results.path / names.PROTOCOL)
+    protocol = results.protocol
     run(
         results.cohort.root, results.path, protocol=protocol, ratings=ratings, participant_label=[session.subject],
         session_label=[session.session] if session.session else (), progress=False,

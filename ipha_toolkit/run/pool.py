@@ -15,10 +15,11 @@ from typing import Any
 
 import pandas as pd
 
+from ipha_toolkit.compare.harmonize import COLUMNS, as_rows, combat
 from ipha_toolkit.compare.matching import unlike
 from ipha_toolkit.compare.sites import compare_sites
 from ipha_toolkit.errors import DataError, LayoutError
-from ipha_toolkit.io import names, outputs
+from ipha_toolkit.io import outputs
 from ipha_toolkit.io.layout import Cohort, SessionFiles
 from ipha_toolkit.io.outputs import Part, SessionResult
 from ipha_toolkit.io.results import Results, open_results
@@ -39,6 +40,7 @@ def pool(
     *,
     controls: str = "matching",
     stratify: bool = False,
+    harmonize: str = "",
 ) -> Results:
     """Make one results folder of what several sites shared.
 
@@ -54,6 +56,10 @@ def pool(
         of the results say which was used.
     stratify : bool
         Go on where sites measured with other settings or versions: then only controls measured alike count.
+    harmonize : {"", "combat"}
+        ``combat``: groups are compared over sites a second time, on values that ComBat made alike between sites
+        (:func:`ipha_toolkit.compare.harmonize.combat`; needs the extra ``harmonize``). ``sites.tsv`` has both, told
+        apart by its column ``values``; ``harmonized.tsv`` has the values. Rows and readings stay as measured.
 
     Returns
     -------
@@ -65,7 +71,13 @@ def pool(
     LayoutError
         Where a file is no such archive, two are of one site, or sites measured otherwise and ``stratify`` is not set;
         the message names sites and settings.
+    DataError
+        Where nothing can be harmonized, with the reason.
+    DependencyError
+        Where the library that harmonizes is not installed.
     """
+    if harmonize not in ("", "combat"):
+        raise ValueError(f"harmonize is combat or nothing, got {harmonize!r}")
     if controls not in _SAID:
         raise ValueError(f"controls is one of {', '.join(_SAID)}, got {controls!r}")
     sites = [read_shared(Path(file)) for file in files]
@@ -86,9 +98,23 @@ def pool(
             }
             rows = second_pass(place, cohort, _protocol(sites), strata=of_subject)[0]
             outputs.write_failures(place, [])
-            outputs.write_json(place / names.POOLING, _pooling(sites, strata, controls))
-            outputs.write_tsv(place / names.SITES, _compared(rows, cohort.participants))
+            compared, even, said = _over_sites(rows, cohort.participants, harmonize)
+            about = _pooling(sites, strata, controls) | {"harmonized": said}
+            outputs.write_pooling(place, about, compared, even)
     return open_results(place)
+
+
+def _over_sites(
+    rows: pd.DataFrame, people: pd.DataFrame, harmonize: str
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """Groups over sites, as measured and, where asked for, by ComBat; its values; what is to be said of it."""
+    measured = _compared(rows, people).assign(values="measured")
+    if not harmonize:
+        return measured, pd.DataFrame(columns=COLUMNS), []
+    indexed = people.set_index("participant_id")
+    even, said = combat(rows, indexed["group"], indexed["site"])
+    both = [measured, _compared(as_rows(even), people).assign(values="combat")]
+    return pd.concat([part for part in both if len(part)], ignore_index=True), even, said
 
 
 def _require_apart(sites: Sequence[Shared]) -> None:

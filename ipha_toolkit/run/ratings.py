@@ -100,7 +100,7 @@ class Standing:
 
     def kept(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The rows of all other images."""
-        return rows[~self._out(rows)]
+        return rows[~self._out(rows)] if self.unusable else rows
 
     def _out(self, rows: pd.DataFrame) -> pd.Series[bool]:
         if not self.unusable:

@@ -21,6 +21,7 @@ from ipha_toolkit.io.layout import MaskFile, SessionFiles
 from ipha_toolkit.measure.quality import Noise, estimate_noise
 from ipha_toolkit.measure.signal import is_contrast_enhanced, ratio_map
 from ipha_toolkit.protocol import DEFAULT, Protocol
+from ipha_toolkit.regions.lacking import missing_lung_ml
 from ipha_toolkit.regions.lung_checks import lung_flags
 from ipha_toolkit.regions.lungs import segment_lungs
 from ipha_toolkit.regions.muscle import muscle_flags, muscle_level, reference_tissue
@@ -171,8 +172,13 @@ class Scan:
         if self._takes_over_lungs:
             return self._before.sides  # type: ignore[union-attr]
         sides = split_left_right(self.chest_lungs)
-        self.flags |= set(lung_flags(self.lungs, self.volume, sides=sides))
+        self.flags |= set(lung_flags(self.lungs, self.volume, sides=sides, missing_ml=self.missing_ml))
         return sides
+
+    @cached_property
+    def missing_ml(self) -> float:
+        """How much lung the mask of a CT perhaps lacks; NaN where nobody can tell."""
+        return missing_lung_ml(self.lungs, self.volume)
 
     @cached_property
     def regions(self) -> dict[str, Mask]:

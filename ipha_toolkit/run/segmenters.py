@@ -3,12 +3,17 @@
 Nothing of them comes with this package. ``lungmask``: Hofmanninger et al., Eur Radiol Exp 2020;4:50,
 doi 10.1186/s41747-020-00173-2. ``totalsegmentator``: Wasserthal et al., Radiol Artif Intell 2023;5:e230024,
 doi 10.1148/ryai.230024.
+
+Options, tasks, file names, labels and settings are those of lungmask 0.2.22 and TotalSegmentator 2.18.0, read in their
+published source; their networks were not run, as their weights are not on the package registry. Both fetch weights
+that are missing when they are called.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -23,6 +28,7 @@ from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Mask, Volume
 
 _COMMANDS = {"lungmask": "lungmask", "totalsegmentator": "TotalSegmentator"}
+_AIR_HU = -1024.0
 _MRI = (Modality.T1W, Modality.T2W, Modality.MEGRE)
 _LOBES = tuple(
     f"lung_{lobe}" for lobe in ("upper_lobe_left", "lower_lobe_left", "upper_lobe_right", "middle_lobe_right",
@@ -42,9 +48,12 @@ class CommandSegmenter:
     ----------
     name : str
         One of :data:`NAMES`.
+    version : str
+        What the command says of itself; another version measures sessions anew.
     """
 
     name: str
+    version: str = ""
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
@@ -68,7 +77,7 @@ class CommandSegmenter:
         """
         with tempfile.TemporaryDirectory(prefix="ipha-") as folder:
             image, out = Path(folder) / "image.nii.gz", Path(folder) / "lungs"
-            save(volume, image)
+            save(_filled(volume), image)
             if self.name == "lungmask":
                 out = out.with_suffix(".nii.gz")
                 self._run(volume, [str(image), str(out)], dict(os.environ))
@@ -87,7 +96,8 @@ class CommandSegmenter:
     def _totalsegmentator(self, volume: Volume, image: Path, out: Path) -> list[Path]:
         """Its usage statistics are off in a settings folder of our own; weights are the user's, settings untouched."""
         names, task = (_LOBES, "total") if volume.modality is Modality.CT else (_SIDES, "total_mr")
-        home = Path(os.environ.get("TOTALSEG_HOME_DIR", Path.home() / ".totalsegmentator"))
+        user = Path("/tmp") if str(Path.home()) == "/" else Path.home()  # as its config.py has it
+        home = Path(os.environ.get("TOTALSEG_HOME_DIR", user / ".totalsegmentator"))
         settings = image.parent / "settings"
         settings.mkdir()
         off = {"totalseg_id": "none", "send_usage_stats": False, "prediction_counter": 0}
@@ -104,6 +114,12 @@ class CommandSegmenter:
         if done.returncode:
             said = " ".join((done.stderr or done.stdout).split())[-300:]
             raise ImageError(f"{volume.name or 'volume'}: {self.name} failed (exit {done.returncode}): {said}")
+
+
+def _filled(volume: Volume) -> Volume:
+    """The image with air where it holds no value: one NaN spreads over whatever a network sees with it."""
+    air = _AIR_HU if volume.modality is Modality.CT else 0.0
+    return volume.replace(array=np.nan_to_num(volume.array, nan=air, posinf=air, neginf=air))
 
 
 def _read(file: Path) -> Mask:
@@ -126,8 +142,17 @@ def find_segmenter(name: str) -> CommandSegmenter:
     """
     if name not in _COMMANDS:
         raise ValueError(f"segmenter needs to be one of {', '.join(NAMES)}, got {name!r}")
-    _installed(name)
-    return CommandSegmenter(name)
+    return CommandSegmenter(name, _version(_installed(name)))
+
+
+def _version(command: str) -> str:
+    """``0.2.22``; empty where the command, perhaps a script around it, does not say."""
+    try:
+        done = subprocess.run([command, "--version"], capture_output=True, text=True, check=False, timeout=120)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    found = re.search(r"\d+(\.\d+)+\S*\s*$", done.stdout)
+    return found[0].strip() if found and done.returncode == 0 else ""
 
 
 def _installed(name: str) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io import marks, names, outputs
 from ipha_toolkit.io.layout import SessionFiles, read_table
-from ipha_toolkit.io.results import open_results
+from ipha_toolkit.io.results import NOT_AS_WRITTEN, open_results
 
 STATES = ("done", "running", "failed", "to do")
 COLUMNS = ("subject", "session", "state", "since", "error")
@@ -36,11 +36,13 @@ def status(results: str | os.PathLike[str]) -> pd.DataFrame:
     Raises
     ------
     LayoutError
-        Where the folder holds no results of this toolkit, or was written before runs kept a plan.
+        Where the folder holds no results of this toolkit, or the plan of its sessions is missing or was edited.
     """
     out = open_results(results).path
     if not (out / names.PLAN).exists():
         raise LayoutError(f"{out / names.PLAN}: is missing; run ipha analyze again, which writes it first")
+    if not marks.is_as_written(out, names.PLAN):
+        raise LayoutError(f"{out / names.PLAN}: {NOT_AS_WRITTEN}")
     plan = read_table(out / names.PLAN)
     rows = [_row(out, SessionFiles(*key)) for key in zip(plan["subject"], plan["session"], strict=True)]
     return pd.DataFrame(rows, columns=list(COLUMNS))

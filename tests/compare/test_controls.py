@@ -142,3 +142,28 @@ def test_age_is_taken_out_where_there_are_enough_controls():
     assert "adjusted" in score(rows, "sub-p")["flag"]
     plain, _ = against_controls(rows_of(values), [], list(ages))
     assert "adjusted" not in score(plain, "sub-p")["flag"]
+
+
+def pair_of(subject, t1w, t2w):
+    """Every voxel of the lung alike, with some scatter."""
+    scatter = np.exp(np.linspace(-0.1, 0.1, 21))
+    counts = pd.DataFrame({"t1w": t1w, "t2w": t2w * scatter, "lung": 1.0})
+    return SessionHistogram(subject, "ses-1", "T1w+T2w", counts)
+
+
+def test_patients_with_edema_bend_the_line_and_are_left_out_of_their_own_curve():
+    lungs = {"sub-a": (0.1, 0.1), "sub-b": (0.1, 0.1), "sub-e1": (0.2, 0.5), "sub-e2": (0.3, 1.0), "sub-e3": (0.4, 1.6),
+             "sub-e4": (0.4, 1.4), "sub-p": (0.2, 0.2)}  # fmt: skip
+    rows = table([
+        row("signature_floor", 0.0, modality="T1w+T2w", region="lung", n_voxels=21)
+        | {"subject": name, "session": "ses-1"} for name in lungs
+    ])  # fmt: skip
+    pairs, edema = [pair_of(name, *both) for name, both in lungs.items()], [f"sub-e{n}" for n in range(1, 5)]
+    plain, _ = against_controls(rows, pairs, ["sub-a", "sub-b"])
+    bent, _ = against_controls(rows, pairs, ["sub-a", "sub-b"], edema=edema)
+    three, _ = against_controls(rows, pairs, ["sub-a", "sub-b"], edema=edema[:3])
+    assert "signature_strength_in_water" not in set(plain["measure"])
+    assert "iron_under_water" in score(plain, "sub-p", "signature_strength")["flag"]
+    assert score(bent, "sub-p", "signature_strength")["value"] == pytest.approx(0, abs=0.1)
+    assert score(bent, "sub-p", "signature_strength_in_water")["value"] > 4
+    assert "sub-e1" not in set(three.loc[three["measure"] == "signature_strength_in_water", "subject"])

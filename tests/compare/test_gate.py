@@ -1,6 +1,7 @@
 import pytest
 
 from ipha_toolkit.compare.gate import all_flags, in_words, judge_change, judge_finding, judge_missing
+from ipha_toolkit.compare.said import said_of
 from ipha_toolkit.errors import ProtocolError
 from ipha_toolkit.measure.rows import row, table
 from ipha_toolkit.protocol import Protocol
@@ -56,12 +57,12 @@ def rows_with(flag, measure="hyperintense_fraction"):
 )
 def test_a_finding_without_controls_is_withheld_in_words(flag, said):
     rule = next(r for r in finding_rules(Protocol().findings.rules) if r.finding == "t1w_signal_gain")
-    assert judge_missing(rule, rows_with(flag)).reasons[0].startswith(said)
+    assert judge_missing(rule, said_of(rows_with(flag))).reasons[0].startswith(said)
 
 
 def test_a_finding_whose_image_was_not_made_is_not_judged():
     rule = next(r for r in finding_rules(Protocol().findings.rules) if r.finding == "consolidation")
-    assert judge_missing(rule, rows_with("no_controls")) is None
+    assert judge_missing(rule, said_of(rows_with("no_controls"))) is None
 
 
 def test_a_change_over_contrast_agent_or_breath_is_withheld():
@@ -72,7 +73,7 @@ def test_a_change_over_contrast_agent_or_breath_is_withheld():
 
 
 def test_flags_of_a_session_are_listed_by_image():
-    assert all_flags(rows_with("ghosts")) == "T1w: ghosts"
+    assert all_flags(said_of(rows_with("ghosts"))) == "T1w: ghosts"
 
 
 @pytest.mark.parametrize(
@@ -86,3 +87,9 @@ def test_flags_of_a_session_are_listed_by_image():
 def test_a_line_that_cannot_be_read_is_named(line, said):
     with pytest.raises(ProtocolError, match=said):
         gate_rules([line])
+
+
+def test_no_iron_is_not_said_of_a_lung_so_wet_that_water_would_hide_it():
+    absent, seen = (judge_finding("hemosiderin_signature", yes, ["iron_under_water"]) for yes in (False, True))
+    assert absent.verdict == "withheld" and absent.reasons[0].startswith("iron under water: T2w rises faster")
+    assert seen.verdict == "limited"

@@ -208,8 +208,8 @@ NODULES, NET = "ct__nodules_per_litre", "ct__reticulation"
         ({HAZE: 40, EVEN: 0.0, DENSE: 15}, "acute", "air-space filling, cause open"),
         ({HAZE: 40, PATCHY: 0.4, NODULES: 80}, "subacute", "air-space filling, cause open"),
         ({NODULES: 80}, "chronic", "indeterminate"),
-        ({NET: 2.0}, "chronic", "fibrosis, cause open"),
-        ({NET: 2.0, NODULES: 80}, "chronic", "fibrosis, cause open"),
+        ({NET: 2.5}, "chronic", "fibrosis, cause open"),
+        ({NET: 2.5, NODULES: 80}, "chronic", "fibrosis, cause open"),
     ],
 )
 def test_ct_is_read_by_the_text_of_ha_and_palacio_where_bleeding_is_known_and_left_open_where_not(seen, known, alone):

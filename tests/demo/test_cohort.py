@@ -57,7 +57,8 @@ def test_lungs_full_of_blood_are_found_in_mri_and_t2w_takes_those_of_t1w(small_d
     assert found["T2w"] == found["T1w"]
 
 
-def test_bright_lung_does_not_make_fat_the_reference_of_t2w(tmp_path):
+def test_bright_lung_does_not_make_fat_the_reference_of_t2w(tmp_path, monkeypatch):
+    monkeypatch.setattr("ipha_toolkit.demo.cohort.MODALITIES", ("T1w", "T2w"))
     person = replace(participant("sub-001", "edema", age=30, seed=901), severity=0.8)
     found = run_demo(tmp_path, people=[person], spacing_mm=4.0, workers=1, progress=False).pairs
     ratio = found[(found["modality"] == "T2w") & (found["measure"] == "signal_ratio_median")].iloc[0]

@@ -50,6 +50,14 @@ def test_every_picture_has_a_description_with_numbers(report):
         assert re.search(r"\d", picture["alt"])
 
 
+def test_pictures_made_in_a_process_of_their_own_are_the_same(report, small_demo, tmp_path, monkeypatch):
+    chosen = [section for section in SECTIONS if section[0] in ("Who was analyzed", "Masks for checking")]
+    monkeypatch.setattr(page, "SECTIONS", chosen)
+    text = write_report(small_demo, tmp_path / "report.html", workers=2).read_text("utf-8")
+    made = [attributes["src"] for tag, attributes in Page(text).tags if tag == "img"]
+    assert len(made) > 8 and all(src in report for src in made)
+
+
 def test_it_says_once_that_it_is_research(report):
     assert report.lower().count("for research, not for diagnosis") == 1
 

@@ -1,6 +1,7 @@
 """The documentation: built with warnings as errors, no broken link, every public name in it, nothing fetched."""
 
 import importlib.util
+import re
 import warnings
 from pathlib import Path
 
@@ -78,3 +79,12 @@ def test_the_site_is_small_enough_for_the_wheel(site):
     size = sum(path.stat().st_size for path in site.rglob("*") if path.is_file())
     assert size < 4e6
     assert (site / "searchindex.js").exists()
+
+
+def test_every_identifier_that_is_cited_stands_in_the_table_of_sources():
+    pattern = re.compile(r"10\.\d{4,}/[\w./()-]*\w|PMC\d{6,}|PMID \d+")
+    table = (ROOT / "docs" / "explanation" / "sources.md").read_text("utf-8")
+    listed = set(pattern.findall(table))
+    kinds = ("ipha_toolkit/**/*.py", "ipha_toolkit/tables/differential.tsv", "notebooks/*.ipynb", "benchmarks/*.py")
+    cited = {found for kind in kinds for path in ROOT.glob(kind) for found in pattern.findall(path.read_text("utf-8"))}
+    assert sorted(cited - listed) == []

@@ -8,7 +8,19 @@ from pathlib import Path
 
 import pandas as pd
 
+from ipha_toolkit.io import proof
+
 FORMULA, MARKUP = "=HYPERLINK(0)", "<img src=x onerror='window.hacked=1'>"
+
+
+def _seal(folder: Path, key: str) -> None:
+    """Make the files of a folder of results count as written."""
+    path = folder / "provenance.json"
+    record = json.loads(path.read_text())
+    del record[proof.SEAL]
+    digests = proof.digests(folder)
+    record[key] = digests if key == proof.FILES else {name: digests[name] for name in record[key]}
+    path.write_text(json.dumps(proof.sealed(record)))
 
 
 def add_visit(folder: Path) -> Path:
@@ -21,10 +33,8 @@ def add_visit(folder: Path) -> Path:
     rows = pd.read_csv(folder / "out" / "measures.tsv", sep="\t", keep_default_na=False, dtype=str)
     again = rows[rows["subject"] == "sub-p1"].assign(session="ses-2")
     pd.concat([rows, again]).to_csv(folder / "out" / "measures.tsv", sep="\t", index=False)
-    proof = folder / "out" / "provenance.json"
-    known = json.loads(proof.read_text())
-    known.pop("written", None)  # digests of the tables before
-    proof.write_text(json.dumps(known))
+    _seal(folder / "out" / "sub-p1" / "ses-2", proof.FILES)
+    _seal(folder / "out", proof.WRITTEN)
     (folder / "cohort/sub-p1/sub-p1_sessions.tsv").write_text(
         "session_id\tdays\tphase\themoglobin_g_dl\tprednisone_mg_per_day\themoptysis\tremark\n"
         f"ses-1\t0\tacute\t8.1\t0\tyes\t{FORMULA}\n"

@@ -166,7 +166,7 @@ def _latin(path, rng):
 HOWS = (_cut, _emptied, _zeroed, _flipped, _edited, _renamed, _removed, _swapped, _to_folder, _to_pipe, _latin)
 OURS = (
     "measures.tsv", "measures.json", "readings.tsv", "findings.tsv", "failures.tsv", "reference.json", "protocol.toml",
-    "provenance.json", "dataset_description.json", "sub-p1/ses-1/sub-p1_ses-1_measures.tsv",
+    "acquisitions.tsv", "provenance.json", "dataset_description.json", "sub-p1/ses-1/sub-p1_ses-1_measures.tsv",
     "sub-p1/ses-1/sub-p1_ses-1_T1w_histogram.tsv", "sub-p1/ses-1/sub-p1_ses-1_T1w_desc-ratio_map.nii.gz",
     "sub-p1/ses-1/provenance.json", "sub-c1/ses-1/sub-c1_ses-1_T1w_desc-lung_mask.nii.gz",
     "sub-c1/ses-1/provenance.json", "sub-c1/ses-1/sub-c1_ses-1_measures.tsv",
@@ -188,8 +188,8 @@ def damaged_results(lab, rng, count):
         outcome = fell(answer)
         if not outcome and not same(_less_users(contents(folder / "out"), path), reference):
             outcome = "silent" if answer["code"] == 0 else "unheard"
-        session = name.startswith("sub-")
-        if not outcome and session and not any(word in answer["err"] for word in (path.name, str(path.parent))):
+        said = (path.name, str(path.parent)) if name.startswith("sub-") else (path.name,)
+        if not outcome and not any(word in answer["err"] for word in said):
             outcome = "unheard"
         tally.count(f"{name} {how.__name__}: {answer['err'][-300:]}", outcome)
     return tally

@@ -1,24 +1,26 @@
-"""Identifiers planted wherever a scan can hold one, text that would run wherever text can stand: neither comes out."""
+"""Identifiers planted wherever a scan, a table, a path or a machine can hold one: none comes out."""
 
 from __future__ import annotations
 
 import gzip
 import json
+import os
+import platform
+import socket
+import zipfile
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from ipywidgets import Widget
 from PIL import Image, PngImagePlugin
-from toys import AFFINE, put_session, toy_masks, toy_mr
+from toys import AFFINE, toy_cohort, toy_masks, toy_mr
 
 import ipha_toolkit as ipha
 from ipha_toolkit.cli import main
 
 NAMES = ("Mustermann", "Geheimrat", "1980-02-29", "MRN4711", "Krankenhaus")
-RUNS = (
-    '<img src=x onerror="window.pwned=1">', "<script>window.pwned=1</script>", '"><svg onload=window.pwned=1>',
-    "{{ 7*191 }}", "=cmd|'/C calc'!A0", "[a](javascript:window.pwned=1)", "\x1b[31mred\x1b[0m", "${window.pwned=1}",
-)  # fmt: skip
 
 
 def plant(path, modality="T1w", lung=30):
@@ -34,10 +36,27 @@ def plant(path, modality="T1w", lung=30):
     path.with_name(path.name.replace(".nii.gz", ".json")).write_text(json.dumps(facts | {"FlipAngle": 5}))
 
 
+def put_film(path):
+    """A film as DICOM, a name in its header."""
+    from ipha_toolkit.phantom.dicom import Study, film
+
+    study = Study(NAMES[3], f"{NAMES[0]}^{NAMES[1]}", NAMES[2].replace("-", ""), "F", "20240110")
+    rows = np.random.default_rng(5).integers(100, 3000, (300, 280, 1))
+    picture = ipha.Volume(rows, np.diag([1.0, 1, 1, 1])[:, [0, 2, 1, 3]], modality="dx")
+    tags = {"InstitutionName": NAMES[4], "StationName": NAMES[4], "ReferringPhysicianName": NAMES[1]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    film(picture, study, number=1, tags=tags).save_as(path, enforce_file_format=True)
+
+
 @pytest.fixture(scope="module")
 def leaky(tmp_path_factory):
     """A cohort with names in headers, sidecars, tables, pictures and folders, its results and its page."""
     root = tmp_path_factory.mktemp("leaks")
+    here = pytest.MonkeyPatch()
+    here.setattr(socket, "gethostname", lambda: f"{NAMES[4]}-ws7")
+    here.setattr(platform, "node", lambda: f"{NAMES[4]}-ws7")
+    for name in ("USER", "LOGNAME", "HOSTNAME", "HOME"):
+        here.setenv(name, f"/home/{NAMES[1]}" if name == "HOME" else NAMES[1])
     cohort = root / f"{NAMES[0]}_{NAMES[3]}" / "cohort"
     plant(cohort / "sub-1/ses-1/anat/sub-1_ses-1_T1w.nii.gz")
     plant(cohort / "sub-2/ses-1/anat/sub-2_ses-1_T1w.nii.gz", lung=20)
@@ -50,6 +69,12 @@ def leaky(tmp_path_factory):
         place.mkdir(parents=True)
         for name, mask in zip(("lung", "muscle"), toy_masks(), strict=True):
             ipha.save(mask, place / f"{subject}_ses-1_T1w_desc-{name}_mask.nii.gz")
+    comment = f"DHDR:={NAMES[0]}\nPatientID:={NAMES[3]}\n# {NAMES[1]}\n".encode()
+    ipha.save(toy_mr("T2w", lung=30), cohort / "sub-1/ses-1/anat/sub-1_ses-1_T2w.nrrd")
+    other = cohort / "sub-1/ses-1/anat/sub-1_ses-1_T2w.nrrd"
+    head, _, body = other.read_bytes().partition(b"\n\n")
+    other.write_bytes(head + b"\n" + comment + b"\n" + body)
+    put_film(cohort / "sub-2/ses-1/xray/sub-2_ses-1_dx.dcm")
     notes = PngImagePlugin.PngInfo()
     notes.add_text("Patient", NAMES[0])
     (cohort / "sub-1/ses-1/xray").mkdir()
@@ -62,9 +87,10 @@ def leaky(tmp_path_factory):
     (cohort / "participants.tsv").write_text("\n".join(lines) + "\n")
     (cohort / "sub-1/sub-1_sessions.tsv").write_text(f"session_id\tdays\tnote\nses-1\t0\t{NAMES[0]}\n")
     out = cohort.parent / "out"
-    main(["analyze", str(cohort), "--out", str(out), "-q"])
+    main(["analyze", str(cohort), "--out", str(out), "--workers", "1", "-q"])
     main(["report", str(out), "--out", str(out.parent / "page.html")])
-    return out
+    yield out
+    here.undo()
 
 
 def texts(folder):
@@ -96,83 +122,139 @@ def test_no_absolute_path_or_user_is_in_the_results(leaky):
     assert not found
 
 
-@pytest.fixture(scope="module")
-def hostile(tmp_path_factory):
-    """A cohort whose tables, sidecars, masks and protocol hold text that would run."""
-    root = tmp_path_factory.mktemp("hostile")
-    cohort = root / "cohort"
-    for n in range(3):
-        put_session(cohort, f"sub-{n}", "ses-1", [toy_mr(lung=20 + n, seed=n)])
-        path = cohort / f"sub-{n}/ses-1/anat/sub-{n}_ses-1_T1w.json"
-        path.write_text(
-            json.dumps({"ContrastBolusIngredient": RUNS[0], "SeriesDescription": RUNS[1], RUNS[2]: RUNS[3]})
-        )
-        visits = f"session_id\tdays\tphase\tnote\nses-1\t{n}\t{RUNS[1]}\t{RUNS[5]}\n"
-        (cohort / f"sub-{n}/sub-{n}_sessions.tsv").write_text(visits)
-    strange = cohort / "sub-1/ses-1/anat/sub-1_ses-1_acq-<img src=x onerror=pwned=1>_T2w.nii.gz"
-    strange.write_bytes(b"no image")
-    lines = [
-        "participant_id\tgroup\tsite",
-        *(f"sub-{n}\t{RUNS[n].lstrip(chr(34))}\t{RUNS[n + 3]}" for n in range(3)),
-        f"{RUNS[6]}\tx\ty",
-    ]
-    (cohort / "participants.tsv").write_text("\n".join(lines) + "\n")
-    return root
+def named(text):
+    """The identifiers that a text holds, packed or not."""
+    return [name for name in NAMES if name.casefold() in text.casefold()]
 
 
-def test_nothing_colours_the_terminal(hostile, capsys):
-    main(["check", str(hostile / "cohort"), "-q"])
-    main(["analyze", str(hostile / "cohort"), "--out", str(hostile / "out"), "-q"])
-    shown = "".join(capsys.readouterr())
-    assert "\x1b" not in shown
-    assert "participant_id" in shown
+def explorer(out):
+    return ipha.explore(out, full=["sub-1_ses-1"])
 
 
-def test_tables_of_results_hold_no_formula(hostile):
-    main(["analyze", str(hostile / "cohort"), "--out", str(hostile / "out"), "-q"])
-    cells = [
-        cell
-        for path in (hostile / "out").rglob("*.tsv")
-        for line in path.read_text().splitlines()
-        for cell in line.split("\t")
-    ]
-    assert len(cells) > 100
-    assert not [cell for cell in cells if cell[:1] in "=@" and cell] and "\x1b" not in "".join(cells)
+def viewer(out):
+    return ipha.open_results(out)["1", "1"].view()
 
 
-def test_nothing_runs_on_the_page(hostile, offline_page):
-    main(["analyze", str(hostile / "cohort"), "--out", str(hostile / "out"), "-q"])
-    assert main(["report", str(hostile / "out"), "--out", str(hostile / "page.html")]) == 0
-    offline_page.goto((hostile / "page.html").as_uri())
-    offline_page.wait_for_timeout(300)
-    assert offline_page.evaluate("window.pwned") is None and offline_page.requests == []
-    assert "1337" not in offline_page.inner_text("body")
-    assert not offline_page.locator("img[src=x], svg[onload], a[href^=javascript]").count()
+def plain_viewer(out):
+    image = out.parent / "cohort/sub-1/ses-1/anat/sub-1_ses-1_T1w.nii.gz"
+    volume = ipha.load(image)
+    assert named(str(volume.meta))
+    return ipha.view(volume)
 
 
-def test_nothing_runs_in_a_viewer(hostile, offline_page):
-    viewers = [ipha.view(toy_mr().replace(name=text), overlays={text: toy_masks()[0]}) for text in RUNS[:3]]
-    page = "".join(viewer.to_html() for viewer in viewers)
-    (hostile / "viewer.html").write_text(page)
-    offline_page.goto((hostile / "viewer.html").as_uri())
-    offline_page.wait_for_timeout(500)
-    assert offline_page.evaluate("window.pwned") is None
-    assert not offline_page.locator("img[src=x], svg[onload]").count()
+def review(out):
+    return ipha.review(out, ratings=out.parent / "ratings", rater="AB")
+
+
+def painter(out):
+    return ipha.open_results(out)["1", "1"].paint("T1w")
+
+
+@pytest.mark.parametrize("made", [explorer, viewer, plain_viewer, review, painter], ids=lambda made: made.__name__)
+def test_no_identifier_is_in_a_widget_or_what_is_exported_of_it(leaky, made):
+    widget = made(leaky)
+    if hasattr(widget, "embed"):
+        widget.embed()
+    state = json.dumps(Widget.get_manager_state(drop_defaults=False), default=str)
+    exported = widget.to_html() if hasattr(widget, "to_html") else ""
+    Widget.close_all()
+    assert len(state) > 1000 and named(state) == [] and named(exported) == []
+    assert str(leaky.parent.parent) not in state + exported
+
+
+@pytest.mark.parametrize("command", ["share", "redcap", "checklist"])
+def test_no_identifier_is_in_what_is_handed_on(leaky, tmp_path, command):
+    path = tmp_path / "handed on"
+    assert main([command, str(leaky), "--out", str(path)]) == 0
+    whole = path.read_bytes().decode("latin-1")
+    if command == "share":
+        with zipfile.ZipFile(path) as archive:
+            whole += "".join(f"{info.filename} {archive.read(info).decode()}" for info in archive.infolist())
+    assert named(whole) == [] and str(leaky.parent.parent) not in whole
+
+
+def test_no_identifier_of_a_header_is_in_a_log(leaky, tmp_path, capsys):
+    """The log of a run names files where they lie, as the terminal does; what headers and tables hold, neither says."""
+    cohort, log = leaky.parent / "cohort", tmp_path / "log.txt"
+    linked = tmp_path / "cohort"
+    linked.symlink_to(cohort)
+    words = ["analyze", str(linked), "--out", str(tmp_path / "out"), "--workers", "1", "--log", str(log), "-v", "-v"]
+    main(words)
+    said = "".join(capsys.readouterr()) + log.read_text()
+    assert len(said) > 1000 and named(said.replace(str(cohort), "")) == []
+
+
+def test_a_rendered_page_of_the_cohort_is_clean_or_refused(leaky, tmp_path, capsys):
+    import nbformat
+
+    def page(code):
+        cells = [nbformat.v4.new_code_cell(f"import ipha_toolkit as ipha\n{code}")]
+        about = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        path = leaky.parent / "look.ipynb"
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=about), path)
+        status = main(["render", str(path), "--out", str(tmp_path), "-q"])
+        text = (tmp_path / "look.html").read_text() if status == 0 else ""
+        return status, text
+
+    status, text = page("results = ipha.open_results('out')\ndisplay(ipha.explore(results))\nresults['1', '1'].view()")
+    assert status == 0 and len(text) > 100_000 and named(text) == []
+    status, text = page("ipha.load('cohort/sub-1/ses-1/anat/sub-1_ses-1_T1w.nii.gz').meta")
+    assert status == 2 and not text and "PatientName" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of POSIX")
+@pytest.mark.parametrize("rights, mask", [(0o700, 0o000), (0o750, 0o000), (0o755, 0o077)], ids=oct)
+def test_results_have_the_rights_of_the_folder_they_are_made_in(tmp_path, rights, mask):
+    toy_cohort(tmp_path / "cohort")
+    out = tmp_path / "study" / "out"
+    out.mkdir(parents=True)
+    out.chmod(rights)
+    before = os.umask(mask)
+    try:
+        words = ["analyze", str(tmp_path / "cohort"), "--out", str(out), "-q", "--workers", "1"]
+        assert main([*words, "--participant-label", "c1", "p1"]) == 0
+    finally:
+        os.umask(before)
+    wrong = {
+        path.relative_to(out).as_posix(): oct(path.stat().st_mode & 0o777)
+        for path in out.rglob("*")
+        if path.stat().st_mode & 0o777 != (rights if path.is_dir() else rights & 0o666)
+        and not path.name.endswith((".lock", ".token"))
+    }
+    assert wrong == {}
+    assert not [path for path in out.rglob(".*") if path.stat().st_mode & 0o777 & ~rights]
+
+
+def test_a_folder_of_a_cohort_runs_no_code(tmp_path):
+    """Modules, settings and pickles that lie in it, and the working directory in it, as a terminal would have it."""
+    import subprocess
+    import sys
+
+    root = toy_cohort(tmp_path / "cohort")
+    touched = f"open({str(tmp_path / 'ran')!r}, 'w')"
+    for name in ("numpy", "pandas", "sitecustomize", "usercustomize", "conftest", "setup", "ipha_toolkit", "tomllib"):
+        (root / f"{name}.py").write_text(f"{touched}\nraise SystemExit(9)\n")
+    (root / "protocol.toml").write_text(f"a = {touched!r}\n")
+    (root / "a.pth").write_text(f"import builtins; builtins.{touched}\n")
+    (root / "sub-c1/ses-1/anat/sub-c1_ses-1_T2w.npy").write_bytes(b"\x93NUMPY\x01\x00" + b"cbuiltins\nexec\n.")
+    command = tmp_path / "ipha"
+    start = "if __name__ == '__main__':\n    sys.exit(main())\n"
+    command.write_text(f"import sys\nfrom ipha_toolkit.cli import main\n{start}")
+    environment = os.environ | {"PYTHONPATH": str(Path(ipha.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, str(command), "analyze", ".", "--out", "../out", "--workers", "2", "-q"],
+        cwd=root, env=environment, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode in (0, 1) and (tmp_path / "out/measures.tsv").exists(), done.stderr
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize(
     "text", ["[phases]\nrules = [\"__import__('os').system('x')\"]\n", "a = !!python/object:os.system"]
 )
-def test_a_protocol_runs_no_code(hostile, tmp_path, text, capsys):
+def test_a_protocol_runs_no_code(tmp_path, text, capsys):
+    toy_cohort(tmp_path / "cohort")
     (tmp_path / "p.toml").write_text(text)
-    words = [
-        "analyze",
-        str(hostile / "cohort"),
-        "--out",
-        str(tmp_path / "out"),
-        "-q",
-        "--protocol",
-        str(tmp_path / "p.toml"),
-    ]
-    assert main(words) == 2 and not (tmp_path / "out").exists()
+    where = ["--out", str(tmp_path / "out"), "-q", "--protocol", str(tmp_path / "p.toml")]
+    assert main(["analyze", str(tmp_path / "cohort"), *where]) == 2 and not (tmp_path / "out").exists()
     assert "Traceback" not in capsys.readouterr().err

@@ -5,6 +5,7 @@ import pytest
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io.layout import read_cohort, read_participants, read_visits
 from ipha_toolkit.protocol import Protocol
+from ipha_toolkit.series_lines import LAYOUT_CHOICE
 
 
 def touch(root, *paths):
@@ -87,17 +88,23 @@ def test_subjects_that_differ_by_case_only_are_duplicates(tmp_path):
     assert "duplicate subject" in messages(cohort, "sub-a")[0]
 
 
-def test_two_images_of_one_role_that_no_rule_tells_apart_stop_their_session_only(tmp_path):
+def test_of_two_images_of_one_role_that_no_rule_tells_apart_none_is_measured_and_the_rest_is(tmp_path):
     touch(
         tmp_path,
         "sub-01/ses-1/anat/sub-01_ses-1_acq-a_T1w.nii.gz",
         "sub-01/ses-1/anat/sub-01_ses-1_acq-b_T1w.nii.gz",
-        "sub-01/ses-2/anat/sub-01_ses-2_T1w.nii.gz",
+        "sub-01/ses-1/ct/sub-01_ses-1_ct.nii.gz",
+        "derivatives/hand/sub-01/ses-1/sub-01_ses-1_acq-a_T1w_desc-lung_mask.nii.gz",
+        "sub-01/ses-2/anat/sub-01_ses-2_acq-a_T1w.nii.gz",
+        "sub-01/ses-2/anat/old/sub-01_ses-2_acq-a_T1w.nii.gz",
     )
     cohort = read_cohort(tmp_path)
-    assert [bool(cohort.stopped(session)) for session in cohort.sessions] == [True, False]
-    claim = "2 images claim the role T1w: sub-01_ses-1_acq-a_T1w.nii.gz, sub-01_ses-1_acq-b_T1w.nii.gz; keep one"
-    assert claim in messages(cohort, "sub-01")[0]
+    first, second = cohort.sessions
+    assert first.modalities == ["ct"] and cohort.stopped(first) == []
+    claim = "2 images claim the role T1w: anat/sub-01_ses-1_acq-a_T1w.nii.gz, anat/sub-01_ses-1_acq-b_T1w.nii.gz; none"
+    assert [claim in problem.message for problem in cohort.failed(first)] == [True]
+    assert second.modalities == []
+    assert ["anat/old/sub-01_ses-2" in problem.message for problem in cohort.stopped(second)] == [True]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +126,9 @@ def test_of_several_images_for_a_role_the_protocols_rule_takes_one_and_says_whic
     assert [path.name for path in session.images.values()] == [f"sub-01_ses-1_{taken}.nii.gz"]
     assert cohort.stopped(session) == []
     (said,) = [problem.message for problem in cohort.problems if "takes the role" in problem.message]
-    assert f"by {why}; not analyzed: " in said and all(name in said for name in names if name != taken)
+    assert f"by the rule {why} of layout.choice; not analyzed: " in said and all(
+        name in said for name in names if name != taken
+    )
 
 
 def test_another_rule_of_the_protocol_takes_another_image(tmp_path):
@@ -128,13 +137,20 @@ def test_another_rule_of_the_protocol_takes_another_image(tmp_path):
     assert read_cohort(tmp_path, protocol=mine).sessions[0].images["ct"].name == "sub-01_acq-exp_ct.nii.gz"
 
 
-def test_echoes_of_one_scan_are_told_from_those_of_another(tmp_path):
+def test_several_runs_of_echoes_are_refused_unless_the_protocol_has_a_rule_for_them(tmp_path):
     touch(
         tmp_path,
         *(f"sub-01/anat/sub-01_run-{run}_echo-{echo}_MEGRE.nii.gz" for run in (1, 2) for echo in (1, 2, 3)),
         *(f"sub-01/anat/sub-01_run-2_echo-{echo}_part-phase_MEGRE.nii.gz" for echo in (1, 2, 3)),
+        "sub-01/anat/sub-01_T1w.nii.gz",
     )
-    (session,) = read_cohort(tmp_path).sessions
+    cohort = read_cohort(tmp_path)
+    (session,) = cohort.sessions
+    assert session.modalities == ["T1w"]
+    claim = "2 series of echoes claim the role MEGRE: sub-01_run-1_MEGRE, sub-01_run-2_MEGRE; none is measured"
+    assert [claim in problem.message for problem in cohort.failed(session)] == [True]
+    lines = [*LAYOUT_CHOICE, "MEGRE: most run -- here a run is a repeat"]
+    (session,) = read_cohort(tmp_path, protocol=Protocol.from_toml(f"[layout]\nchoice = {lines}")).sessions
     assert [path.name for path in session.echoes] == [f"sub-01_run-2_echo-{n}_MEGRE.nii.gz" for n in (1, 2, 3)]
 
 

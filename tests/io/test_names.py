@@ -92,7 +92,7 @@ def test_files_an_image_depends_on_are_its_data_and_its_sidecars(tmp_path):
 @pytest.mark.parametrize(
     "names, words",
     [
-        (["acq-a_echo-1", "acq-a_echo-2", "acq-b_echo-1"], "3 images claim the role MEGRE"),
+        (["acq-a_echo-1", "acq-a_echo-2", "acq-b_echo-1"], "2 series of echoes claim the role MEGRE"),
         (["flip-1_echo-1", "flip-1_echo-2", "flip-2_echo-1"], "2 series of echoes claim the role MEGRE"),
         (["echo-1", "echo-1", "echo-2"], "several files claim echo 1"),
         (["part-mag_echo-1", "part-phase_echo-1", "part-mag_echo-2"], ""),

@@ -1,5 +1,6 @@
 """A results folder in the hand: everything by its name, read when asked for, and what is missing said in words."""
 
+import json
 import shutil
 
 import numpy as np
@@ -9,7 +10,7 @@ from toys import break_file, put_echoes, put_participants, put_session, toy_ct, 
 
 import ipha_toolkit as ipha
 from ipha_toolkit.errors import LayoutError
-from ipha_toolkit.io import names
+from ipha_toolkit.io import names, proof
 from ipha_toolkit.io.results import Results
 from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.run.cohort import run
@@ -176,3 +177,17 @@ def test_an_analysis_that_did_not_end_is_said(folder, tmp_path):
         LayoutError, match=r"measures\.tsv: is missing; the analysis did not end, run ipha analyze again"
     ):
         _ = cut.rows
+
+
+def test_a_map_that_is_nought_everywhere_is_read_as_it_was_written(analyzed):
+    """No hemosiderin: the signature is the same in every voxel, which no image may be."""
+    session = ipha.open_results(analyzed / "out")["p1", "1"]
+    made = session.map("T1w")
+    for values in (np.zeros(made.array.shape, np.float32), np.where(np.arange(made.array.size) == 9, 1e6, 1e-3)):
+        path = session.folder / "sub-p1_ses-1_T1w_desc-ratio_map.nii.gz"
+        ipha.save(made.replace(array=values.reshape(made.array.shape).astype(np.float32)), path)
+        record = json.loads((session.folder / "provenance.json").read_text())
+        record.pop("seal")
+        record["files"] = proof.digests(session.folder)
+        (session.folder / "provenance.json").write_text(json.dumps(proof.sealed(record)))
+        assert np.array_equal(session.map("T1w").array.ravel(), values.ravel().astype(np.float32))

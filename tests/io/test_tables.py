@@ -97,3 +97,11 @@ def test_a_name_that_could_be_two_folders_is_matched_to_none():
 )
 def test_a_label_is_a_whole_number_also_with_a_point(cell, label):
     assert whole_number(cell) == label
+
+
+@pytest.mark.parametrize("sign", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1e"])
+def test_signs_that_programs_put_between_lines_of_a_note_end_no_row(tmp_path, sign):
+    path = tmp_path / "a.tsv"
+    path.write_text(f"participant_id\tnote\tgroup\nsub-1\tfirst{sign}second\tcontrol\n", "utf-8")
+    table, remarks = parse_table(path)
+    assert table.to_numpy().tolist() == [["sub-1", "first second", "control"]] and remarks == []

@@ -1,11 +1,14 @@
 """The tables to learn on fit today's catalogue, where they are shipped."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from ipha_toolkit.errors import LayoutError
-from ipha_toolkit.io.packaged import TEACHING, teaching_cohort
+from ipha_toolkit.io.names import POOLING
+from ipha_toolkit.io.packaged import SITES, TEACHING, teaching_cohort, teaching_sites
+from ipha_toolkit.run.pool import pool
 
 pytestmark = pytest.mark.skipif(not TEACHING.is_file(), reason="tools/teaching_cohort.py has not been run")
 
@@ -22,3 +25,16 @@ def test_nothing_is_replaced(tmp_path):
     (tmp_path / "results").mkdir()
     with pytest.raises(LayoutError, match="is there already"):
         teaching_cohort(tmp_path)
+
+
+@pytest.mark.skipif(not SITES.is_file(), reason="tools/teaching_sites.py has not been run")
+def test_the_shipped_sites_pool_and_say_how_their_scanners_differ(tmp_path):
+    pooled = pool(teaching_sites(tmp_path), tmp_path / "pooled")
+    said = json.loads((pooled.path / POOLING).read_text("utf-8"))["images made otherwise"]
+    assert any("T1w of south from north: field 3 T, not 1.5 T" in text for text in said)
+    assert any("ct of south from north: kernel" in text for text in said)
+    assert not any("west from north" in text for text in said)
+    assert pooled.participants.groupby(["site", "group"]).size().to_dict() == {
+        (site, group): n for site in ("north", "south", "west") for group, n in (("control", 4), ("iph", 3))
+    }
+    assert SITES.stat().st_size < 600e3

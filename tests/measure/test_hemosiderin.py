@@ -9,6 +9,7 @@ from toys import AFFINE, SHAPE, toy_masks, toy_mr
 from ipha_toolkit.errors import DataError, GridError, ImageError
 from ipha_toolkit.measure.hemosiderin import (
     SignatureReference,
+    control_points,
     hemosiderin_signature,
     joint_histogram,
     ratio_pair,
@@ -16,6 +17,7 @@ from ipha_toolkit.measure.hemosiderin import (
     signature_reference,
     signature_rows,
 )
+from ipha_toolkit.measure.water import water_curve
 from ipha_toolkit.regions.zones import lung_regions
 from ipha_toolkit.volume import Mask, Volume
 
@@ -229,3 +231,32 @@ def test_inputs_are_not_changed():
     before = t1w.array.copy(), t2w.array.copy()
     of_pair([t1w, t2w])
     assert np.array_equal(before[0], t1w.array) and np.array_equal(before[1], t2w.array)
+
+
+def lung_of(gain, rise, *, iron=0.0):
+    """Joint histogram of an even lung: T1w over 0.1, T2w over T1w over 1, less what iron takes."""
+    rng = np.random.default_rng(int(100 * gain))
+    t1w = 0.1 * gain * np.exp(rng.normal(0, 0.1, 400))
+    return pd.DataFrame({"t1w": t1w, "t2w": t1w * rise * np.exp(rng.normal(0, 0.1, 400) - iron), "lung": 1.0})
+
+
+def strengths(histogram, line):
+    rows = pd.DataFrame(signature_rows(histogram, line, 0.0))
+    lung = rows[rows["region"] == "lung"].set_index("measure")
+    return lung["value"], lung["flag"]
+
+
+def test_iron_under_water_is_flagged_and_found_again_below_the_curve_of_edema():
+    line = signature_reference([lung_of(g, 1.0) for g in (0.9, 1.0, 1.1)])
+    wet = [control_points(lung_of(g, r)) for g, r in ((2.0, 2.5), (3.0, 3.2), (4.0, 3.6))]
+    bent = replace(line, curve=water_curve(line.level, line.slope, wet))
+    dry, flags = strengths(lung_of(1.0, 1.0, iron=0.6), line)
+    assert dry["signature_strength"] > 3 and "iron_under_water" not in flags["signature_strength"]
+    hidden, flags = strengths(lung_of(2.5, 2.85, iron=0.6), line)
+    assert hidden["signature_strength"] < 0 and "iron_under_water" in flags["signature_strength"]
+    assert "signature_strength_in_water" not in hidden
+    found, water = (
+        strengths(lung_of(2.5, 2.85, iron=iron), bent)[0]["signature_strength_in_water"] for iron in (0.6, 0)
+    )
+    assert found > 3 and abs(water) < 1.5
+    assert water_curve(line.level, line.slope, wet[:2]) == ()

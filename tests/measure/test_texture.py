@@ -109,17 +109,49 @@ def test_variation_is_that_of_its_scale():
     assert np.isnan(local_variation(waves[14], ~inside, (1, 1, 1), 8))
 
 
-def test_sheets_are_reticulation_tubes_and_noise_are_not():
+def found_net(image, inside=None):
+    lung = np.ones(image.shape, bool) if inside is None else inside
+    return reticulation(image, lung, (1, 1, 1), rng=np.random.default_rng(0))
+
+
+def with_net(image, apart, level):
+    net = image.copy()
+    for axis in range(3):
+        np.moveaxis(net, axis, 0)[::apart] = level
+    return net
+
+
+def test_a_net_is_reticulation_tubes_and_noise_are_not():
     noise = RNG.normal(-850, 15, (48, 48, 48))
-    inside = np.ones(noise.shape, bool)
-    sheets, tubes = noise.copy(), noise.copy()
-    sheets[::12] += 300
+    tubes = noise.copy()
     tubes[::12, ::12] += 600
-    levels = [
-        reticulation(image, inside, (1, 1, 1), rng=np.random.default_rng(0))[0] for image in (noise, tubes, sheets)
-    ]
-    assert levels[0] < 0.1 and levels[1] < 0 and levels[2] > 3
-    assert np.isnan(reticulation(noise, ~inside, (1, 1, 1), rng=RNG)[0])
+    net = found_net(with_net(noise, 12, -550))
+    assert found_net(noise).strength < 0.1 and found_net(tubes).strength < 0
+    assert net.strength > 3 and net.evenness > 0.9
+    assert np.isnan(found_net(noise, np.zeros(noise.shape, bool)).strength)
+
+
+def test_neither_a_fissure_nor_vessels_in_slices_thicker_than_they_are_apart_are_a_net():
+    image = RNG.normal(-850, 15, (48, 48, 48))
+    fissure, vessels = image.copy(), image.copy()
+    fissure[20:22] += 300
+    for at in range(4, 48, 12):  # two ways in the slice, never across it
+        vessels[at, :, at] = vessels[:, at, at] = 600
+    vessels = ndimage.uniform_filter1d(vessels, 7, axis=2)
+    for ribbons in (fissure, vessels):
+        assert found_net(ribbons).strength < 0.3 and found_net(ribbons).evenness < 0.3
+
+
+def test_septa_right_under_the_pleura_count_though_they_look_like_vessels():
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    ct, lungs = toy_ct().replace(affine=affine), toy_masks()[0].replace(affine=affine)
+    array = np.where(lungs.array, with_net(ct.array, 5, -300), ct.array)
+    taken = lungs.replace(array=lungs.array & (array > -600))
+    clear, net = (
+        measure_texture(ct.replace(array=image), lungs, vessels=vessels).rows
+        for image, vessels in ((ct.array, lungs.replace(array=np.zeros(lungs.shape, bool))), (array, taken))
+    )
+    assert abs(values(clear)["reticulation"]) < 0.3 and values(net)["reticulation"] > 3
 
 
 def test_a_slice_has_no_reticulation_and_no_zones_it_cannot_show():

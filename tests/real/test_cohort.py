@@ -63,3 +63,11 @@ def test_the_crop_with_one_lung_is_flagged(analysis):
     rows = analysis.rows
     flags = rows.loc[(rows["subject"] == "sub-ibsi1") & (rows["region"] == "lung"), "flag"]
     assert flags.str.contains("one_lung").all()
+
+
+def test_what_a_ct_mask_perhaps_lacks_is_told_in_millilitres(analysis):
+    lacks = values(analysis, "lung_missing_volume")
+    assert lacks["sub-lung1"] < 30  # clear lungs
+    assert lacks["sub-ibsi1"] > 100  # a tumour of some 350 mL lies against the ribs
+    flags = analysis.rows.query("subject == 'sub-ibsi1' and region == 'lung'")["flag"]
+    assert flags.str.contains("lung_perhaps_missing").all()

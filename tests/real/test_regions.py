@@ -10,6 +10,7 @@ from ipha_toolkit.errors import ImageError
 from ipha_toolkit.image.bias import correct_bias
 from ipha_toolkit.image.geometry import resample_to
 from ipha_toolkit.io.images import load_mask
+from ipha_toolkit.regions.lacking import missing_lung_ml
 from ipha_toolkit.regions.lung_checks import lung_flags
 from ipha_toolkit.regions.lungs import segment_lungs
 from ipha_toolkit.regions.muscle import muscle_flags, muscle_level, reference_tissue
@@ -80,6 +81,23 @@ def test_ct_of_one_lung_agrees_with_the_given_mask():
     ct = ipha.load(folder / "3DCT_lung.mha", modality="ct")
     given = resample_to(load_mask(folder / "3DCT_lung_baseline_mask.mha"), ct)
     assert dice(segment_lungs(ct), given) > 0.97
+
+
+@pytest.mark.parametrize(
+    "path", sorted((DATA / "ct_covid_prior_current_slices").rglob("*axial/*.dcm")), ids=lambda p: p.name
+)
+def test_slices_whose_back_is_consolidated_say_that_lung_is_perhaps_missing(path):
+    ct = ipha.load(path, modality="ct")
+    lungs = segment_lungs(ct)
+    assert "lung_perhaps_missing" in lung_flags(lungs, ct)
+    assert missing_lung_ml(lungs, ct) > 0.1 * lungs.volume_ml
+
+
+def test_whole_clear_lungs_miss_nothing():
+    for place in ("ct_pyradiomics_lung1/lung1_image.nrrd", "cip/ct-64.nrrd"):
+        ct = ipha.load(DATA / place, modality="ct")
+        lungs = segment_lungs(ct)
+        assert missing_lung_ml(lungs, ct) < 0.02 * lungs.volume_ml
 
 
 def axial_philips():

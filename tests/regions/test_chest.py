@@ -2,10 +2,8 @@ import numpy as np
 import pytest
 
 from ipha_toolkit.errors import ImageError
-from ipha_toolkit.regions.chest import missing_lung_ml, perhaps_missing
-from ipha_toolkit.regions.lung_checks import lung_flags
 from ipha_toolkit.regions.lungs import segment_lungs
-from ipha_toolkit.volume import Mask, Volume
+from ipha_toolkit.volume import Volume
 
 
 @pytest.mark.parametrize("kind", ["T1w", "T2w"])
@@ -29,44 +27,6 @@ def test_a_t2w_mask_far_smaller_than_the_chest_is_refused(make_chest):
     bled = t2w.replace(array=np.where(truth.array & (z < 62), 60, t2w.array), name="bleed_T2w.nii")
     with pytest.raises(ImageError, match=r"bleed_T2w\.nii.*mL of dark lung in a chest that holds far more.*T1w"):
         segment_lungs(bled)
-
-
-def ribbed(make_chest, **kind):
-    """A CT whose lungs lie in a ring of bone."""
-    ct, truth = make_chest("ct", **kind)
-    x, y, _ = np.moveaxis(ct.to_world(np.moveaxis(np.indices(ct.shape), 0, -1)), -1, 0)
-    ring = (np.hypot(x / 142, y / 94) < 1) & (np.hypot(x / 135, y / 87) > 1)
-    return ct.replace(array=np.where(ring & ~truth.array, 500, ct.array)), truth
-
-
-def test_lung_that_a_mask_lacks_behind_is_told_in_millilitres(make_chest):
-    ct, truth = ribbed(make_chest)
-    assert missing_lung_ml(truth, ct) < 0.06 * truth.volume_ml  # the ring of bone does not taper as the lungs do
-    x, y, z = np.moveaxis(ct.to_world(np.moveaxis(np.indices(ct.shape), 0, -1)), -1, 0)
-    dense = truth.array & (x > 0) & (y < -20) & (z > -40)
-    filled = ct.replace(array=np.where(dense, 40, ct.array))
-    lacking = truth.replace(array=truth.array & ~dense)
-    lost = truth.volume_ml - lacking.volume_ml
-    found = missing_lung_ml(lacking, filled)
-    assert 0.5 * lost < found < 1.5 * lost
-    assert "lung_perhaps_missing" in lung_flags(lacking, filled)
-    assert "lung_perhaps_missing" not in lung_flags(truth, ct)
-
-
-def test_what_is_missing_is_not_known_without_ribs_or_in_mri(make_chest):
-    t1w, truth = make_chest("T1w")
-    assert np.isnan(missing_lung_ml(truth, t1w))
-    ct, truth = make_chest("ct")
-    spine_only = ct.replace(array=np.minimum(ct.array, 100))
-    assert np.isnan(missing_lung_ml(truth, spine_only))
-    assert not perhaps_missing(truth, float("nan"))
-
-
-def test_a_tenth_of_the_lung_or_10_cm2_of_a_slice_is_much(make_chest):
-    lung = Mask(np.ones((10, 10, 10), bool), np.diag([10.0, 10, 10, 1]))
-    assert perhaps_missing(lung, 101) and not perhaps_missing(lung, 99)
-    one_slice = Mask(np.ones((10, 10, 1), bool), np.diag([10.0, 10, 5, 1]))
-    assert perhaps_missing(one_slice, 5.1) and not perhaps_missing(one_slice, 4.9)
 
 
 def abdomen(make_chest, pieces, **kind):

@@ -41,6 +41,12 @@ _CELLS = [
         "idle = widgets.IntSlider(description='idle')\n"
         "widgets.VBox([viewer, slider, idle, widgets.HTML('<b>bold</b>'), widgets.Label(hostile)])"
     ],
+    "## A choice",
+    [
+        "pictures = {}\nfor height in (3, 6):\n    ax = ipha.plots.new_figure(4, height).subplots()\n"
+        "    pictures[f'{height} in'] = ipha.plots.describe(ax, f'An empty plot, {height} inches high')\n"
+        "ipha.plots.choose(pictures, by='height', ordered=True)"
+    ],
     "## Long\n\n" + "\n".join(f"- point {n}" for n in range(60)),
 ]
 

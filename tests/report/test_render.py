@@ -239,3 +239,48 @@ def test_math_becomes_mathml_and_what_is_not_understood_stays_text() -> None:
 )  # fmt: skip
 def test_whatever_would_be_fetched_is_taken_out(html: str, expected: str) -> None:
     assert offline(html) == expected
+
+
+@pytest.mark.parametrize("address", ["javascript:x()", " JavaScript:x()", "java\nscript:x()", "data:text/html,x"])
+def test_links_that_are_script_are_links_no_more(address: str) -> None:
+    assert "script" not in offline(f'<p><a href="{address}">said</a></p>').lower()
+    assert offline('<a href="#a">near</a> <a href="https://example.org">far</a>').count("href") == 2
+
+
+HOSTILE_VALUES = [
+    "../../escaped", "/tmp/escaped.html", "x'\nopen('escaped', 'w')\n'", "__import__('os').system('touch escaped')",
+    "{n}/../../escaped", "\u0000", "$(touch escaped)", "file:///etc/passwd", "x" * 3000,
+]  # fmt: skip
+
+
+def test_no_parameter_leaves_the_folder_of_the_pages_or_runs(notebook: Any, tmp_path: Path) -> None:
+    path = notebook([["a = ''\nb = None\nc = 1\nd = []"], ["print(a, b, c, d)"]], name="in/toy")
+    before = {each: each.read_bytes() for each in tmp_path.rglob("*") if each.is_file()}
+    for values in (HOSTILE_VALUES[:6], HOSTILE_VALUES[-6:]):
+        given = zip(("a", "b", "c", "author", "place", "date"), values, strict=True)
+        words = [part for name, text in given for part in ("-p", name, text)]
+        allowed = [part for text in ("/tmp", "/etc") for part in ("--allow", text)]
+        where = ["--out", str(tmp_path / "pages"), "--to", "slides", "-q"]
+        assert main(["render", str(path), *where, *words, *allowed]) == 0
+    left = {each: each.read_bytes() for each in tmp_path.rglob("*") if each.is_file()}
+    assert set(left) - set(before) == {tmp_path / "pages" / "toy.slides.html"}
+    assert {each: left[each] for each in before} == before
+    assert not Path("/tmp/escaped.html").exists() and not Path("escaped").exists()
+
+
+@pytest.mark.parametrize("name", ["../x", "a=1;b", "__import__('os')", "a.b", ""])
+def test_no_name_of_a_parameter_is_code(notebook: Any, tmp_path: Path, name: str) -> None:
+    path = notebook([["a = 1"], ["a"]])
+    with pytest.raises(RenderError, match="no parameter"):
+        render_all([path], tmp_path / "out", parameters={name: "1"}, progress=False)
+
+
+def test_a_page_replaces_a_link_and_does_not_follow_it(notebook: Any, tmp_path: Path) -> None:
+    path, precious = notebook([["1"]]), tmp_path / "precious.txt"
+    precious.write_text("years of work")
+    (tmp_path / "out").mkdir()
+    for name in ("toy.html", ".toy.html.draft"):
+        (tmp_path / "out" / name).symlink_to(precious)
+    render_all([path], tmp_path / "out", progress=False)
+    assert precious.read_text() == "years of work"
+    assert "<html" in (tmp_path / "out" / "toy.html").read_text() and not (tmp_path / "out" / "toy.html").is_symlink()

@@ -113,8 +113,25 @@ def test_figures_keep_their_alt_text_and_math_is_drawn(offline_page: Any, render
 def test_controls_without_a_link_are_switched_off(offline_page: Any, rendered: dict[str, Path]) -> None:
     page = show(offline_page, rendered, "html")
     states = page.evaluate("() => [...document.querySelectorAll('.ipha-control input')].map((e) => e.disabled)")
-    assert states == [False, True]
+    assert states == [False, True, False]  # of the viewer, of nothing, of the choice
     assert page.locator(".ipha-control b").inner_text() == "bold"
+
+
+@FORMATS
+def test_a_choice_shows_one_figure_of_several(offline_page: Any, rendered: dict[str, Path], kind: str) -> None:
+    page = show(offline_page, rendered, kind)
+    if kind == "slides":
+        page.evaluate("() => Reveal.slide([...document.querySelectorAll('.slides > section')].findIndex("
+                      "(s) => s.querySelector('.ipha-choice')))")  # fmt: skip
+    pictures = page.locator(".ipha-choice img")
+    assert [pictures.nth(n).is_visible() for n in (0, 1)] == [True, False]
+    control = page.locator(".ipha-control", has_text="height").locator("input")
+    control.focus()
+    page.keyboard.press("ArrowRight")
+    assert [pictures.nth(n).is_visible() for n in (0, 1)] == [False, True]
+    assert pictures.nth(1).get_attribute("alt") == "An empty plot, 6 inches high"
+    box = pictures.nth(1).bounding_box()
+    assert kind == "html" or box["y"] + box["height"] <= page.viewport_size["height"]
 
 
 def test_contents_lead_to_their_headings(offline_page: Any, rendered: dict[str, Path]) -> None:

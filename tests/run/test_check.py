@@ -62,6 +62,7 @@ FAULTS = {
     "damaged.nii.gz": (damaged, "truncated or damaged"),
     "nocodes.nii": (lambda path: nifti(path, CT, (252, "hh", 0, 0)), "left and right are not known"),
     "metres.nii": (lambda path: nifti(path, CT, (123, "B", 1)), "voxels measure 8e+03 x 8e+03 x 8e+03 mm"),
+    "unit.nii": (lambda path: nifti(path, CT, (123, "B", 15)), "lengths are in 'the unknown code 7'"),
     "datatype.nii": (lambda path: nifti(path, CT, (70, "h", 9999)), "datatype 9999 is not one of NIfTI"),
     "huge.nii": (lambda path: nifti(path, CT, (42, "3h", 32000, 32000, 32000)), "at most 4 GB are read"),
     "nohu.nii": (lambda path: nifti(path, CT + 1024), "so there is no air"),
@@ -99,6 +100,7 @@ def test_check_names_every_fault_and_still_reads_who_has_none(faulty):
         found = [str(problem) for problem in report.stopping if problem.subject == subject]
         assert any(words in text for text in found), (name, found)
         assert all(subject in text and "\n" not in text for text in found)
+        assert all(text.count(f"{subject}_ses-1_ct.{name.split('.', 1)[1]}: ") <= 1 for text in found)
     good = report.sessions[report.sessions["subject"] == "sub-good"]
     assert good["image"].tolist() == ["40 x 30 x 34, 8 x 8 x 8 mm"]
     assert not [problem for problem in report.stopping if problem.subject == "sub-good"]

@@ -4,8 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
+import numpy as np
 import pytest
 from toys import put_participants, put_session, toy_ct, toy_masks
 
@@ -173,3 +175,55 @@ def test_two_workers_started_by_hand_and_a_scheduler_that_is_killed(cohort, tmp_
             run(cohort, tmp_path / "out", client=client, progress=False)
     assert run(cohort, tmp_path / "out", progress=False).measured >= 1
     assert tables(tmp_path / "out") == wanted
+
+
+def hungry(volume):
+    """A segmenter that takes more memory than a worker has."""
+    held = np.ones(1_200_000_000, np.uint8)
+    time.sleep(20)
+    return toy_masks()[held[0] - 1]
+
+
+def test_a_session_that_passes_the_memory_of_a_worker_is_named_with_the_limit(tmp_path):
+    put_session(tmp_path / "in", "sub-0", "ses-1", [toy_ct()], masks=False)
+    with connect("local", workers=1, memory_limit="1GB") as client:
+        analysis = run(tmp_path / "in", tmp_path / "out", client=client, segment=hungry, progress=False)
+    assert "sub-0_ses-1: the worker process died: out of memory" in analysis.failures[0]["error"]
+    assert "with 1.0 GB of memory a worker" in analysis.failures[0]["error"]
+
+
+def slow(volume):
+    time.sleep(1.5)
+    return toy_masks()[0]
+
+
+def test_a_worker_whose_time_is_over_loses_nothing(tmp_path, by_hand):
+    address, start, _ = by_hand
+    for n in range(4):
+        put_session(tmp_path / "in", f"sub-{n}", "ses-1", [toy_ct(seed=n)], masks=False)
+    wanted = tables(run(tmp_path / "in", tmp_path / "one", segment=lambda _: toy_masks()[0], progress=False).out)
+    plain = ("worker", address, "--no-nanny", "--nthreads", "1", "--no-dashboard")
+    short = start(*plain, "--lifetime", "4s")
+    with connect(address) as client:
+        client.wait_for_workers(1, timeout=60)
+        after = threading.Thread(target=lambda: (short.wait(), start(*plain)))
+        after.start()
+        found = run(tmp_path / "in", tmp_path / "out", client=client, segment=slow, progress=False)
+        after.join()
+    assert (found.measured, found.failures) == (4, []) and short.returncode is not None
+    assert tables(tmp_path / "out") == wanted
+
+
+def test_what_a_client_killed_mid_run_leaves_is_taken_up_by_the_next_run(cohort, tmp_path, by_hand, wanted):
+    address, start, _ = by_hand
+    start("worker", address, "--no-nanny", "--nthreads", "1", "--no-dashboard")
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "ipha_toolkit", "analyze", str(cohort), "--out", str(out), "--scheduler", address]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as client:
+        begun = time.monotonic()
+        while time.monotonic() - begun < 120 and not any((out / marks.FOLDER).glob("*.running.json")):
+            time.sleep(0.01)
+        client.kill()
+    assert (status(out)["state"] == "done").sum() < 4 and not (out / "measures.tsv").exists()
+    assert run(cohort, out, progress=False).measured >= 1
+    assert tables(out) == wanted

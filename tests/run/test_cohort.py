@@ -320,11 +320,23 @@ def test_check_reports_images_and_every_problem_at_once(cohort):
     )
     report = check(cohort, progress=False)
     text = "\n".join(map(str, report.problems))
-    assert len(report.sessions) == 6
+    assert len(report.sessions) == 5  # sub-c1 has two T1w, so none
     assert len(report.stopping) == 3
     for part in ("sub-c2_ses-1_T1w.nii.gz: not a NIfTI|truncated", "different grid", "claim the role T1w"):
         assert any(option in text for option in part.split("|")), part
     assert (report.sessions["image"] == "cannot be used").sum() == 2
+
+
+def test_a_scan_with_contrast_agent_beside_the_plain_one_changes_no_row(tmp_path):
+    put_session(tmp_path / "in", "sub-1", "ses-1", [toy_mr()])
+    plain = run(tmp_path / "in", tmp_path / "plain", progress=False)
+    ipha.save(toy_mr(lung=60), tmp_path / "in/sub-1/ses-1/anat/sub-1_ses-1_ce-gadolinium_T1w.nii.gz")
+    for mask in sorted((tmp_path / "in/derivatives").rglob("*_T1w_desc-*")):  # two images: masks say whose they are
+        shutil.copy(mask, mask.with_name(mask.name.replace("_T1w", "_ce-gadolinium_T1w")))
+    both = run(tmp_path / "in", tmp_path / "both", progress=False)
+    pd.testing.assert_frame_equal(plain.rows, both.rows)
+    said = [str(remark) for remark in both.remarks]
+    assert any("T1w, by the rule ce !~ ." in text and "sub-1_ses-1_ce-gadolinium_T1w" in text for text in said)
 
 
 @pytest.fixture(scope="module")

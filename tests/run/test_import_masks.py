@@ -1,6 +1,7 @@
+import nibabel as nib
 import numpy as np
 import pytest
-from toys import put_session, toy_ct, toy_masks
+from toys import put_session, toy_ct, toy_masks, toy_mr
 
 import ipha_toolkit as ipha
 from ipha_toolkit.cli import main
@@ -194,6 +195,51 @@ def test_label_images_of_lungmask_and_totalsegmentator_are_read(cohort, tmp_path
     nifti.write(tmp_path / "m/sub-1_ses-1_ct.nii.gz", values.astype(np.uint8), toy_ct().affine)
     (path,) = import_masks(tmp_path / "m", cohort)
     np.testing.assert_array_equal(load_mask(path).array, lungs)
+
+
+CARET = "<CaretExtension> <LabelTable>{}</LabelTable></CaretExtension>"
+LABEL = '<Label Key="{}" Red="1.0" Green="0.5" Blue="0.0" Alpha="1"><![CDATA[{}]]></Label>\n'
+
+
+def labelled(path, values, names=()):
+    """A label image; with names as TotalSegmentator 2.18.0 writes them into the header of ``--ml`` images."""
+    image = nib.Nifti1Image(values.astype(np.uint8), toy_ct().affine)
+    if names:
+        text = CARET.format("".join(LABEL.format(*pair) for pair in names))
+        image.header.extensions.append(nib.nifti1.Nifti1Extension(0, text.encode()))
+    path.parent.mkdir(exist_ok=True)
+    nib.save(image, path)
+
+
+TOTAL_MR = [(10, "lung_left"), (11, "lung_right"), (12, "esophagus"), (13, "small_bowel"), (14, "duodenum")]
+"""From ``map_to_binary.py`` of TotalSegmentator 2.18.0, task ``total_mr``."""
+
+
+@pytest.mark.parametrize("names", [TOTAL_MR, ()])
+def test_bowel_that_has_a_lobes_number_in_mri_is_no_lung(tmp_path, names):
+    put_session(tmp_path / "c", "sub-1", "ses-1", [toy_mr()], masks=False)
+    lungs = toy_masks()[0].array
+    values = np.where(lungs, 10, 0)
+    values[20:] = np.where(lungs[20:], 11, 0)
+    values[18, 5:9, 2:5], values[19, 5:9, 2:5] = 13, 14
+    labelled(tmp_path / "m/sub-1_ses-1_T1w.nii.gz", values, names)
+    (path,) = import_masks(tmp_path / "m", tmp_path / "c")
+    np.testing.assert_array_equal(load_mask(path).array, lungs)
+
+
+def test_names_in_the_header_tell_other_organs_from_lungmasks_numbers(cohort, tmp_path):
+    names = [(1, "lung_airways"), (3, "lung_arteries")]
+    labelled(tmp_path / "m/sub-1_ses-1_ct.nii.gz", np.where(toy_masks()[0].array, 3, 0), names)
+    with pytest.raises(LayoutError, match="no label named in its header holds 'lung'; has lung_airways, lung_arteries"):
+        import_masks(tmp_path / "m", cohort)
+
+
+def test_a_label_image_in_derivatives_needs_no_table_where_its_header_names_the_labels(cohort):
+    values = np.where(toy_masks()[0].array, 12, 0)
+    path = cohort / "derivatives/ts/sub-1/ses-1/sub-1_ses-1_ct_dseg.nii.gz"
+    path.parent.mkdir(parents=True)
+    labelled(path, values, [(12, "lung_upper_lobe_right"), (51, "heart")])
+    assert read_cohort(cohort).sessions[0].lungs["ct"].labels == (12,)
 
 
 def shifted():

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import pandas as pd
 import pytest
@@ -9,6 +10,7 @@ from toys import put_session, toy_ct, toy_mr
 
 import ipha_toolkit as ipha
 from ipha_toolkit.cli import main
+from ipha_toolkit.compare import harmonize
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io.layout import read_table
 from ipha_toolkit.io.names import POOLING, SITES
@@ -146,3 +148,27 @@ def test_each_site_against_its_own_controls_is_never_silent(folder, tmp_path, ca
     assert main(["pool", *files, "--out", str(tmp_path / "out"), "--controls", "site"]) == 0
     assert "each site against its own controls alone" in capsys.readouterr().out
     assert json.loads((tmp_path / "out" / POOLING).read_text())["controls"] == "site"
+
+
+def test_harmonizing_needs_controls_at_every_site_or_is_refused_in_words(folder, tmp_path, capsys):
+    pytest.importorskip("combatlearn", reason="the extra harmonize is not installed")
+    files = [str(folder / f"{site}.zip") for site in "abc"]
+    assert main(["pool", *files, "--out", str(tmp_path / "out"), "--harmonize", "combat"]) == 2
+    assert "every site needs 3 of group control, a has 2, b has 2, c has 2" in capsys.readouterr().err
+
+
+def test_harmonized_values_stand_beside_the_measured_and_are_said(folder, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("combatlearn", reason="the extra harmonize is not installed")
+    monkeypatch.setattr(harmonize, "_LEAST", 2)
+    files = [str(folder / f"{site}.zip") for site in "abc"]
+    assert main(["pool", *files, "--out", str(tmp_path / "out"), "--harmonize", "combat"]) == 0
+    assert "- sites.tsv compares groups harmonized as well: by combatlearn" in capsys.readouterr().out
+    assert set(pd.read_csv(tmp_path / "out" / SITES, sep="\t")["values"]) == {"measured", "combat"}
+    assert "harmonized by ComBat" in ipha.report(tmp_path / "out", tmp_path / "page.html").read_text("utf-8")
+
+
+def test_without_its_library_harmonizing_says_how_to_get_it(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "combatlearn", None)
+    files = [str(folder / f"{site}.zip") for site in "ab"]
+    assert main(["pool", *files, "--out", str(tmp_path / "out"), "--harmonize", "combat"]) == 2
+    assert "pip install 'ipha-toolkit[harmonize]'" in capsys.readouterr().err

@@ -33,7 +33,10 @@
       const height = figure.getBoundingClientRect().height - (over(slide) + SLACK) / Math.max(1, tops.size);
       if (height >= least) figure.dataset.fit = height;
     }
-    for (const figure of figures) if (figure.dataset.fit) Object.assign(figure.style, {maxHeight: `${Math.floor(figure.dataset.fit)}px`, maxWidth: "100%"});
+    // of figures to choose from, those that are hidden get the room of the one that is shown
+    const alike = (one) => [...one.closest(".ipha-choice")?.querySelectorAll("img") ?? [one]];
+    for (const figure of figures) if (figure.dataset.fit)
+      for (const one of alike(figure)) Object.assign(one.style, {maxHeight: `${Math.floor(figure.dataset.fit)}px`, maxWidth: "100%"});
   }
 
   // The nodes that are left for the next slide, taken out of this one; none where the slide is full with what cannot be parted.
@@ -53,7 +56,8 @@
   }
   // A copy of a table, list or printout with what lies below the edge, which leaves the original; null where nothing can be parted.
   function part(node, edge) {
-    if (node.matches(".ipha-exported, .ipha-viewer, .ipha-explorer, details, img, svg")) return null;
+    if (node.matches(".ipha-exported, .ipha-viewer, .ipha-explorer, .ipha-choice, details, img, svg")) return null;
+    if (node.querySelector(":scope > .ipha-choice")) return null; // the control stays with what it chooses
     const below = (one) => one.getBoundingClientRect().bottom > edge + SLACK;
     if (node.matches("pre")) return partText(node, edge, /\n/g);
     if (node.matches("p") && !node.querySelector("img, math")) return partText(node, edge, /\s/g);

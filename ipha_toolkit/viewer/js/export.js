@@ -107,7 +107,7 @@
   function html(model) {
     const node = el("div");
     bind(model, "value", () => { node.innerHTML = model.get("value"); });
-    return labelled(model, node);
+    return model.get("description") ? labelled(model, node) : node;
   }
   function output(model) {
     const node = el("div", {className: "ipha-output"});
@@ -125,6 +125,11 @@
     const titles = model.get("titles") ?? [], chosen = model.get("selected_index");
     return el("div", {}, ...model.get("children").map((child, n) =>
       el("details", {open: n === chosen}, el("summary", {textContent: titles[n] || `Part ${n + 1}`}), draw(of(child)))));
+  }
+  function stack(model) {
+    const parts = model.get("children").map((child) => el("div", {}, draw(of(child))));
+    bind(model, "selected_index", () => parts.forEach((part, n) => { part.style.display = n === model.get("selected_index") ? "" : "none"; }));
+    return el("div", {className: "ipha-choice"}, ...parts);
   }
   function box(model) {
     const node = el("div"), column = model.name === "VBoxModel";
@@ -155,7 +160,7 @@
     IntTextModel: number, FloatTextModel: number, BoundedIntTextModel: number, BoundedFloatTextModel: number, TextModel: text, TextareaModel: text,
     DropdownModel: menu, SelectModel: menu, ToggleButtonsModel: menu, RadioButtonsModel: menu, CheckboxModel: tick, ToggleButtonModel: tick,
     PlayModel: play, ButtonModel: press, IntProgressModel: bar, FloatProgressModel: bar, LabelModel: label, HTMLModel: html, HTMLMathModel: html,
-    OutputModel: output, BoxModel: box, HBoxModel: box, VBoxModel: box, GridBoxModel: box, AccordionModel: folds, TabModel: folds, StackModel: folds,
+    OutputModel: output, BoxModel: box, HBoxModel: box, VBoxModel: box, GridBoxModel: box, AccordionModel: folds, TabModel: folds, StackModel: stack,
   };
   const draw = (model) => (isViewer(model) ? viewer : DRAW[model?.name] ?? (() => el("span", {className: "ipha-control", textContent: "(needs a running kernel)"})))(model);
   const known = (model) => !!model && (isViewer(model) || (model.name in DRAW && (model.get("children") ?? []).every((child) => known(of(child)))));

@@ -1,0 +1,40 @@
+"""Text on its way to a terminal or a log: names of files and texts of others give the terminal no orders."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+
+from ipha_toolkit.io.files import printable
+
+_BETWEEN_BREAKS = re.compile(r"[^\n\t]+")
+
+
+def plain(text: object) -> str:
+    """Text whose only signs that are not seen are tabs and line ends; others stand as ``\\x1b``.
+
+    Examples
+    --------
+    >>> plain("a\\tb\\x1b[31mred")
+    'a\\tb\\\\x1b[31mred'
+    """
+    return _BETWEEN_BREAKS.sub(lambda found: printable(found[0]), str(text))
+
+
+def say(text: object, *, end: str = "\n") -> None:
+    """Print for a person or a pipe."""
+    print(plain(text), end=end)
+
+
+def warn(text: object) -> None:
+    """Print beside what a pipe takes."""
+    print(plain(text), file=sys.stderr)
+
+
+class PlainFormatter(logging.Formatter):
+    """Lines of a log, plain."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record, with its traceback where it has one."""
+        return plain(super().format(record))

@@ -1,0 +1,132 @@
+"""How much lung a CT mask perhaps lacks, beside the rib cage and the other lung."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ipha_toolkit.grid import BoolArray, FloatArray
+from ipha_toolkit.image.geometry import block_mean
+from ipha_toolkit.image.morphology import dilate_by
+from ipha_toolkit.regions.lung_shape import lacking_behind
+from ipha_toolkit.regions.rib_cage import inside_rib_cage
+from ipha_toolkit.regions.zones import Sides, split_left_right
+from ipha_toolkit.terms import Modality
+from ipha_toolkit.volume import Mask, Volume
+
+_COARSE_MM = 4.0
+_DENSE_HU = -500.0
+_MOTTLED_HU, _AIRWAY_HU = (-700.0, -130.0), -850.0
+"""Between fat and lung, and away from pure air: lung that holds a rest of air."""
+_BORDER_MM, _AIRWAY_MM, _AROUND_MM = 4.5, 6.0, 10.0
+"""Blurred border of the mask and of airways, and how far around a rest of air dense lung is counted. Chosen."""
+_BESIDE_SPINE, _OUTER = 0.35, 0.45
+"""The back of the chest: directions this far (cosine) from the spine's, beyond this share of the way to the ribs."""
+_TALLEST_FOOT = 0.25
+_OTHER_SIDE, _LEFT_OVER_RIGHT, _ONE_LUNG = 0.4, 0.8, 0.05
+"""A lung that holds less than this share of the other has lost some; how much it should hold; below the last share it
+is flagged as ``one_lung`` instead. Chosen: single slices of phantoms, either side, 0.5 to 1."""
+_PERHAPS_MISSING = 0.1
+_PERHAPS_MISSING_ML = 30.0
+_PERHAPS_MISSING_MM2 = 1000.0
+
+
+def missing_lung_ml(lungs: Mask, ct: Volume, *, sides: Sides | None = None) -> float:
+    """How much lung a CT mask perhaps lacks: at its back out to the ribs, around rests of air, beside the other lung.
+
+    Parameters
+    ----------
+    lungs : Mask
+    ct : Volume
+        In HU, on the same grid.
+    sides : (Mask, Mask), optional
+        Left and right lung on this grid, where they are known already.
+
+    Returns
+    -------
+    float
+        mL. 0 where the mask reaches the ribs. Consolidation and fluid count alike: nothing in the image tells them
+        apart. Where no rib cage is seen only the other lung is a measure, and it is NaN where the two are alike; NaN
+        also where the image is no CT.
+
+    Raises
+    ------
+    GridError
+        Where the mask lies on another grid.
+
+    Notes
+    -----
+    Told on coarse voxels. What lies behind a lung with no lung further out counts whole; dense tissue at the back that
+    has lung further out counts within 10 mm of voxels between fat and lung in HU, as ground glass in consolidation is:
+    the liver's dome is even, and in its ring of lung. Not told: even consolidation against heart or diaphragm.
+    """
+    ct.require_same_grid(lungs)
+    if ct.modality is not Modality.CT or not lungs.n_voxels:
+        return float("nan")
+    image, mask = ct.to_ras(), lungs.to_ras()
+    factors = image.grid.block_factors(_COARSE_MM)
+    spacing = np.array(image.grid.coarser(factors).spacing_mm)
+    hu = block_mean(image.array, factors, missing=-1000.0)
+    halves = [block_mean(side.to_ras().array, factors) >= 0.5 for side in sides or split_left_right(mask)]
+    if not (halves[0] | halves[1]).any():
+        return float("nan")
+    voxel_ml = float(spacing.prod() / 1000)
+    less = _less_than_the_other(*(np.count_nonzero(half) * voxel_ml for half in halves))
+    dense = _lacking(halves, hu, spacing)
+    if dense is None:
+        return less if less > 0 else float("nan")
+    return max(less, float(np.count_nonzero(dense)) * voxel_ml)
+
+
+def perhaps_missing(lungs: Mask, missing_ml: float) -> bool:
+    """Whether so much lung is perhaps missing that it is to be said: over a tenth, and 30 mL (10 cm2 in one slice)."""
+    least = _PERHAPS_MISSING_ML
+    if min(lungs.shape) == 1:
+        least = _PERHAPS_MISSING_MM2 * lungs.spacing_mm[int(np.argmin(lungs.shape))] / 1000
+    return bool(missing_ml > max(least, _PERHAPS_MISSING * lungs.volume_ml))
+
+
+def _less_than_the_other(left_ml: float, right_ml: float) -> float:
+    """What the smaller lung lacks beside the larger, where it holds less than 0.4 of it; else 0."""
+    smaller, larger = sorted((left_ml, right_ml))
+    return _LEFT_OVER_RIGHT * larger - smaller if _ONE_LUNG * larger < smaller < _OTHER_SIDE * larger else 0.0
+
+
+def _lacking(halves: list[BoolArray], hu: FloatArray, spacing: npt.NDArray[np.float64]) -> BoolArray | None:
+    """Dense voxels at the back of the rib cage that are perhaps lung; None where no rib cage is seen."""
+    whole = halves[0] | halves[1]
+    cage = inside_rib_cage(hu, whole, spacing)
+    if cage is None:
+        return None
+    free = cage & ~whole
+    lacking = _around_rests_of_air(free, whole, hu, spacing)
+    for half, medial in zip(halves, (1, -1), strict=True):
+        if half.any():
+            lacking |= lacking_behind(half, free, spacing, medial)
+    lowest = np.flatnonzero(whole.any(axis=(0, 1)))
+    foot = lowest[0] + int(_TALLEST_FOOT * (lowest[-1] - lowest[0]))  # below, liver and spleen lie behind the ribs
+    lacking[:, :, :foot] = False
+    return np.asarray(lacking & (hu > _DENSE_HU))
+
+
+def _around_rests_of_air(
+    free: BoolArray, lungs: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float64]
+) -> BoolArray:
+    """What is near a rest of air in the back of the rib cage, away from the mask's blurred border and from airways."""
+    back = free & _back(free | lungs, lungs, spacing)
+    low, high = _MOTTLED_HU
+    mottled = back & (hu > low) & (hu < high) & ~dilate_by(lungs, spacing, _BORDER_MM)
+    pure = (hu < _AIRWAY_HU) & ~lungs
+    mottled &= ~dilate_by(pure, spacing, _AIRWAY_MM) if pure.any() else True
+    return back & dilate_by(mottled, spacing, _AROUND_MM) if mottled.any() else mottled
+
+
+def _back(cage: BoolArray, lungs: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArray:
+    """The outer part of the cage behind the middle of the lungs, the spine's directions left out."""
+    i, j, _ = np.nonzero(lungs)
+    x = (np.arange(cage.shape[0]) - (np.quantile(i, 0.02) + np.quantile(i, 0.98)) / 2) * spacing[0]
+    y = (np.arange(cage.shape[1]) - np.median(j)) * spacing[1]
+    radius = np.hypot(x[:, None], y[None, :])
+    away = (np.abs(x)[:, None] > _BESIDE_SPINE * radius) & (y[None, :] < 0.1 * radius)
+    widest = np.where(cage, radius[..., None], 0.0).max(axis=(0, 1))
+    return np.asarray(away[..., None] & (radius[..., None] > _OUTER * widest))

@@ -1,0 +1,50 @@
+"""Names of files and texts of others give the terminal no orders, whichever command says them."""
+
+import logging
+import os
+
+import pytest
+
+from ipha_toolkit.cli import main
+from ipha_toolkit.io.terminal import PlainFormatter, plain, say
+
+ANSI = "a\x1b[31mred\x1b]0;owned\x07\x9b1m\u202e\u2028\udcff"
+
+
+def test_lines_and_tabs_stay_and_other_signs_are_written_out():
+    assert plain("one\ttwo\nµ é") == "one\ttwo\nµ é"
+    assert plain("\x1b[31m\x07\r\u202e\x9b\udcff") == r"\x1b[31m\x07\r\u202e\x9b\xff"
+
+
+def test_a_log_is_plain_its_tracebacks_too():
+    try:
+        raise ValueError(ANSI)
+    except ValueError as error:
+        record = logging.LogRecord("a", 40, "", 1, "of %s", (ANSI,), (type(error), error, error.__traceback__))
+    text = PlainFormatter("%(message)s").format(record)
+    assert "\x1b" not in text and "\n" in text and "Traceback" in text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["check", ANSI], ["analyze", ANSI, "--out", "x"], ["status", ANSI], ["report", ANSI, "--out", "x"],
+        ["share", ANSI, "--out", "x"], ["redcap", ANSI, "--out", "x"], ["checklist", ANSI, "--out", "x"],
+        ["pool", ANSI, "--out", "x"], ["ratings", "merge", ANSI, "--out", "x"], ["render", ANSI],
+        ["import", ANSI, "--out", "x"],
+        ["import-masks", ANSI, "--cohort", ANSI], ["check", ".", "--protocol", ANSI],
+    ],
+    ids=lambda words: words[0],
+)  # fmt: skip
+def test_a_refusal_is_one_plain_line(tmp_path, monkeypatch, capsys, words):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    said = "".join(capsys.readouterr())
+    assert said.count("\n") == 1 and said.rstrip("\n").isprintable()
+    assert r"\x1b[31mred" in said
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of bytes")
+def test_names_that_are_no_text_can_be_said(capsys):
+    say(os.fsdecode(b"caf\xe9.nii"))
+    assert capsys.readouterr().out == "caf\\xe9.nii\n"
