@@ -37,7 +37,7 @@ def plot_groups(sessions: pd.DataFrame, values: pd.Series[float], key: tuple[str
     )
     ax, words = new_figure(6.4, 3.4).subplots(), [f"{title} ({unit}) by group, {len(shown)} sessions."]
     controls = shown.loc[shown["control"], "value"]
-    if len(controls):
+    if len(set(shown.loc[shown["control"], "subject"])) > 1:  # one has no range
         ax.axhspan(controls.min(), controls.max(), color="#d9d9d9", lw=0, zorder=0)
         words.append(f"Gray: range of the controls, {number(controls.min())} to {number(controls.max())}.")
     colours = iter(SERIES_COLOURS * len(groups))

@@ -153,7 +153,7 @@ export class Chart {
     const on = x ? `against ${this.title(x)}` : `by ${CATEGORIES[against] ?? NUMBERS[against]}`;
     const said = [`${withUnit(this.title(y), unit)} ${on}: ${points.length} sessions of ${people} subjects.`];
     if (against in CATEGORIES && this.middles().length) said.push(`Bars: medians of ${LEAST_FOR_MEDIAN} sessions or more${people < points.length ? "; a subject with several visits counts several times" : ""}.`);
-    if (range) said.push(`Gray: range of ${range.people} control${range.people > 1 ? "s" : ""}, ${number(range.low)} to ${number(range.high, unit)}.`);
+    if (range) said.push(`Gray: range of ${range.people} controls, ${number(range.low)} to ${number(range.high, unit)}.`);
     if (band) said.push(`Shaded: ${band.subject}'s first number plus and minus the smallest detectable change, ${number(band.limit, unit)}, of test-retest pairs on the phantom.`);
     else if (against === "days" && y.limit) said.push("Choose a session to see what change of its subject could be told from scatter.");
     if (without) said.push(`${without} without ${x ? "one of the two numbers" : against in NUMBERS ? "the number or the date" : "this number"}.`);

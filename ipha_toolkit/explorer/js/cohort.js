@@ -57,11 +57,12 @@ export class Cohort {
     if (oldest != null) rules.push((s) => s.age != null && s.age <= oldest);
     return this.sessions.filter((session) => rules.every((rule) => rule(session)));
   }
-  // Lowest and highest number of the controls, and how many they are; null without any. Filters do not narrow it.
+  // Lowest and highest number of the controls, and how many they are; null with fewer than two, who have no range. Filters
+  // do not narrow it.
   controlRange(column) {
     const own = this.sessions.filter((session) => session.control && Number.isFinite(this.value(column, session)));
-    const values = own.map((session) => this.value(column, session));
-    return values.length ? {low: Math.min(...values), high: Math.max(...values), people: unique(own.map((s) => s.subject)).length} : null;
+    const values = own.map((session) => this.value(column, session)), people = unique(own.map((s) => s.subject)).length;
+    return people > 1 ? {low: Math.min(...values), high: Math.max(...values), people} : null;
   }
   // What two scans of an unchanged lung differ by less than, at a level; NaN where that is not known.
   detectable(column, level) {

@@ -4,7 +4,7 @@ import {PLANES, Placement, outline} from "./geometry.js";
 import {awayText, letters, number, place, placeText, scaleBar, slabText, windowText} from "./marks.js";
 import {describePanel, readout} from "./words.js";
 
-const INK = "#f2f2f2", LETTER = "#ffd27f", MARK = "#f0e442", WARNING = "#ffb3a7", MARGIN = 8;
+const INK = "#f2f2f2", LETTER = "#ffd27f", MARK = "#f0e442", WARNING = "#ffb3a7", MARGIN = 8, NARROW_PX = 300;
 const FACE = 'system-ui, "Segoe UI", "DejaVu Sans", sans-serif';
 
 const rgb = (hex) => [1, 3, 5].map((n) => parseInt(hex.slice(n, n + 2), 16));
@@ -189,8 +189,9 @@ export class Painter {
     panel.canvas.dataset.letters = [side.left, side.right, side.top, side.bottom].join(" ");
     write(ctx, side.left, m, H / 2 + 5, "left", LETTER, 14);
     write(ctx, side.right, W - m, H / 2 + 5, "right", LETTER, 14);
-    write(ctx, side.top, W / 2, 18, "center", LETTER, 14);
-    write(ctx, side.bottom, W / 2, H - m, "center", LETTER, 14);
+    const aside = W < NARROW_PX ? 16 : 0; // in narrow panels the texts of the first and last line reach the middle
+    write(ctx, side.top, W / 2, 18 + aside, "center", LETTER, 14);
+    write(ctx, side.bottom, W / 2, H - m - aside, "center", LETTER, 14);
     write(ctx, fitted(ctx, image.title, W / 2 - 24), m, 18);
     let line = 33;
     const slab = state.get("slab"), note = (text, step, colour, size) => { write(ctx, fitted(ctx, text, W - 2 * m), m, line, "left", colour, size); line += step; };
