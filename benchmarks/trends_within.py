@@ -1,10 +1,10 @@
 """The dose within subjects in ``fit_trend``, tested by four designs where it does nothing.
 
 Run ``python benchmarks/trends_within.py [--cohorts N]``: the setting of ``trends.py`` with most false alarms (10
-subjects, 5 visits, paces that differ as much as one measurement). Designs: ``fit_trend`` as it is (CR2 with Satterthwaite degrees
-of freedom, weights of the mixed model); the same with weights that leave differences within subjects only; levels and
-paces of every subject taken out, t on what is left (exact here: errors are normal and alike); a wild cluster bootstrap
-of the first, the null imposed, Webb's six weights, 399 draws.
+subjects, 5 visits, paces that differ as much as one measurement). Designs: ``fit_trend`` as it is (CR2 with
+Satterthwaite degrees of freedom, weights of the mixed model); the same with weights that leave differences within
+subjects only; levels and paces of every subject taken out, t on what is left (exact here: errors are normal and
+alike); a wild cluster bootstrap of the first, the null imposed, Webb's six weights, 399 draws.
 """
 
 from __future__ import annotations
