@@ -216,8 +216,8 @@ def recurrence_rate(
     Notes
     -----
     The dose is given because of the disease: a ratio above 1 does not say that it harms. Bleeds are dated by the visit
-    that saw them (interval censoring): a dose changed at that visit is not counted towards it. Robust errors are too
-    small where few subjects bled.
+    that saw them (interval censoring): a dose changed at that visit is not counted towards it. Of
+    simulated cohorts of 8 and 15 subjects 3.4 to 5.3 % gave p < 0.05 without an effect (``benchmarks/recurrence.py``).
 
     References
     ----------
