@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from ipha_toolkit.errors import LayoutError
+from ipha_toolkit.io.files import printable
 from ipha_toolkit.io.outputs import write_tsv
 from ipha_toolkit.io.tables import read_table
 
@@ -29,6 +31,8 @@ REASONS = (
 
 COLUMNS = ("subject", "session", "image", "rater", "verdict", "reasons", "note", "hash")
 """Columns of the table: ``image`` is the modality, ``reasons`` are joined by ``; ``, ``hash`` says what was judged."""
+
+_FORMULA = re.compile(r"[=+\-@|%]")
 
 KEY = ["subject", "session", "image", "rater"]
 
@@ -64,7 +68,12 @@ def read_ratings(place: str | os.PathLike[str]) -> pd.DataFrame:
     strange = sorted(set(table["verdict"]) - set(VERDICTS))
     if strange:
         raise LayoutError(f"{path}: the verdict {strange[0]!r} is none of {', '.join(VERDICTS)}; mend the table")
-    return joined_ratings([table])
+    return joined_ratings([table.map(lambda cell: cell[1:] if cell[:1] == "'" and _FORMULA.match(cell[1:]) else cell)])
+
+
+def write_ratings(path: Path, table: pd.DataFrame) -> None:
+    """Write a table of ratings; what a spreadsheet would take for a formula begins with ``'``, as it takes for text."""
+    write_tsv(path, table.map(lambda cell: f"'{cell}" if _FORMULA.match(str(cell)) else cell))
 
 
 def joined_ratings(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
@@ -83,7 +92,9 @@ def add_ratings(place: str | os.PathLike[str], rows: Iterable[Mapping[str, str]]
     ValueError
         Where a verdict is none of :data:`VERDICTS`.
     """
-    new = pd.DataFrame([{name: " ".join(str(row.get(name, "")).split()) for name in COLUMNS} for row in rows])
+    new = pd.DataFrame(
+        [{name: printable(" ".join(str(row.get(name, "")).split())) for name in COLUMNS} for row in rows]
+    )
     new = new.reindex(columns=list(COLUMNS))
     strange = sorted(set(new["verdict"]) - set(VERDICTS))
     if strange:
@@ -91,5 +102,5 @@ def add_ratings(place: str | os.PathLike[str], rows: Iterable[Mapping[str, str]]
     path = ratings_path(place)
     path.parent.mkdir(parents=True, exist_ok=True)
     whole = joined_ratings([read_ratings(path), new] if path.exists() else [new])
-    write_tsv(path, whole)
+    write_ratings(path, whole)
     return whole

@@ -17,8 +17,15 @@ from ipha_toolkit.flags import RATED_UNUSABLE
 from ipha_toolkit.grid import Grid
 from ipha_toolkit.io import names
 from ipha_toolkit.io.nifti import place
-from ipha_toolkit.io.outputs import write_tsv
-from ipha_toolkit.io.ratings import COLUMNS, UNUSABLE, VERDICTS, joined_ratings, ratings_path, read_ratings
+from ipha_toolkit.io.ratings import (
+    COLUMNS,
+    UNUSABLE,
+    VERDICTS,
+    joined_ratings,
+    ratings_path,
+    read_ratings,
+    write_ratings,
+)
 from ipha_toolkit.io.results import Results, SessionResults
 from ipha_toolkit.io.walk import Problem
 from ipha_toolkit.measure.rows import flags_of, with_flags
@@ -176,7 +183,7 @@ def merge_ratings(files: Sequence[str | os.PathLike[str]], out: str | os.PathLik
         Where a table cannot be read.
     """
     whole = joined_ratings([read_ratings(file) for file in files])
-    write_tsv(Path(out), whole)
+    write_ratings(Path(out), whole)
     return rater_agreement(whole, list(VERDICTS))
 
 

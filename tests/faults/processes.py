@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -162,11 +163,18 @@ def full_disks(lab, rng, count):
 
 def _differs(found, reference):
     """Whether more differs than the place of the cohort, which a results folder elsewhere names otherwise."""
-    both = (
-        {name: text for name, text in each.items() if name != "dataset_description.json"} for each in (found, reference)
-    )
-    first, second = both
-    return not same(first, second)
+    return not same(_without_place(found), _without_place(reference))
+
+
+def _without_place(found):
+    """Less the file that names the cohort's place, and its digest."""
+    rest = {name: text for name, text in found.items() if name != "dataset_description.json"}
+    if "provenance.json" in rest:
+        record = json.loads(rest["provenance.json"])
+        record.pop("seal", None)
+        record.get("written", {}).pop("dataset_description.json", None)
+        rest["provenance.json"] = record
+    return rest
 
 
 def no_home(lab, rng, count):

@@ -21,14 +21,14 @@ from lab import BAD, Lab
 ROOT = Path(__file__).parents[2]
 BEFORE = Path(__file__).with_name("before.json")
 KINDS = {
-    "bit flipped or end cut in a compressed image": (images.damaged_bytes, 48, 900),
-    "header field of nonsense (MetaImage, NRRD, NIfTI)": (images.lying_headers, 60, 1100),
+    "bit flipped or end cut in a compressed image": (images.damaged_bytes, 36, 900),
+    "header field of nonsense (MetaImage, NRRD, NIfTI)": (images.lying_headers, 48, 1100),
     "bytes of any kind behind a header's beginning": (images.random_bytes, 24, 600),
     "pipe, socket, device, folder or broken link as a file": (folders.endless_files, 8, 48),
-    "table of participants, oddly spelled": (folders.odd_tables, 5, 24),
-    "file of the results damaged": (folders.damaged_results, 5, 176),
-    "file of the user's in the results": (folders.users_files, 2, 18),
-    "image unreadable since, session gone, data behind a header changed": (folders.sessions_gone, 3, 24),
+    "table of participants, oddly spelled": (folders.odd_tables, 3, 24),
+    "file of the results damaged": (folders.damaged_results, 4, 176),
+    "file of the user's in the results": (folders.users_files, 1, 18),
+    "image unreadable since, session gone, data behind a header changed": (folders.sessions_gone, 2, 24),
     "parent of two workers killed": (processes.killed, 1, 25),
     "one worker of two killed": (processes.worker_killed, 0, 10),
     "SIGTERM, Ctrl-C with two workers": (processes.stopped, 2, 24),
