@@ -131,7 +131,7 @@ GATE_LINES = (
     f"limited {_GAIN}, {_DEFICIT}: small_reference -- little muscle to divide by",
     f"withheld {_DENSITY}: expiration -- empty lung is dense",
     f"withheld {_DENSITY}: young_child -- healthy lung is as dense, PMC5116406",
-    "limited ground_glass_opacity, air_space_opacity: child -- cuts are of adults at full inspiration",
+    "mild ground_glass_opacity, air_space_opacity: child -- cuts are of adults at full inspiration",
     "withheld lower_zone_predominance: cut_field_of_view -- a zone may be missing",
     "withheld lower_zone_predominance: slices_missing -- a zone may be missing",
     f"absence {_PATTERNS}: cut_field_of_view -- part is not seen",
@@ -152,10 +152,12 @@ GATE_LINES = (
 """Default rules of the gate: ``verdict answer, answer: flag -- reason``; an answer is a finding, or ``change``.
 
 ``withheld``: not given. ``limited``: given, the reason named. ``absence``: given where the finding is seen, withheld
-where it is not. ``unlike``: a change is withheld where one of its dates alone carries the flag.
+where it is not. ``mild``: a mild finding is given where it lies beyond the controls, absent where they have as much,
+withheld where there are none of like age; a higher grade is given, the reason named. ``unlike``: a change is withheld
+where one of its dates alone carries the flag.
 """
 
-_GATE_RULE = re.compile(r"(withheld|limited|absence|unlike) ([\w, ]+): (\w+) -- (.+)")
+_GATE_RULE = re.compile(r"(withheld|limited|absence|mild|unlike) ([\w, ]+): (\w+) -- (.+)")
 
 _FINDING_RULE = re.compile(r"(\w+): ([\w+]+) (\w+) ([<>]) ([-+.\d, e]+) -- (.+)")
 

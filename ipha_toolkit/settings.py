@@ -185,6 +185,9 @@ class GateSettings:
     rules: tuple[str, ...] = _setting(
         GATE_LINES, "what withholds an answer, and what limits it, by the flags of the rows it rests on", "chosen"
     )
+    beyond_controls: float = _setting(
+        2.0, "a child's mild finding counts so far beyond controls, SD", "2.3 % of healthy people lie beyond"
+    )
     field_t: float = _setting(0.2, "fields further apart than this do not match, T", "chosen: 2.89 T is a 3 T scanner")
     te_share: float = _setting(
         0.1, "nor echo times by more than this share", "chosen: e-fold of a T2* of 1.4 ms moves the lung by a tenth"

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
 from ipha_toolkit.compare.said import Said
 from ipha_toolkit.flags import FLAGS
 from ipha_toolkit.measure.rows import flags_of
@@ -35,7 +37,9 @@ class Verdict:
         return Verdict(max(self.verdict, other.verdict, key=order.index), reasons)
 
 
-def judge_finding(finding: str, seen: bool, flags: Collection[str], *, protocol: Protocol = DEFAULT) -> Verdict:
+def judge_finding(
+    finding: str, seen: bool, flags: Collection[str], *, beyond_health: bool = True, protocol: Protocol = DEFAULT
+) -> Verdict:
     """Whether a finding may be given that rests on a row with these flags.
 
     Parameters
@@ -46,6 +50,8 @@ def judge_finding(finding: str, seen: bool, flags: Collection[str], *, protocol:
         Whether it is there (grade 1 or more): some needs speak against its absence alone.
     flags : collection of str
         Codes on the row that carries it.
+    beyond_health : bool
+        Whether it is more than mild, or lies beyond healthy people of like age.
     protocol : Protocol
         ``gate.rules``.
 
@@ -63,9 +69,35 @@ def judge_finding(finding: str, seen: bool, flags: Collection[str], *, protocol:
     found = Verdict()
     for rule in gate_rules(protocol.gate.rules):
         if rule.flag in flags and finding in rule.answers and rule.verdict != "unlike":
-            strict = rule.verdict == WITHHELD or (rule.verdict == "absence" and not seen)
+            speaks_against = {"absence": not seen, "mild": seen and not beyond_health}
+            strict = speaks_against.get(rule.verdict, rule.verdict == WITHHELD)
             found &= Verdict(WITHHELD if strict else LIMITED, (_said(rule.flag, rule.reason),))
     return found
+
+
+def as_in_health(rule: FindingRule, said: Said, *, protocol: Protocol = DEFAULT) -> bool | None:
+    """Whether what carries a finding is no more than in healthy people of like age; None where there are none.
+
+    Parameters
+    ----------
+    rule : FindingRule
+    said : Said
+        What the rows of the session say, those against controls included.
+    protocol : Protocol
+        ``gate.beyond_controls``.
+    """
+    distance, flags = said.values.get((rule.modality, f"{rule.measure}_vs_controls"), (np.nan, ""))
+    if not np.isfinite(distance) or "other_age" in flags_of(flags):
+        return None
+    return bool((distance if rule.more else -distance) < protocol.gate.beyond_controls)
+
+
+def mild_counts(finding: str, flags: Collection[str], *, protocol: Protocol = DEFAULT) -> bool:
+    """Whether a mild finding on a row with these flags counts by itself, without healthy people beside it."""
+    return not any(
+        rule.verdict == "mild" and rule.flag in flags and finding in rule.answers
+        for rule in gate_rules(protocol.gate.rules)
+    )
 
 
 def judge_missing(rule: FindingRule, said: Said) -> Verdict | None:

@@ -36,9 +36,11 @@ from ipha_toolkit.compare.gate import (
     WITHHELD,
     Verdict,
     all_flags,
+    as_in_health,
     in_words,
     judge_finding,
     judge_missing,
+    mild_counts,
 )
 from ipha_toolkit.compare.said import Said, said_by_session, said_of
 from ipha_toolkit.flags import FINDINGS
@@ -156,8 +158,11 @@ def _finding(rule: FindingRule, said: Said, protocol: Protocol) -> FindingReadin
     if not np.isfinite(value):
         verdict = judge_missing(rule, said)
         return FindingReading(rule.finding, -1, np.nan, name, rule.source, verdict, flags) if verdict else None
-    grade = rule.grade(value)
-    verdict = judge_finding(rule.finding, grade > 0, flags_of(flags), protocol=protocol)
+    grade, codes = rule.grade(value), flags_of(flags)
+    healthy = as_in_health(rule, said, protocol=protocol) if grade == 1 else False
+    if healthy and not mild_counts(rule.finding, codes, protocol=protocol):
+        grade = 0
+    verdict = judge_finding(rule.finding, grade > 0, codes, beyond_health=healthy is False, protocol=protocol)
     carrier = f"{name} {value:.3g} {MEASURES[rule.measure].unit}"
     grade = -1 if verdict.verdict == WITHHELD else grade
     return FindingReading(rule.finding, grade, _score(value, rule), carrier, rule.source, verdict, flags)

@@ -1,6 +1,7 @@
 import pytest
 
 from ipha_toolkit.compare.gate import all_flags, in_words, judge_change, judge_finding, judge_missing
+from ipha_toolkit.compare.phases import read_findings
 from ipha_toolkit.compare.said import said_of
 from ipha_toolkit.errors import ProtocolError
 from ipha_toolkit.measure.rows import row, table
@@ -93,3 +94,25 @@ def test_no_iron_is_not_said_of_a_lung_so_wet_that_water_would_hide_it():
     absent, seen = (judge_finding("hemosiderin_signature", yes, ["iron_under_water"]) for yes in (False, True))
     assert absent.verdict == "withheld" and absent.reasons[0].startswith("iron under water: T2w rises faster")
     assert seen.verdict == "limited"
+
+
+@pytest.mark.parametrize(
+    ("extent", "distance", "flags", "grade", "verdict"),
+    [
+        (18.0, None, ["child"], "withheld", "withheld"),  # healthy children have as much
+        (18.0, 0.6, ["child"], "absent", "limited"),
+        (18.0, 2.4, ["child"], "mild", "limited"),
+        (18.0, 2.4, ["child", "other_age"], "withheld", "withheld"),
+        (40.0, None, ["child"], "moderate", "limited"),
+        (4.0, None, ["child"], "absent", "limited"),
+        (18.0, None, [], "mild", "given"),
+        (18.0, 0.6, [], "mild", "given"),
+    ],
+)
+def test_mild_ground_glass_of_a_child_counts_beyond_its_controls_alone(extent, distance, flags, grade, verdict):
+    measures = {"ground_glass_extent": extent} | (
+        {} if distance is None else {"ground_glass_extent_vs_controls": distance}
+    )
+    rows = [row(name, value, modality="ct", region="lung", n_voxels=9, flags=flags) for name, value in measures.items()]
+    (found,) = [f for f in read_findings(table(rows)) if f.finding == "ground_glass_opacity"]
+    assert (found.grade_name, found.verdict.verdict) == (grade, verdict)
