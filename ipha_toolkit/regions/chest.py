@@ -22,8 +22,8 @@ _LEAST_FILL = 0.5
 
 _LEAST_HALF = 0.72
 """Of the outline of what lies right and left of the lungs' middle, where a side itself fills less: beside much disease
-some of one lung is dealt to the other, and the outline of both is hardly filled. Chosen on phantoms and one half of the
-kidney series: lungs so dealt 0.75 to 0.89, bowel and muscle 0.34 to 0.68."""
+some of one lung is dealt to the other, and the outline of both is hardly filled. Chosen on phantoms and the kidney
+series, none kept apart: lungs so dealt 0.75 to 0.89, bowel and muscle 0.34 to 0.68."""
 _LEAST_SHARE = 0.07
 """Lung volume over the 3/2 power of the body's cross-section. Chosen: MRI of whole lungs 0.16 to 0.30, those of which
 only the tips were found 0.03 to 0.04."""
