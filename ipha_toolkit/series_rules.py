@@ -173,7 +173,7 @@ def _said(facts: Facts, spoke: Mapping[str, list[RoleRule]], support: Mapping[st
 
 def _words(rule: RoleRule, facts: Facts) -> str:
     told = [test.said(facts) for test in rule.tests if test.fact != "modality"] or [rule.tests[0].said(facts)]
-    return f"{rule.weight:+g} " + " and ".join(text for text in told if text)
+    return " and ".join(text for text in told if text) + f" ({rule.weight:+g})"
 
 
 @lru_cache

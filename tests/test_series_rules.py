@@ -17,7 +17,7 @@ def propose(facts, rules=TWO, **settings):
 def test_support_is_summed_and_the_reason_says_from_what():
     found = propose({"modality": "ct", "words": "chest thin", "slices": 300.0})
     assert (found.role, found.sure) == ("ct", "sure")
-    assert found.reason == "+5 modality 'ct'; +4 words 'chest'"
+    assert found.reason == "modality 'ct' (+5); words 'chest' (+4)"
 
 
 def test_what_speaks_against_makes_it_likely_only_and_more_leaves_it_open():

@@ -58,7 +58,8 @@ def test_a_client_gives_the_tables_of_one_process(cohort, tmp_path, threads, wan
     assert (analysis.measured, len(analysis.failures)) == (5, 1)
     assert tables(tmp_path / "out") == wanted
     assert run(cohort, tmp_path / "out", client=threads, progress=False).skipped == 4
-    assert [path.name for path in (tmp_path / "out" / marks.FOLDER).iterdir()] == []  # neither mark nor token
+    left = [path.name for path in (tmp_path / "out" / marks.FOLDER).iterdir()]
+    assert left == ["plan.tsv.json"]  # the digest of the plan; neither mark nor token
 
 
 def test_workers_that_see_other_folders_are_refused_before_anything_is_measured(cohort, tmp_path, threads, monkeypatch):

@@ -1,6 +1,6 @@
 """Dask beside the process pool: what it costs on top, and what a second worker gains; one run, the same sessions.
 
-python benchmarks/dask.py [--spacing 4.0] [--repeats 1]
+python benchmarks/dask_overhead.py [--spacing 4.0] [--repeats 1]
 
 The demo's 16 sessions and four more of its kind, at voxels of 4 mm (its own are 3 mm: with less to measure the cost on
 top weighs more). Each way measures them into a folder of its own, from the start of its
