@@ -71,8 +71,11 @@ def connect(address: str, *, workers: int | None = None, memory_limit: str | Non
 def _started(distributed: Any, workers: int | None, memory_limit: str | None) -> Iterator[Client]:
     import dask
 
+    spawned = "distributed.nanny.pre-spawn-environ"
+    # Dask asks malloc to give back all above 64 kB, so that images of a session are paged in anew again and again
+    kept = {name: value for name, value in dask.config.get(spawned).items() if not name.startswith("MALLOC_")}
     with (
-        dask.config.set(_MEMORY),
+        dask.config.set(_MEMORY | {spawned: kept}),
         distributed.LocalCluster(
             n_workers=workers or os.cpu_count(), threads_per_worker=1, memory_limit=memory_limit or "auto",
             dashboard_address=":0", silence_logs=logging.ERROR,
