@@ -583,3 +583,25 @@ def test_page_from_plain_nbconvert_lives_without_network(offline_page: Any, tmp_
     offline_page.locator("canvas.ipha-slice").first.focus()
     offline_page.keyboard.press("ArrowUp")
     assert (pixels(offline_page, 1) != before).mean() > 0.1
+
+
+def test_what_a_slow_kernel_repeats_does_not_undo_what_was_done_since(
+    offline_page: Any, page_of: Callable[..., str], pair: Any
+) -> None:
+    viewer = ipha.view(pair[0], position_mm=(2.5, 2.5, 5))
+    viewer.embed()
+    page = opened(offline_page, page_of(viewer))
+    found = page.evaluate(
+        f"""() => {{
+          const {{state}} = {VIEWER}[0], at = () => [...state.get("position_mm"), state.get("x_mm")];
+          state.setPosition([10, 10, 5]);
+          state.saving.flush();
+          state.setPosition([20, 20, 5]);
+          state.model.set("position_mm", [10, 10, 5]);
+          state.model.set("x_mm", 10);
+          const repeated = at();
+          state.model.set("position_mm", [30, 30, 5]);
+          return [repeated, at()];
+        }}"""
+    )
+    assert found == [[20, 20, 5, 20], [30, 30, 5, 30]]  # what Python itself sets counts

@@ -9,10 +9,16 @@ export class State {
     this.model = model;
     this.changed = changed;
     this.own = false; // whether a change comes from here, so that it is not followed again
-    this.saving = later(() => model.save_changes(), 60);
+    this.sent = {};
+    this.unsent = {};
+    this.saving = later(() => {
+      Object.assign(this.sent, this.unsent);
+      this.unsent = {};
+      model.save_changes();
+    }, 60);
     disposer.add(() => this.saving.flush());
-    disposer.on(model, "change", () => this.own || changed());
-    const alike = (first) => () => this.own || this.alike(first);
+    disposer.on(model, "change", () => this.own || (this.keepNewer(), changed()));
+    const alike = (first) => () => this.own || (this.keepNewer(), this.alike(first));
     for (const name of ["position_mm", "window", "active"]) disposer.on(model, `change:${name}`, alike(true));
     for (const name of [...COORDINATES, "level", "width"]) disposer.on(model, `change:${name}`, alike(false));
   }
@@ -21,9 +27,17 @@ export class State {
   set(changes, late = false) {
     this.own = true;
     try { for (const [key, value] of Object.entries(changes)) this.model.set(key, value); } finally { this.own = false; }
+    Object.assign(this.unsent, changes);
     this.saving.ask();
     if (!late) this.saving.flush();
     this.changed();
+  }
+  // A kernel repeats what it was told. Where that is older than what the reader has done since, what he did stays.
+  keepNewer() {
+    const repeated = ([key, value]) => this.model.get(key) !== value && JSON.stringify(this.model.get(key)) === JSON.stringify(this.sent[key]);
+    const newer = Object.entries(this.unsent).filter(repeated);
+    this.own = true;
+    try { for (const [key, value] of newer) this.model.set(key, value); } finally { this.own = false; }
   }
   setPosition(position) {
     const [x_mm, y_mm, z_mm] = position;
