@@ -20,7 +20,7 @@ export class Rows {
     this.only = make("input", {type: "checkbox", onchange: () => { this.narrow = this.only.checked; this.draw(); }, ...SUPPRESS});
     this.onlyLabel = make("label", {}, this.only, make("span", {textContent: "selected only"}));
     this.save = button("Save as TSV", () => this.download(), "The table as it stands here, tab-separated");
-    this.choice = make("div", {className: "ipha-choice", role: "group", "aria-label": "Columns"});
+    this.choice = make("div", {className: "ipha-shown", role: "group", "aria-label": "Columns"});
     const columns = make("details", {className: "ipha-columns"}, make("summary", {textContent: "Columns", ...SUPPRESS}), this.choice);
     this.meanings = make("dl", {className: "ipha-meanings"});
     this.flagBox = make("details", {}, make("summary", {textContent: "What the flags mean", ...SUPPRESS}), this.meanings);

@@ -30,11 +30,15 @@ export class Extras {
     }, CINE_MS);
     this.sync();
   }
+  leaveFullScreen() {
+    this.leaving = true;
+    document.exitFullscreen?.().catch(() => {}).finally(() => { this.leaving = false; });
+  }
   get large() { return this.root.classList.contains("ipha-large"); }
   maximise() {
     const on = this.root.classList.toggle("ipha-large");
     if (on) this.root.requestFullscreen?.().catch(() => {});
-    else if (document.fullscreenElement === this.root) document.exitFullscreen?.();
+    else if (document.fullscreenElement === this.root) this.leaveFullScreen();
     if (on && !this.root.contains(document.activeElement)) this.panels()[0].canvas.focus();
     this.sync();
     this.scene.redraw();

@@ -42,7 +42,12 @@ export class Viewer {
     const {extras} = this.input;
     this.root.append(this.controls.toolbar(), extras.bar(), ...[tools, repairs].filter(Boolean), this.stage, ...this.controls.overlayBar(), ...extras.nodules(), ...below, this.live, this.controls.help());
     // The browser's own Escape ends full screen without a key pressed.
-    this.disposer.listen(document, "fullscreenchange", () => { if (document.fullscreenElement !== this.root && this.filled && extras.large) extras.maximise(); this.filled = document.fullscreenElement === this.root; });
+    this.disposer.listen(document, "fullscreenchange", () => {
+      const full = document.fullscreenElement === this.root;
+      if (full && !extras.large) extras.leaveFullScreen(); // it came after the large view was left
+      else if (!full && this.filled && extras.large && !extras.leaving) extras.maximise();
+      this.filled = full;
+    });
     guard(this.root, this.disposer, {onKey: (event) => this.key(event), aloneOnPage: !!model.exported});
     this.layout();
     this.speaker.say();
