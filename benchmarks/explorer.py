@@ -24,6 +24,7 @@ import pandas as pd
 from playwright.sync_api import sync_playwright
 
 import ipha_toolkit as ipha
+from ipha_toolkit.io import proof
 from ipha_toolkit.report.page import page as whole_page
 
 ROOT = Path(__file__).parents[1]
@@ -123,6 +124,7 @@ def cohort(demo: Path, out: Path, sessions: int) -> Path:
         for part in ("results", "cohort"):
             made = out / part / subject / f"ses-{visit:02d}"
             _linked(demo / part / source.subject / source.session, made, source.label, label)
+        _seal(out / "results" / subject / f"ses-{visit:02d}", proof.FILES)
         noise = rng.normal(1, 0.15, len(own))
         frames.append(own.assign(subject=subject, session=f"ses-{visit:02d}", value=own["value"] * noise))
         group = "control" if n % 5 == 0 else "iph"
@@ -142,13 +144,18 @@ def _linked(source: Path, target: Path, old: str, new: str) -> None:
             place.symlink_to(path)
 
 
+def _seal(folder: Path, key: str) -> None:
+    """Make what lies in a folder of results count as written."""
+    path = folder / "provenance.json"
+    record = {name: value for name, value in json.loads(path.read_text()).items() if name != proof.SEAL}
+    path.unlink()
+    path.write_text(json.dumps(proof.sealed(record | {key: proof.digests(folder)})))
+
+
 def _tables(demo: Path, out: Path, rows: pd.DataFrame, people: pd.DataFrame, visits: pd.DataFrame) -> None:
     for path in (demo / "results").iterdir():
         if path.is_file() and path.suffix != ".tsv":
             (out / "results" / path.name).write_bytes(path.read_bytes())
-    proof = out / "results" / "provenance.json"
-    kept = {key: value for key, value in json.loads(proof.read_text()).items() if key != "written"}
-    proof.write_text(json.dumps(kept))
     rows.to_csv(out / "results" / "measures.tsv", sep="\t", index=False, na_rep="n/a")
     for name in ("readings", "findings", "failures", "acquisitions"):
         table = pd.read_csv(demo / "results" / f"{name}.tsv", sep="\t")
@@ -158,6 +165,7 @@ def _tables(demo: Path, out: Path, rows: pd.DataFrame, people: pd.DataFrame, vis
         own.drop(columns="subject").to_csv(
             out / "cohort" / str(subject) / f"{subject}_sessions.tsv", sep="\t", index=False
         )
+    _seal(out / "results", proof.WRITTEN)
 
 
 def live(browser: Any, results: Path, folder: Path) -> list[tuple[str, str, str]]:
