@@ -605,3 +605,16 @@ def test_what_a_slow_kernel_repeats_does_not_undo_what_was_done_since(
         }}"""
     )
     assert found == [[20, 20, 5, 20], [30, 30, 5, 30]]  # what Python itself sets counts
+
+
+def test_all_panels_of_the_large_view_fit_into_the_window(
+    offline_page: Any, page_of: Callable[..., str], pair: Any
+) -> None:
+    viewer = ipha.view(pair[0], pair[1], plane="all")
+    viewer.embed()
+    page = opened(offline_page, page_of(viewer))
+    page.locator("canvas.ipha-slice").first.focus()
+    page.keyboard.press("M")
+    settle(page)
+    ends = page.locator("canvas.ipha-slice").evaluate_all("(all) => all.map((c) => c.getBoundingClientRect().bottom)")
+    assert len(ends) == 6 and max(ends) <= page.evaluate("window.innerHeight")

@@ -91,7 +91,9 @@ export class Viewer {
     this.panelListeners?.close();
     this.panelListeners = new Disposer();
     this.stage.replaceChildren();
-    this.stage.style.setProperty("--columns", planes.length > 1 ? planes.length : images.length === 4 ? 2 : images.length);
+    const columns = planes.length > 1 ? planes.length : images.length === 4 ? 2 : images.length;
+    this.stage.style.setProperty("--columns", columns);
+    this.stage.style.setProperty("--rows", (images.length * planes.length) / columns);
     this.panels = images.flatMap((image) => planes.map((plane) => this.panel(image, plane)));
     if (focused >= 0) this.panels[Math.min(focused, this.panels.length - 1)].canvas.focus();
     this.syncControls();
