@@ -30,6 +30,8 @@ _OLD = re.compile(r"\.draft-(s(?:ub|es)-[A-Za-z0-9]+)-[a-z0-9_]{8}-old")
 _TEXT = re.compile(r"\.[\w.+-]+\.ipha-[0-9a-f]{12}-(\d+)-[a-z0-9_]{8}\.draft")
 _FORGOTTEN_S = 86400.0
 """A draft of another machine is taken for a dead run's after this time: no session takes a day."""
+_MOMENT_S = 0.5
+"""Longer than a run takes from making a draft to saying whose it is."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -133,6 +135,8 @@ def _take_back(old: Path, target: Path) -> None:
 def _is_dead(marker: Path) -> bool:
     """Whether a draft is one of ours whose run has ended."""
     try:
+        if _was_just_begun(marker):
+            return True
         owner = read_json(marker)
         if owner.get("tool") != RESULTS_TOOL or not isinstance(owner.get("pid"), int):
             return False
@@ -143,6 +147,14 @@ def _is_dead(marker: Path) -> bool:
         return _is_gone(marker, owner.get("host") == _here(), owner["pid"] if same else 0)
     except (ReadError, OSError):
         return False
+
+
+def _was_just_begun(marker: Path) -> bool:
+    """Whether a run was killed between making a draft and saying whose it is: nothing else lies in it."""
+    if not marker.is_file() or marker.stat().st_size or time.time() - marker.stat().st_mtime < _MOMENT_S:
+        return False
+    with marker.open("r+b") as file:
+        return is_free(file, marker) and [path.name for path in marker.parent.iterdir()] == [_OWNER]
 
 
 def _is_gone(path: Path, here: bool, pid: int) -> bool:

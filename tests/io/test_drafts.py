@@ -118,3 +118,17 @@ def test_a_file_in_the_place_of_a_folder_is_kept(tmp_path):
     with drafts.draft_of(target) as made:
         drafts.put(made, target)
     assert target.is_dir() and (target.parent / "ses-1.kept").read_text() == "a file"
+
+
+def test_a_draft_whose_run_was_killed_before_it_said_whose_it_is_is_cleared(tmp_path):
+    for name, more in (("begun", ""), ("notes", "mine.txt"), ("new", "")):
+        folder = tmp_path / f"{drafts.PREFIX}{name}"
+        folder.mkdir()
+        (folder / ".owner.json").touch()
+        if more:
+            (folder / more).touch()
+        if name != "new":
+            os.utime(folder / ".owner.json", (time.time() - 2,) * 2)
+    drafts.clear_leftovers(tmp_path)
+    left = {path.name.removeprefix(drafts.PREFIX) for path in tmp_path.iterdir()}
+    assert left == {"notes", "new"}  # what else lies in a folder is somebody's; the new one may be a run's at work
