@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ipha_toolkit.catalogue import versus_controls
 from ipha_toolkit.compare.said import Said
 from ipha_toolkit.flags import FLAGS
 from ipha_toolkit.measure.rows import flags_of
@@ -86,7 +87,7 @@ def as_in_health(rule: FindingRule, said: Said, *, protocol: Protocol = DEFAULT)
     protocol : Protocol
         ``gate.beyond_controls``.
     """
-    distance, flags = said.values.get((rule.modality, f"{rule.measure}_vs_controls"), (np.nan, ""))
+    distance, flags = said.values.get((rule.modality, versus_controls(rule.measure)), (np.nan, ""))
     if not np.isfinite(distance) or "other_age" in flags_of(flags):
         return None
     return bool((distance if rule.more else -distance) < protocol.gate.beyond_controls)

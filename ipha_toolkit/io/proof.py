@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +60,7 @@ def digest_of(path: Path) -> str:
         return ""
     try:
         with path.open("rb") as stream:
-            begun = stream.read(_SMALL)
-            digest = sha256(begun)
-            if len(begun) == _SMALL:
-                while more := stream.read(_SMALL):
-                    digest.update(more)
-            return digest.hexdigest()
+            return file_digest(stream, "sha256").hexdigest()
     except OSError:
         return ""
 
@@ -173,10 +168,6 @@ def keep_aside(path: Path, digest: str, coming: str) -> str:
     place = free_name(path)
     path.rename(place)
     return place.name
-
-
-_SMALL = 1 << 20
-"""Bytes read at once: most files of a session fit in."""
 
 
 def free_name(path: Path) -> Path:

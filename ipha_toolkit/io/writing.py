@@ -6,15 +6,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from ipha_toolkit.io.drafts import text_draft
 
 _ROWS_AT_ONCE = 20_000
-_QUOTED = frozenset('\t"\n\r')
-"""Characters for which a cell has to be put in quotes."""
 
 
 def tsv(content: pd.DataFrame) -> str:
@@ -23,18 +20,10 @@ def tsv(content: pd.DataFrame) -> str:
 
 
 def tsv_parts(content: pd.DataFrame) -> Iterator[str]:
-    """The text that :func:`tsv` gives, piece by piece: that of a cohort's table takes more room than the table.
-
-    Cells are joined here where none needs quotes, which is four times as fast as pandas writes them.
-    """
+    """The text that :func:`tsv` gives, piece by piece: that of a cohort's table takes more room than the table."""
     yield tsv(content.iloc[:0])
     for at in range(0, len(content), _ROWS_AT_ONCE):
-        piece = content.iloc[at : at + _ROWS_AT_ONCE]
-        try:
-            lines = map("\t".join, zip(*map(_cells, _columns(piece)), strict=True))
-            yield "\n".join([*lines, ""])
-        except _NeedsCareError:
-            yield tsv(piece).partition("\n")[2]
+        yield tsv(content.iloc[at : at + _ROWS_AT_ONCE]).partition("\n")[2]
 
 
 @contextmanager
@@ -49,24 +38,3 @@ def drafted(path: Path, parts: Iterable[str]) -> Iterator[tuple[Path, str]]:
         yield draft, digest.hexdigest()
     finally:
         draft.unlink(missing_ok=True)
-
-
-class _NeedsCareError(Exception):
-    """A cell that is no plain text or number."""
-
-
-def _columns(content: pd.DataFrame) -> list[pd.Series[Any]]:
-    return [content.iloc[:, n] for n in range(content.shape[1])]
-
-
-def _cells(column: pd.Series[Any]) -> list[str]:
-    """The cells of a column as :func:`tsv` writes them."""
-    values = column.tolist()
-    if column.dtype.kind == "f":
-        return [f"{value:.8g}" if value == value else "n/a" for value in values]
-    if column.dtype.kind in "iu":
-        return list(map(str, values))
-    for value in set(values):
-        if not isinstance(value, str) or not _QUOTED.isdisjoint(value):
-            raise _NeedsCareError
-    return values
