@@ -20,7 +20,7 @@ from ipha_toolkit.compare.gate import WITHHELD, Verdict, judge_change
 from ipha_toolkit.compare.groups import require
 from ipha_toolkit.compare.matching import facts_by_image, unlike
 from ipha_toolkit.io.packaged import read_packaged
-from ipha_toolkit.measure.rows import flags_of, joined, usable
+from ipha_toolkit.measure.rows import comparable, flags_of, joined
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.terms import Region
 
@@ -157,8 +157,7 @@ def compare_sessions(
     Bland & Altman 1999, doi 10.1177/096228029900800204.
     """
     known = _known(scatter)
-    rows = usable(rows)
-    chosen = rows[rows["measure"].map(lambda name: MEASURES[name].compared).astype(bool)]
+    chosen = comparable(rows)
     chosen = chosen if "flag" in chosen else chosen.assign(flag="")
     pairs = _consecutive(chosen, sessions)
     columns = ["subject", "session", *_KEY, "value", "flag"]

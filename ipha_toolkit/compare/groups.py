@@ -15,7 +15,7 @@ import pandas as pd
 
 from ipha_toolkit.catalogue import MEASURES
 from ipha_toolkit.errors import DataError
-from ipha_toolkit.measure.rows import usable
+from ipha_toolkit.measure.rows import comparable
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.terms import Region
 
@@ -217,9 +217,8 @@ def _one_a_subject(rows: pd.DataFrame, labels: pd.Series, regions: Iterable[str]
     """Mean of each measure over the sessions of a subject that carry one label."""
     keys = ["subject", "session"] if labels.index.nlevels == 2 else ["subject"]
     named = labels.rename("label").rename_axis(keys).reset_index().dropna()
-    rows = usable(rows)
-    compared = rows["measure"].map(lambda name: MEASURES[name].compared).astype(bool)
-    chosen = rows[compared & rows["region"].isin(list(regions)) & rows["value"].notna()]
+    chosen = comparable(rows)
+    chosen = chosen[chosen["region"].isin(list(regions)) & chosen["value"].notna()]
     joined = chosen.merge(named, on=keys)
     return joined.groupby([*_KEY, "label", "subject"], sort=False)["value"].mean().reset_index()
 

@@ -16,6 +16,7 @@ import pandas as pd
 
 from ipha_toolkit.catalogue import MEASURES
 from ipha_toolkit.errors import DataError, DependencyError
+from ipha_toolkit.measure.rows import comparable
 from ipha_toolkit.terms import Region
 
 COLUMNS = ["subject", "site", "group", "modality", "region", "measure", "unit", "measured", "harmonized"]
@@ -57,8 +58,8 @@ def combat(
     combatlearn, method ``fortin``.
     """
     model = _library()
-    compared = rows["measure"].map(lambda name: MEASURES[name].compared).astype(bool)
-    known = rows[compared & (rows["region"] == Region.LUNG) & rows["value"].notna()]
+    known = comparable(rows)
+    known = known[(known["region"] == Region.LUNG) & known["value"].notna()]
     said, found = [f"by combatlearn {version('combatlearn')}, method fortin, group kept"], list[pd.DataFrame]()
     for modality, own in known.groupby("modality", sort=False):
         values = own.pivot_table(index="subject", columns="measure", values="value", aggfunc="mean")

@@ -13,7 +13,7 @@ import pandas as pd
 from ipha_toolkit.catalogue import MEASURES, ROW_COLUMNS, versus_controls
 from ipha_toolkit.compare.matching import Match, Matching
 from ipha_toolkit.compare.single_case import Design, Plain, as_normal
-from ipha_toolkit.measure.rows import flags_of, joined, table
+from ipha_toolkit.measure.rows import comparable, flags_of, joined, table
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.terms import Region
 
@@ -42,8 +42,8 @@ def scores(rows: pd.DataFrame, matching: Matching, people: People, protocol: Pro
     DataFrame
         Rows of the one table, those of one measure together; none where fewer than two controls match.
     """
-    compared = {name for name in rows["measure"].unique() if MEASURES[name].compared}
-    known = rows[rows["measure"].isin(compared) & rows["value"].notna()]
+    known = comparable(rows)
+    known = known[known["value"].notna()]
     images = known[_IMAGE].drop_duplicates().itertuples(index=False, name=None)
     matches = [matching.of(subject, session, modality) for subject, session, modality in images]
     number = known.groupby(_IMAGE, sort=False).ngroup().to_numpy()

@@ -15,6 +15,7 @@ import pandas as pd
 
 from ipha_toolkit.catalogue import MEASURES
 from ipha_toolkit.errors import DataError
+from ipha_toolkit.measure.rows import comparable
 from ipha_toolkit.terms import Region
 
 COLUMNS = [
@@ -79,8 +80,8 @@ def compare_sites(
 
 
 def _one_a_subject(rows: pd.DataFrame, labels: pd.Series, sites: pd.Series, regions: Iterable[str]) -> pd.DataFrame:
-    compared = rows["measure"].map(lambda name: MEASURES[name].compared).astype(bool)
-    known = rows[compared & rows["region"].isin(list(regions)) & rows["value"].notna()]
+    known = comparable(rows)
+    known = known[known["region"].isin(list(regions)) & known["value"].notna()]
     means = known.groupby([*_KEY, "subject"], sort=False)["value"].mean().reset_index()
     return means.assign(label=means["subject"].map(labels), site=means["subject"].map(sites)).dropna()
 

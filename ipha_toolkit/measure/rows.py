@@ -79,7 +79,14 @@ def usable(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows without those of images that a rater called unusable."""
     if "flag" not in rows:
         return rows
-    return rows[~rows["flag"].fillna("").str.split(";").map(lambda flags: RATED_UNUSABLE in flags).astype(bool)]
+    out = [cell for cell in rows["flag"].dropna().unique() if RATED_UNUSABLE in flags_of(cell)]
+    return rows[~rows["flag"].isin(out)]
+
+
+def comparable(rows: pd.DataFrame) -> pd.DataFrame:
+    """The :func:`usable` rows of measures that are compared between images, as the catalogue has it."""
+    rows = usable(rows)
+    return rows[rows["measure"].isin([name for name in rows["measure"].unique() if MEASURES[name].compared])]
 
 
 def table(rows: Iterable[dict[str, object]]) -> pd.DataFrame:

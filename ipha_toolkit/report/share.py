@@ -25,7 +25,7 @@ from ipha_toolkit.io.identifiers import OLDEST_YEARS, read_key, write_key
 from ipha_toolkit.io.layout import read_table
 from ipha_toolkit.io.people import CONTROL_GROUPS
 from ipha_toolkit.io.proof import damage, read_sealed
-from ipha_toolkit.io.results import NOT_AS_WRITTEN, Results, open_results, read_acquisitions, read_rows
+from ipha_toolkit.io.results import NOT_AS_WRITTEN, Results, SessionResults, open_results, read_acquisitions, read_rows
 from ipha_toolkit.io.shared import Shared
 from ipha_toolkit.report.privacy import Identifier, beside, require_none, search_texts
 from ipha_toolkit.terms import Modality, Phase
@@ -53,8 +53,8 @@ def share(
     """Pack what a pooled study needs of a results folder into one zip file of text.
 
     Labels are replaced, days count from each subject's first session, ages above 89 are 89+. There is no image, path
-    or date, no free text of tables, and no result of the second pass. ``words.html`` in the archive lists every word
-    in it: read it before you send the file.
+    or date, no free text of tables, no row of an image that ratings call unusable, and no result of the second pass.
+    ``words.html`` in the archive lists every word in it: read it before you send the file.
 
     Parameters
     ----------
@@ -134,10 +134,11 @@ def _content(found: Results, key: pd.DataFrame, age_bands: bool) -> Shared:
             (rows, names.rows_file(one.label), read_rows),
             (made, names.acquisition_file(one.label), read_acquisitions),
         ):
-            table.append(read(one.folder / name).assign(subject=subject, session=session))
+            own = read(one.folder / name)
+            table.append(own[_usable(own, one)].assign(subject=subject, session=session))
         for modality in (Modality.T1W, Modality.T2W, names.PAIR):
             path = one.folder / names.histogram_file(one.label, modality)
-            if path.exists():
+            if path.exists() and _is_usable(one, str(modality)):
                 histograms[subject, session, str(modality)] = pd.read_csv(path, sep="\t")
         sources.append({name: source.get(name) for name in ("settings", "versions")})
     if not rows:
@@ -154,6 +155,16 @@ def _content(found: Results, key: pd.DataFrame, age_bands: bool) -> Shared:
         site, pd.concat(rows, ignore_index=True), _people(found, subjects, age_bands), _visits(found, new),
         _facts(pd.concat(made, ignore_index=True)), protocol.changes(), histograms,
     )  # fmt: skip
+
+
+def _usable(table: pd.DataFrame, session: SessionResults) -> pd.Series[bool]:
+    """Rows of images that no rating leaves out: whoever pools them has no ratings."""
+    usable = {name: _is_usable(session, str(name)) for name in table["modality"].unique()}
+    return table["modality"].map(usable).astype(bool)
+
+
+def _is_usable(session: SessionResults, modality: str) -> bool:
+    return all(session.is_usable(part) for part in modality.split("+"))
 
 
 def _people(found: Results, subjects: Mapping[str, str], age_bands: bool) -> pd.DataFrame:

@@ -10,10 +10,12 @@ from toys import put_session, toy_ct, toy_mr
 import ipha_toolkit as ipha
 from ipha_toolkit.cli import main
 from ipha_toolkit.errors import LayoutError, PrivacyError
+from ipha_toolkit.io.ratings import add_ratings
 from ipha_toolkit.io.shared import read_shared, write_archive
 from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.report.share import KEY, share
 from ipha_toolkit.run.cohort import run
+from ipha_toolkit.run.ratings import judged_hash
 
 PLANTED = {
     "PatientName": "Mustermann^Erika", "PatientID": "MRN0047112", "PatientBirthDate": "19710203",
@@ -111,3 +113,19 @@ def test_an_archive_with_a_foreign_word_is_not_read(results, tmp_path):
 def test_a_site_needs_a_plain_name(results, tmp_path):
     with pytest.raises(LayoutError, match=r"site 'St\. Anna'"):
         share(results, tmp_path / "a.zip", site="St. Anna")
+
+
+def test_what_ratings_leave_out_is_not_shared(analyzed, tmp_path):
+    """Whoever pools has no ratings: an image called unusable would count again."""
+    whole = read_shared(share(analyzed / "out", tmp_path / "whole.zip", site="north"))
+    label = judged_hash(analyzed / "out" / "sub-c2" / "ses-1", "sub-c2_ses-1", "T1w")
+    about = {"subject": "sub-c2", "session": "ses-1", "image": "T1w", "rater": "AB", "verdict": "unusable"}
+    add_ratings(analyzed, [about | {"hash": label}])
+    run(analyzed / "cohort", analyzed / "out", ratings=analyzed, progress=False)
+    less = read_shared(share(analyzed / "out", tmp_path / "less.zip", site="north"))
+    both = (each.rows.groupby(["subject", "modality"]).size() for each in (whole, less))
+    gone = set.difference(*(set(each.index) for each in both))
+    assert {modality for _, modality in gone} >= {"T1w"} and len({subject for subject, _ in gone}) == 1
+    assert all("T1w" in modality for _, modality in gone)
+    assert set(whole.histograms) - set(less.histograms) and set(less.histograms) <= set(whole.histograms)
+    assert "rated_unusable" not in " ".join(less.rows["flag"].unique())
