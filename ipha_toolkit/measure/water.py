@@ -25,6 +25,7 @@ LEAST_WET = 3
 """Fewer patients with edema show no curve: chosen."""
 
 _LEAST_GAIN = 1.2
+"""T1w over the controls' from which a lung counts as wet: chosen."""
 
 
 def water_curve(level: float, slope: float, wet: Sequence[ControlPoints]) -> Curve:

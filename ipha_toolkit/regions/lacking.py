@@ -23,12 +23,15 @@ _BORDER_MM, _AIRWAY_MM, _AROUND_MM = 4.5, 6.0, 10.0
 _BESIDE_SPINE, _OUTER = 0.35, 0.45
 """The back of the chest: directions this far (cosine) from the spine's, beyond this share of the way to the ribs."""
 _TALLEST_FOOT = 0.25
+"""Share of the lungs' height above their lowest slice in which nothing is told. Chosen."""
 _OTHER_SIDE, _LEFT_OVER_RIGHT, _ONE_LUNG = 0.4, 0.8, 0.05
 """A lung that holds less than this share of the other has lost some; how much it should hold; below the last share it
 is flagged as ``one_lung`` instead. Chosen: single slices of phantoms, either side, 0.5 to 1."""
 _PERHAPS_MISSING = 0.1
 _PERHAPS_MISSING_ML = 30.0
 _PERHAPS_MISSING_MM2 = 1000.0
+"""Share of the mask, mL in a volume and mm2 in one slice, over all of which it is said. Chosen: healthy phantoms reach
+1.5 % in volumes and 3.6 % in slices."""
 
 
 def missing_lung_ml(lungs: Mask, ct: Volume, *, sides: Sides | None = None) -> float:

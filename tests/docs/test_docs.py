@@ -1,6 +1,5 @@
 """The documentation: built with warnings as errors, no broken link, every public name in it, nothing fetched."""
 
-import importlib.util
 import re
 import warnings
 from pathlib import Path
@@ -18,11 +17,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def docs():
-    spec = importlib.util.spec_from_file_location("ipha_docs", ROOT / "tools" / "docs.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def docs(tool):
+    return tool("docs")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """What is said of dependencies more than once says the same; the wheelhouse asks for what holds for its Python."""
 
-import importlib.util
 import re
 import tomllib
 from pathlib import Path
@@ -14,11 +13,8 @@ CALLED_BY_CONDA = {"matplotlib": "matplotlib-base", "nbconvert": "nbconvert-core
 
 
 @pytest.fixture(scope="module")
-def wheelhouse():
-    spec = importlib.util.spec_from_file_location("ipha_wheelhouse", ROOT / "tools" / "wheelhouse.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def wheelhouse(tool):
+    return tool("wheelhouse")
 
 
 def test_the_worker_needs_no_other_versions_than_the_whole():
