@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from ipha_toolkit.errors import ImageError
 from ipha_toolkit.grid import BoolArray, FloatArray
@@ -77,8 +78,8 @@ def reference_tissue(volume: Volume, lungs: Mask, *, sides: Sides | None = None)
     finest_mm = min(s for s, n in zip(volume.spacing_mm, volume.shape, strict=True) if n > 1)
     if finest_mm > _COARSEST_MM:
         raise ImageError(
-            f"{name}: voxels of {finest_mm:g} mm mix muscle with fat; muscle is looked for on voxels whose finest side is "
-            f"{_COARSEST_MM:g} mm at most. Pass a muscle mask made by hand as the reference"
+            f"{name}: voxels of {finest_mm:g} mm mix muscle with fat; muscle is looked for where the finest side of a "
+            f"voxel is {_COARSEST_MM:g} mm at most. Pass a muscle mask made by hand as the reference"
         )
     region = _paraspinal(lungs, sides or split_left_right(lungs)) & ~_grown(lungs, 3.0)
     floor = _tissue_floor(volume, lungs)
@@ -228,7 +229,9 @@ def _slope(array: FloatArray) -> FloatArray:
     return np.asarray(ndimage.gaussian_gradient_magnitude(array, sigma) / np.maximum(array, np.finfo(np.float32).tiny))
 
 
-def darkest_mode(values: FloatArray, *, weights: FloatArray | None = None, prominence: float = _PROMINENCE) -> float:
+def darkest_mode(
+    values: FloatArray, *, weights: npt.NDArray[np.floating] | None = None, prominence: float = _PROMINENCE
+) -> float:
     """Darkest mode of the log signal that reaches half the density of the highest and stands out; values above 0."""
     from scipy import ndimage
     from scipy.signal import find_peaks
