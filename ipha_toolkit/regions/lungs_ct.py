@@ -14,7 +14,7 @@ from ipha_toolkit.image.geometry import (
 )
 from ipha_toolkit.image.morphology import ball, close_by, dilate_by, largest_piece, open_by, touching
 from ipha_toolkit.protocol import Protocol
-from ipha_toolkit.regions.airways import midline_tubes
+from ipha_toolkit.regions.airways import midline_tubes, upright_lumens
 from ipha_toolkit.regions.lung_checks import lung_sized, no_lung
 from ipha_toolkit.regions.lung_shape import costal_gaps, without_enclosed_holes
 from ipha_toolkit.regions.rib_cage import inside_rib_cage
@@ -58,6 +58,9 @@ _SMALLEST_ISLAND_MM2 = 40.0
 _GAS_STEP_HU, _SMALL_PIECE = 150.0, 0.1
 """In a single slice: a piece of less than this share of the largest and so much lighter than the large ones is gas.
 Chosen: trachea and bowel beside lung full of ground glass 400, beside clear lung 120 to 150 (told by its own level)."""
+
+_LARGE_PIECE, _BEYOND_MM = 0.25, 40.0
+"""Of the largest: in a coronal or sagittal slice no lung lies so far above or below all such. Chosen."""
 
 _ROOM_AIR_HU = -1000.0
 
@@ -225,10 +228,11 @@ def _airways(candidates: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.floa
             continue
         where = tuple(slice(max(0, part.start - r), part.stop + r) for part, r in zip(found, reach, strict=True))
         piece = lumen[where] == index
-        place = (where[0].start + np.nonzero(piece)[0].mean() - columns[0]) / max(1, len(columns) - 1)
+        place = (where[0].start + np.nonzero(piece)[0].mean() - columns[0]) / max(1, columns[-1] - columns[0])
         if _is_airway(piece, hu[where], place, spacing):
             airways[where] |= piece
-    airways |= midline_tubes(candidates, spacing)
+    upright = min(candidates.shape[:2]) == 1 and candidates.shape[2] > 1
+    airways |= upright_lumens(candidates, hu, spacing) if upright else midline_tubes(candidates, spacing)
     return np.asarray(dilate_by(airways, spacing, 3.0) & (hu < _AIR_HU + 200)) if airways.any() else airways
 
 
@@ -284,9 +288,19 @@ def _lung_pieces(mask: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArray
     if min(mask.shape) == 1:
         flat = int(np.argmin(mask.shape))
         islands = sizes * np.delete(spacing, flat).prod() >= _SMALLEST_ISLAND_MM2
+        islands &= _beside_the_large(labels, sizes, _BEYOND_MM / spacing[2]) if flat < 2 else True
         for axis in {0, 1, 2} - {flat}:  # air between arm and body, cut off by the border of the image
             islands[np.unique(labels.take([0, -1], axis))] &= (sizes >= 0.03 * sizes.max())[
                 np.unique(labels.take([0, -1], axis))
             ]
         return np.asarray(islands[labels])
     return np.asarray(((sizes >= 0.03 * sizes.max()) & (sizes * spacing.prod() / 1000 > 5.0))[labels])
+
+
+def _beside_the_large(labels: npt.NDArray[np.integer], sizes: npt.NDArray[np.integer], beyond: float) -> BoolArray:
+    """Pieces that are not so many planes above or below all large ones, as throat, bowel and air at the hips are."""
+    from scipy import ndimage
+
+    spans = np.array([(0, 0), *((box[2].start, box[2].stop) for box in ndimage.find_objects(labels))])
+    large = spans[sizes >= _LARGE_PIECE * sizes.max()]
+    return np.asarray((spans[:, 1] > large[:, 0].min() - beyond) & (spans[:, 0] < large[:, 1].max() + beyond))
