@@ -63,24 +63,11 @@ def test_ground_glass_dense_at_the_pleura_is_kept(make_chest, overlap, level, ke
     assert overlap(lungs, truth) > 0.95
 
 
-def test_the_border_of_lung_full_of_ground_glass_lies_halfway_to_what_is_beside_it(make_chest, overlap):
-    fine, lung = make_chest("ct", spacing=(2.0, 2.0, 2.0), noise=0)
-    z = fine.to_world(np.moveaxis(np.indices(fine.shape), 0, -1))[..., 2]
-    hazy = np.where(lung.array & (z > 0), -270.0, np.where(lung.array, -560.0, fine.array))
-    halves = [n // 2 * 2 for n in fine.shape]
-    blocks = lambda array: array[tuple(slice(n) for n in halves)].reshape(  # noqa: E731
-        halves[0] // 2, 2, halves[1] // 2, 2, halves[2] // 2, 2).mean(axis=(1, 3, 5))  # fmt: skip
-    noise = np.random.default_rng(3).normal(0, 15, [n // 2 for n in halves])
-    affine = fine.affine @ np.diag([2.0, 2, 2, 1])
-    affine[:3, 3] = fine.to_world([0.5, 0.5, 0.5])
-    found = segment_lungs(type(fine)(blocks(hazy) + noise, affine, modality="ct"))
-    assert overlap(found, type(lung)(blocks(lung.array) >= 0.5, affine)) > 0.96
-
-
 @pytest.mark.parametrize(
     ("seed", "size"),
     [
-        (342, 0.85),
+        (242, 0.7),
+        (243, 0.85),
         pytest.param(
             341, 0.7, marks=pytest.mark.xfail(strict=True, reason="0.906: dense as the fat of the mediastinum")
         ),
@@ -88,4 +75,4 @@ def test_the_border_of_lung_full_of_ground_glass_lies_halfway_to_what_is_beside_
 )
 def test_lungs_full_of_blood_are_found_at_4_mm(overlap, seed, size):
     made = ipha.simulate_subject("acute", seed=seed, spacing_mm=4.0, size=size, severity=0.7, modalities=["ct"])
-    assert overlap(segment_lungs(made.volumes["ct"]), made.truth["ct"].masks["lung"]) > 0.93
+    assert overlap(segment_lungs(made.volumes["ct"]), made.truth["ct"].masks["lung"]) > 0.94
