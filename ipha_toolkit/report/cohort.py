@@ -461,11 +461,9 @@ READING = (
 
 def failures(shown: Shown) -> str:
     """What could not be measured, and why."""
-    rows = shown.results.failures
-    said = [without_files(error, file) for error, file in zip(rows["error"], rows["file"], strict=True)]
-    table = rows[["subject", "session", "modality"]].assign(why=said).to_numpy().tolist()
-    head = ["participant", "session", "image", "why it could not be measured; failures.tsv of the results names the file"]
-    return html_table(head, table) if table else ""
+    cells = shown.results.failures[["subject", "session", "modality", "error", "file"]].to_numpy().tolist()
+    told = [[*row[:3], without_files(*row[3:])] for row in cells]
+    return html_table(["participant", "session", "image", "why it failed (which file: failures.tsv)"], told) if told else ""
 
 
 def sites(shown: Shown) -> str:
