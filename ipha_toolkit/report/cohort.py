@@ -463,7 +463,8 @@ def failures(shown: Shown) -> str:
     """What could not be measured, and why."""
     cells = shown.results.failures[["subject", "session", "modality", "error", "file"]].to_numpy().tolist()
     told = [[*row[:3], without_files(*row[3:])] for row in cells]
-    return html_table(["participant", "session", "image", "why it failed (which file: failures.tsv)"], told) if told else ""
+    head = ["participant", "session", "image", "why it failed (which file: failures.tsv)"]
+    return html_table(head, told) if told else ""
 
 
 def sites(shown: Shown) -> str:
