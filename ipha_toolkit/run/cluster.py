@@ -172,7 +172,9 @@ def _answer(job: Future, task: Task, run: str, sent: int) -> Failures | None:
 
     try:
         return list(job.result())
-    except (IphaError, *_lost()):
+    except IphaError:
+        raise
+    except _lost():
         raise
     except KilledWorker:
         if marks.attempts(task.out, task.label, run) < ATTEMPTS and sent < _SENT:
