@@ -31,6 +31,7 @@ from ipha_toolkit.measure.rows import usable
 from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.report import pictures, words
 from ipha_toolkit.report.pieces import Panel, captioned, html_table, row_of_slices, write_sections
+from ipha_toolkit.report.readings import READING, readings_table
 from ipha_toolkit.volume import Volume
 from ipha_toolkit.wording import number, signed
 
@@ -433,30 +434,12 @@ def _has(rows: pd.DataFrame, modality: str, measure: str) -> bool:
 
 def readings(shown: Shown) -> str:
     """The phase that the rules read from every session, with reasons."""
-    cells = [
-        [r["subject"], r["session"], r["phase"], f"{r['margin']:.2f}", r["reasons"], *gate_cells(r)]
-        for r in shown.results.readings.head(_MOST_ROWS).to_dict("records")
-    ]
-    head = ["participant", "session", "read as", "margin (1)", "reasons", *GATE_HEAD]
-    counts = shown.results.readings["verdict"].value_counts()
+    found = shown.results.readings
+    counts = found["verdict"].value_counts()
     said = ", ".join(f"{counts.get(name, 0)} {name}" for name in ("given", "limited", "withheld"))
-    return f"<p>{READING}</p><p>Of {len(shown.results.readings)} readings: {said}.</p>" + html_table(head, cells)
-
-
-GATE_HEAD = ("verdict of the gate", "limits and what is withheld", "flags")
-
-
-def gate_cells(reading: Mapping[Any, Any]) -> list[str]:
-    """What the gate says of a row of ``readings.tsv``, for the columns of :data:`GATE_HEAD`."""
-    return [str(reading["verdict"]), str(reading["limits"]) or "none", str(reading["flags"]) or "none"]
-
-
-READING = (
-    "A reading follows rules of the protocol, each with its source, which a reader can change; the margin says how far "
-    "the phase's support lies above the next (0: undecided). It says which phase of a bleed the images would fit, and "
-    "is no diagnosis: edema fits as well. Of people not known to bleed, the cause of filled air space or of scars is "
-    "left open. What the images do not support is withheld, with the reason."
-)
+    table = readings_table(found.head(_MOST_ROWS))
+    left = f"<p>{len(found) - _MOST_ROWS} more are in the tables.</p>" if len(found) > _MOST_ROWS else ""
+    return f"<p>{READING}</p><p>Of {len(found)} readings: {said}.</p>{table}{left}"
 
 
 def failures(shown: Shown) -> str:
