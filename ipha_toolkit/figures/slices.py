@@ -171,7 +171,7 @@ def plot_mosaic(
     picture = _Picture.of(volume, overlays, plane, window=window, limits=limits, opacity=opacity)
     points = picture.spread(n)
     left, right, low, high = _Cut.through(picture.image, picture.plane, points[0]).extent
-    columns = int(np.ceil(np.sqrt(len(points) * 4 / 3)))
+    columns = min(len(points), int(np.ceil(np.sqrt(len(points) * 4 / 3))))
     rows = -(-len(points) // columns)
     ax = ax or new_figure(2 * columns + 0.9, 2 * rows * (high - low) / (left - right) + 0.3).subplots()
     for order, at in enumerate(points):
@@ -183,14 +183,15 @@ def plot_mosaic(
     ax.set(xlim=(left, left + columns * (right - left)), ylim=(high + rows * (low - high), high), xticks=[], yticks=[])
     picture.annotate(ax, rows=rows)
     colour_bars(ax, bars)
-    ends = " to ".join(f"{point[picture.across]:.0f}" for point in (points[0], points[-1]))
+    first, last = (f"{point[picture.across]:.0f}" for point in (points[0], points[-1]))
+    ends = f"from {first} to {last}" if len(points) > 1 else first
     ax.set_title(
-        minus(f"{picture.image.name}, {picture.plane}, {picture.axis(2)} from {ends} mm"),
+        minus(f"{picture.image.name}, {picture.plane}, {picture.axis(2)} {ends} mm"),
         fontsize=9,
         parse_math=False,
     )
     return describe(
-        ax, picture.words(points[0], f"{len(points)} {picture.plane} slices from {picture.axis(2)} {ends} mm")
+        ax, picture.words(points[0], f"{len(points)} {picture.plane} slices at {picture.axis(2)} {ends} mm")
     )
 
 

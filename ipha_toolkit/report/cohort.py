@@ -6,7 +6,7 @@ A section is a function of :class:`Shown` that returns HTML, empty where the res
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
