@@ -92,9 +92,9 @@ def _introduction(demo: Demo) -> str:
 
 def _people(demo: Demo) -> str:
     rows = [
-        [person.name, person.group, number(person.age), person.sex, f"{visit.day:.0f}",
+        [person.name, person.group, f"{person.age:g}", person.sex, f"{visit.day:.0f}",
          "radiograph" if visit.images else "all", visit.phase,
-         number(visit.hemoglobin_g_dl), number(visit.ferritin_ug_l), number(visit.prednisone_mg_per_day),
+         f"{visit.hemoglobin_g_dl:.1f}", f"{visit.ferritin_ug_l:g}", f"{visit.prednisone_mg_per_day:g}",
          "yes" if visit.hemoptysis else "no", visit.lavage or "n/a"]
         for person in demo.people for visit in person.visits
     ]  # fmt: skip
