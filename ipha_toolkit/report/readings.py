@@ -47,12 +47,10 @@ def _why(row: Mapping[Any, Any]) -> str:
     """The first reason on the line; all of them, limits and flags behind it."""
     told = {name: [part for part in str(row[name]).split(";") if part.strip()] for name, _ in _PARTS}
     first = next((parts[0] for parts in told.values() if parts), "no reason told")
-    lists = "".join(
-        f"<h4>{title}</h4><ul>{''.join(f'<li>{escape(_plain(name, part))}</li>' for part in told[name])}</ul>"
-        for name, title in _PARTS if told[name]
-    )  # fmt: skip
+    lists = "".join(f"<div><h4>{title}</h4>{_list(name, told[name])}</div>" for name, title in _PARTS if told[name])
     return f"<details><summary>{escape(first.strip())}</summary>{lists}</details>"
 
 
-def _plain(name: str, part: str) -> str:
-    return part.strip().replace("_", " ") if name == "flags" else part.strip()
+def _list(name: str, parts: list[str]) -> str:
+    said = [part.strip().replace("_", " ") if name == "flags" else part.strip() for part in parts]
+    return f"<ul>{''.join(f'<li>{escape(each)}</li>' for each in said)}</ul>"
