@@ -2,7 +2,7 @@
 
     ipha demo --out ipha-demo && python tools/pictures.py ipha-demo/results
 
-Both are drawn by Chromium from the page a reader would have, and saved with 128 colours.
+Both are drawn by Chromium from the page a reader would have, and saved with 256 colours.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def photograph(html: str, target: Path, size: tuple[int, int]) -> Path:
         ]
         subprocess.run(command, check=True, capture_output=True, timeout=120)
         picture = Image.open(shot).convert("RGB").crop((0, 0, *size))
-        picture.quantize(128, dither=Image.Dither.NONE).save(target, optimize=True)
+        picture.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(target, optimize=True)
     return target
 
 
@@ -54,7 +54,7 @@ def main() -> int:
         name in ("lung", "muscle", "opacity") for name in ("lung", "muscle", "ratio", "signature", "lung", "opacity")
     ]
     explorer = ipha.explore(results)
-    for name, widget, size in (("viewer", viewer, (1000, 520)), ("explorer", explorer, (1100, 760))):
+    for name, widget, size in (("viewer", viewer, (1000, 568)), ("explorer", explorer, (1100, 760))):
         html = page("", f"<style>main{{max-width:none!important;padding:8px!important}}</style>{widget.to_html()}")
         made = photograph(html, IMAGES / f"{name}.png", size)
         print(f"{made} {made.stat().st_size / 1e3:.0f} kB")
