@@ -37,6 +37,8 @@ FLAGS: dict[str, str] = {
     "noise_not_estimable": "no air of five distinct values, nor tissue smooth enough: noise cannot be estimated",
     "noise_from_tissue": "no air outside the body: noise read from smooth tissue, within 15 % on cropped phantoms",
     "noise_uncertain": "noise estimates part: it is not the same all over; what depends on it is withheld",
+    "uneven_noise": "noise differs between places by a quarter or more, and lung signal lies near it: lifted unevenly",
+    "emptied_lung": "a fifth or more of the lung holds exactly 0: dark signal was set to zero when the image was made",
     "ghosts": "structured signal in the air outside the body: ghosts lie over the lungs as well",
     # controls
     "no_controls": "no control in participants.tsv: the protocol's fallback threshold was used",
@@ -62,6 +64,8 @@ FLAGS: dict[str, str] = {
     "no_lung_density": "no CT in the session: R2* cannot tell iron from aeration",
     # texture
     "no_opacity": "too little opacity to be patchy or homogeneous",
+    "faint_haze": "more lung is opaque than a clear lung has, perhaps too little to count as ground glass",
+    "septa_as_patches": "opacity varies more over 8 than over 16 mm, as between septa: no patches of haze",
     "blurred_slices": "thin structures hardly face one axis: slices thicker than they are apart, which hides a net",
     # nodules
     "few_nodules": "too few nodules for a size or pattern",

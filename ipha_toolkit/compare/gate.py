@@ -39,8 +39,9 @@ class Verdict:
 
 
 def judge_finding(
-    finding: str, seen: bool, flags: Collection[str], *, beyond_health: bool = True, protocol: Protocol = DEFAULT
-) -> Verdict:
+    finding: str, seen: bool, flags: Collection[str], *, beyond_health: bool = True, beside: Collection[str] = (),
+    protocol: Protocol = DEFAULT,
+) -> Verdict:  # fmt: skip
     """Whether a finding may be given that rests on a row with these flags.
 
     Parameters
@@ -53,6 +54,8 @@ def judge_finding(
         Codes on the row that carries it.
     beyond_health : bool
         Whether it is more than mild, or lies beyond healthy people of like age.
+    beside : collection of str
+        Findings that are there as well: some needs hold only beside another.
     protocol : Protocol
         ``gate.rules``.
 
@@ -69,8 +72,9 @@ def judge_finding(
     """
     found = Verdict()
     for rule in gate_rules(protocol.gate.rules):
-        if rule.flag in flags and finding in rule.answers and rule.verdict != "unlike":
-            speaks_against = {"absence": not seen, "mild": seen and not beyond_health}
+        holds = rule.flag in flags and (not rule.where or rule.where in beside)
+        if holds and finding in rule.answers and rule.verdict != "unlike":
+            speaks_against = {"absence": not seen, "presence": seen, "mild": seen and not beyond_health}
             strict = speaks_against.get(rule.verdict, rule.verdict == WITHHELD)
             found &= Verdict(WITHHELD if strict else LIMITED, (_said(rule.flag, rule.reason),))
     return found
@@ -91,6 +95,11 @@ def as_in_health(rule: FindingRule, said: Said, *, protocol: Protocol = DEFAULT)
     if not np.isfinite(distance) or "other_age" in flags_of(flags):
         return None
     return bool((distance if rule.more else -distance) < protocol.gate.beyond_controls)
+
+
+def judged_beside_others(*, protocol: Protocol = DEFAULT) -> frozenset[str]:
+    """Findings whose verdict depends on what else is there."""
+    return frozenset(name for rule in gate_rules(protocol.gate.rules) if rule.where for name in rule.answers)
 
 
 def mild_counts(finding: str, flags: Collection[str], *, protocol: Protocol = DEFAULT) -> bool:
