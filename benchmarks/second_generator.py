@@ -1,6 +1,6 @@
 """Readings on a generator that the rules have not met, beside those of older rules, with Wilson intervals.
 
-    python benchmarks/second_generator.py measure ROWS --half chosen|judged [--cases 8] [--workers 2] [--part 0 6]
+    python benchmarks/second_generator.py measure ROWS --half chosen|judged [--cases 8] [--first 0]
     python benchmarks/second_generator.py judge ROWS... [--old FOLDER]     # prints; of the judged half also writes
 
 ``measure`` draws cases of :mod:`other_generator` (conditions with sources), measures them in their true masks and
@@ -20,6 +20,7 @@ import subprocess
 import sys
 import warnings
 from concurrent.futures import ProcessPoolExecutor
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -100,17 +101,15 @@ def work(job):
     return subject, about, rows, histograms, facts
 
 
-def measure(path, half, cases, workers, part=(0, 1)):
+def measure(path, half, cases, workers, first=0):
     import other_generator as other
 
-    seed, (number, of) = SEEDS[half], part
-    jobs = [(f"control, {s}", n, seed) for s in (*other.SEQUENCES, other.CT_CONTROLS) for n in range(CONTROLS)]
+    seed, sequences = SEEDS[half], (*other.SEQUENCES, other.CT_CONTROLS)
+    jobs = [] if first else [(f"control, {s}", n, seed) for s in sequences for n in range(CONTROLS)]
     conditions = (*other.CT_CONDITIONS, *other.MR_CONDITIONS, *other.MORE_CONDITIONS)
-    jobs += [(c, n, seed) for n in range(cases) for c in conditions]
-    found = []
+    jobs += [(c, n, seed) for n in range(first, cases) for c in conditions]
     with ProcessPoolExecutor(workers) as pool:
-        for one in pool.map(work, jobs[number::of]):
-            found.append(one)
+        found = list(pool.map(work, jobs))
     path.write_bytes(pickle.dumps({"half": half, "cases": found}))
 
 
@@ -149,7 +148,7 @@ def read(found, *, old=False):
         own = rows[rows["subject"].isin(names)]
         members = [s for s in names if groups[s] == "control"]
         kept = [h for h in histograms if h.subject in names]
-        if old:
+        if "acquisitions" not in signature(module.against_controls).parameters:
             more, _ = module.against_controls(own, kept, members)
             readings, _ = read_sessions(pd.concat([own, more], ignore_index=True))
         else:
@@ -242,11 +241,11 @@ def main():
     parser.add_argument("--half", choices=tuple(SEEDS), default="chosen")
     parser.add_argument("--cases", type=int, default=8)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--part", type=int, nargs=2, default=(0, 1), help="measure part n of m only, from 0")
+    parser.add_argument("--first", type=int, default=0, help="case to begin with; controls are measured with case 0")
     parser.add_argument("--old", type=Path)
     options = parser.parse_args()
     if options.task == "measure":
-        measure(options.rows[0], options.half, options.cases, options.workers, options.part)
+        measure(options.rows[0], options.half, options.cases, options.workers, options.first)
         return
     kept = gathered(options.rows)
     text = f"# Readings on the second generator, half {kept['half']}\n\n{NOTE}\n## Rules of this package\n\n"
