@@ -52,6 +52,7 @@ FLAGS: dict[str, str] = {
     # signature
     "no_evidence": "T1w predicts no T2w above the noise floor in most voxels: the signature cannot be judged there",
     "iron_under_water": "T1w so far above the controls that water may hide what iron takes from T2w",
+    "iron_may_hide": "no T2w deficit, but signature_hidden_loss of T2w could be lost to iron without showing",
     "realigned": "T2w was moved onto the grid of T1w",
     # R2*
     "mostly_censored": "R2* withheld: most of the region never rises above the noise floor",

@@ -124,6 +124,7 @@ GATE_LINES = (
     f"withheld {_DEFICIT}: no_evidence -- T1w predicts a T2w within the noise",
     f"limited {_GAIN}: noise_not_estimable -- noise lifts dark lung by an unknown amount",
     "absence hemosiderin_signature, marked_t2w_deficit: iron_under_water -- T2w rises faster than T1w in wet lung",
+    "limited hemosiderin_signature: iron_may_hide -- less iron, up to {signature_hidden_loss} of T2w, would not show",
     f"absence {_GAIN}, {_DEFICIT}: lungs_partly_missing -- bright lung is lost first",
     f"absence {_GAIN}: implausible_lung_volume -- the mask may be wrong",
     f"limited {_GAIN}, {_DEFICIT}: few_controls -- their spread is hardly known",
@@ -161,7 +162,7 @@ GATE_LINES = (
 where it is not; ``presence``: the other way round. ``mild``: a mild finding is given where it lies beyond the controls,
 absent where they have as much, withheld where there are none of like age; a higher grade is given, the reason named.
 ``unlike``: a change is withheld where one of its dates alone carries the flag. ``flag where finding``: only where that
-finding is seen as well.
+finding is seen as well. A measure in braces within a reason is said with its value.
 """
 
 _GATE_RULE = re.compile(r"(withheld|limited|absence|presence|mild|unlike) ([\w, ]+): (\w+)(?: where (\w+))? -- (.+)")

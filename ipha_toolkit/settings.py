@@ -317,6 +317,16 @@ class SignatureSettings:
         "median T1w ratio over that of the controls from which water may hide iron",
         "chosen on the second generator: iron that scores 6.3 in dry lung scores 3.0 at 1.4 and 1.6 at 1.8",
     )
+    water_rise: float = _setting(
+        1.5,
+        "below that, water is taken to raise T2w over T1w by this power of the gain in T1w",
+        "measured on the phantom: 1.6 at a gain of 1.2, 1.4 at 1.35, 1.2 at 1.8",
+    )
+    hidden_loss: float = _setting(
+        40.0,
+        "'no iron' is limited where a larger share of T2w could be lost to iron unseen, %",
+        "chosen on the second generator: dry healthy lungs 15 to 33",
+    )
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,19 @@ a flag on the row that carries an answer does to it (:data:`ipha_toolkit.rules.G
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from ipha_toolkit.catalogue import versus_controls
+from ipha_toolkit.catalogue import MEASURES, versus_controls
 from ipha_toolkit.compare.said import Said
 from ipha_toolkit.flags import FLAGS
 from ipha_toolkit.measure.rows import flags_of
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.rules import FindingRule, gate_rules
+from ipha_toolkit.wording import number
 
 GIVEN, LIMITED, WITHHELD = "given", "limited", "withheld"
 """Verdicts, best first."""
@@ -108,6 +110,26 @@ def mild_counts(finding: str, flags: Collection[str], *, protocol: Protocol = DE
         rule.verdict == "mild" and rule.flag in flags and finding in rule.answers
         for rule in gate_rules(protocol.gate.rules)
     )
+
+
+def in_numbers(verdict: Verdict, modality: str, said: Said) -> Verdict:
+    """The verdict with the values of measures that its reasons name in braces.
+
+    Examples
+    --------
+    >>> said = Said({("T1w+T2w", "signature_hidden_loss"): (46.2, "")})
+    >>> in_numbers(Verdict("limited", ("up to {signature_hidden_loss} of T2w",)), "T1w+T2w", said).reasons
+    ('up to 46.2 % of T2w',)
+    """
+
+    def told(named: re.Match[str]) -> str:
+        value, _ = said.values.get((modality, named[1]), (np.nan, ""))
+        known = np.isfinite(value) and named[1] in MEASURES
+        return number(value, MEASURES[named[1]].unit) if known else named[1].replace("_", " ")
+
+    if not any("{" in reason for reason in verdict.reasons):
+        return verdict
+    return Verdict(verdict.verdict, tuple(re.sub(r"\{(\w+)\}", told, reason) for reason in verdict.reasons))
 
 
 def judge_missing(rule: FindingRule, said: Said) -> Verdict | None:

@@ -37,6 +37,7 @@ from ipha_toolkit.compare.gate import (
     Verdict,
     all_flags,
     as_in_health,
+    in_numbers,
     in_words,
     judge_finding,
     judge_missing,
@@ -178,6 +179,7 @@ def _finding(rule: FindingRule, said: Said, beside: Collection[str], protocol: P
     verdict = judge_finding(
         rule.finding, grade > 0, codes, beyond_health=healthy is False, beside=beside, protocol=protocol
     )
+    verdict = in_numbers(verdict, rule.modality, said)
     carrier = f"{name} {value:.3g} {MEASURES[rule.measure].unit}"
     grade = -1 if verdict.verdict == WITHHELD else grade
     return FindingReading(rule.finding, grade, _score(value, rule), carrier, rule.source, verdict, flags)

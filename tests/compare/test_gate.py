@@ -123,6 +123,17 @@ def test_nodules_with_faint_haze_are_subacute_or_chronic_and_nodules_alone_are_c
     assert clear.phase == "none"
 
 
+def test_no_iron_says_how_much_would_not_show():
+    values = {"signature_strength_vs_controls": 0.3, "signature_hidden_loss": 46.2}
+    rows = [
+        row(name, value, modality="T1w+T2w", region="lung", n_voxels=9, flags=["iron_may_hide"] * (value < 1))
+        for name, value in values.items()
+    ]
+    (found,) = [f for f in read_findings(table(rows)) if f.finding == "hemosiderin_signature"]
+    assert (found.grade_name, found.verdict.verdict) == ("absent", "limited")
+    assert found.verdict.reasons == ("iron may hide: less iron, up to 46.2 % of T2w, would not show",)
+
+
 @pytest.mark.parametrize(
     ("extent", "distance", "flags", "grade", "verdict"),
     [
