@@ -7,7 +7,7 @@ a case costs a second or two.
 
 Ranges, drawn evenly unless said otherwise:
 
-* healthy density: -850 HU, SD 25 between people (chosen; the 25 HU of Fromson & Denison, Thorax 1988;43:120, are of slices
+* healthy density: -850 HU, SD 25 between people (chosen; Fromson & Denison, Thorax 1988;43:120, give 25 HU for slices,
   once their area is taken into account); children over 7 years -792 HU,
   95 % -702 to -882 (doi 10.1097/00004424-198708000-00002); two years old -630 to -680 HU (PMC5116406);
   expiration 158 HU denser (same as children); lung water by MRI varies by 20 % between people (PMC3354915);
