@@ -180,7 +180,7 @@ def _pasted_boxes(extreme: BoolArray) -> BoolArray:
     ends = [{0, length} for length in extreme.shape]
     for number, place in enumerate(ndimage.find_objects(labels), start=1):
         in_corner = all({along.start, along.stop} & end for along, end in zip(place, ends, strict=True))
-        short = all(size < _BOX_SIDE * side for size, side in zip(boxes[place].shape, boxes.shape, strict=True))
+        short = all(np.array(boxes[place].shape) < _BOX_SIDE * np.array(boxes.shape))
         if in_corner and short and boxes[place].size > _BOX * boxes.size:
             filled = ndimage.binary_fill_holes(np.pad(labels[place] == number, 1))
             boxes[place] |= bool(filled[1:-1, 1:-1].mean() > _BOX_FILLED)
