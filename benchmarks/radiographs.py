@@ -222,23 +222,25 @@ def _mean(column: str) -> Callable[[pd.DataFrame], float]:
 
 
 def clearing(whole: pd.DataFrame) -> Iterator[str]:
-    """Errors in days with a film before the bleed, as ``clear``, and without one, the lowest of the series."""
+    """Errors in days with a film before the bleed, as ``clear``, and without; days are a bound where none is clear."""
     errors: dict[str, list[float]] = {"with a film before the bleed": [], "without": []}
+    bounds = dict.fromkeys(errors, 0)
     for _, films in whole[whole["kind"] != "less"].groupby("body"):
         if len(films) < len(DAYS):
             continue  # a film of the course was refused
         seen = films["film_opacity_mean"].to_numpy()
         true = time_to_clear(DAYS, films["blood"], clear=0.0).days
-        before = time_to_clear(DAYS, seen, clear=seen[0]).days
-        errors["with a film before the bleed"].append(before - true)
-        errors["without"].append(time_to_clear(DAYS[1:], seen[1:]).days - true)
+        before, without = time_to_clear(DAYS, seen, clear=seen[0]), time_to_clear(DAYS[1:], seen[1:])
+        for name, found in zip(errors, (before, without), strict=True):
+            bounds[name] += found.censored
+            errors[name] += [] if found.censored else [found.days - true]
     for name, found in errors.items():
         near = sum(abs(error) <= 1 for error in found)
         low, high = binomtest(near, len(found)).proportion_ci(method="wilson") if found else (0.0, 1.0)
         listed = ", ".join(f"{error:+.2f}" for error in found)
         yield (
             f"| days to clear {name}: within one day | {near} of {len(found)} ({100 * low:.0f} to {100 * high:.0f} %); "
-            f"{listed} |"
+            f"{listed}; a bound only: {bounds[name]} |"
         )
 
 
