@@ -55,11 +55,10 @@ def with_the_others(found: pd.DataFrame, modality: str, measure: str | None = No
     """The table as it stands, with the rows of one modality, or one measure of it, in the place of its old ones."""
     old = pd.read_csv(TABLE, sep="\t", comment="#")
     if measure:
-        mine = (found["modality"] == modality) & (found["measure"] == measure)
-        kept = old[(old["modality"] != modality) | (old["measure"] != measure)]
-        last = first_row(kept.iloc[::-1].reset_index(drop=True), modality)
-        place = len(kept) - last
-        return pd.concat([kept[:place], found[mine], kept[place:]], ignore_index=True)
+        mine, theirs = ((rows["modality"] == modality) & (rows["measure"] == measure) for rows in (found, old))
+        place = int(np.flatnonzero(theirs)[0]) if theirs.any() else len(old)
+        before, after = (part[~theirs[part.index]] for part in (old[:place], old[place:]))
+        return pd.concat([before, found[mine], after], ignore_index=True)
     first = first_row(old, modality)
     before, after = (part[part["modality"] != modality] for part in (old[:first], old[first:]))
     return pd.concat([before, found[found["modality"] == modality], after], ignore_index=True)
