@@ -29,7 +29,7 @@ FLAGS: dict[str, str] = {
     "detector_spacing": "pixel spacing is that of the detector: the patient is magnified on it",
     "colour_converted": "a colour picture, converted to gray levels",
     "inverted_film": "the film was stored with dense dark and was turned round",
-    "uncertain_lung_field": "a border of a lung field hardly stands out: look at the mask",
+    "uncertain_lung_field": "a border of a lung field hardly stands out, or one base lies far lower: look at the mask",
     "perhaps_not_frontal": "right and left half of the film are unlike: another view, or one lung opaque; look at it",
     "perhaps_no_radiograph": "the lower middle is not the densest: a slice of CT or MRI, or a film cut off; look at it",
     "small_zone": "the zone holds under 300 pixels",

@@ -374,6 +374,12 @@ class FilmSettings:
     uncertain_inside: float = _setting(
         0.0, "and where its inside looks like lung less than this, -1 to 1", "chosen: a lung that is opaque"
     )
+    uncertain_domes: float = _setting(
+        0.15,
+        "and where the domes of the diaphragm lie further apart in height than this share of the lungs' height: gas of "
+        "the stomach taken for lung, or one base opaque",
+        "chosen: 3 cm, the most usual in health, of lungs 25 cm high, and 0.03 for the fit",
+    )
     least_step: float = _setting(
         0.15,
         "a film is refused where clear lung and mediastinum lie a smaller share of its gray range apart",

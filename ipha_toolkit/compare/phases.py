@@ -180,7 +180,8 @@ def _finding(rule: FindingRule, said: Said, beside: Collection[str], protocol: P
         rule.finding, grade > 0, codes, beyond_health=healthy is False, beside=beside, protocol=protocol
     )
     verdict = in_numbers(verdict, rule.modality, said)
-    carrier = f"{name} {value:.3g} {MEASURES[rule.measure].unit}"
+    unit = MEASURES[rule.measure].unit
+    carrier = f"{name} {value:.3g}{'' if unit == '1' else f' {unit}'}"
     grade = -1 if verdict.verdict == WITHHELD else grade
     return FindingReading(rule.finding, grade, _score(value, rule), carrier, rule.source, verdict, flags)
 
@@ -249,6 +250,8 @@ def _classified(said: Said, bleeds: bool, left_out: Iterable[str], protocol: Pro
         common = None if Phase.NONE in (best, runner_up) else _cause_open(support, protocol)
         best, margin = common or (Phase.INDETERMINATE, margin)
         reasons = (close, *(_reasons(best, rules, findings, grades) if common else reasons))
+        if not (first > 0 or common):
+            reasons = ("nothing that was measured speaks for any phase",)
     return PhaseReading(best, reasons, missing, margin, by_name, findings, verdict, limits)
 
 
