@@ -273,10 +273,12 @@ def _checklist(options: argparse.Namespace) -> int:
 
 
 def _redcap(options: argparse.Namespace) -> int:
+    from ipha_toolkit.io.drafts import in_place_of
     from ipha_toolkit.io.redcap import to_redcap
     from ipha_toolkit.io.results import open_results
 
-    to_redcap(open_results(options.results).rows).to_csv(options.out, index=False)
+    with in_place_of(Path(options.out)) as draft:
+        to_redcap(open_results(options.results).rows).to_csv(draft, index=False)
     say(options.out)
     return 0
 
