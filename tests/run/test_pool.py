@@ -103,7 +103,7 @@ def test_two_archives_of_one_site_are_refused_under_whatever_name(folder, tmp_pa
     shutil.copytree(folder / "out-a", tmp_path / "out-a")
     (tmp_path / "out-a" / KEY).unlink()
     share(open_results(tmp_path / "out-a", cohort=folder / "a"), again, site="other")
-    with pytest.raises(LayoutError, match=r"again\.zip: 3 sessions of other are those of a; pool each once"):
+    with pytest.raises(LayoutError, match=r"again\.zip: 3 sessions of other are those of a; pool each session once"):
         pool([folder / "a.zip", folder / "b.zip", again], tmp_path / "out")
 
 
