@@ -141,7 +141,7 @@ def one(kind: str, after: int, moment_s: float, root: Path, out: Path, wanted: d
     left = left_over(out) - left_over(root.parent / "one")
     return {
         "kind": kind, "after": after, "done": done, "exit": ended, "alone": alone, "same": tables(out) == wanted,
-        "left": len(left), "wait_s": time.time() - killed, "late": late,
+        "left": sorted(left), "wait_s": time.time() - killed, "late": late,
     }  # fmt: skip
 
 

@@ -48,7 +48,8 @@ def make_site(site: str, folder: Path) -> Path:
     """Simulate, analyze and share one site."""
     people, cohort, (field_t, kernel) = population(site), folder / site, SCANNERS[site]
     cohort.mkdir(parents=True, exist_ok=True)
-    _write_tables(cohort, people, {"teaching": SEED})
+    if not (cohort / "participants.tsv").exists():
+        _write_tables(cohort, people, {"teaching": SEED})
     for person in people:
         for visit in person.visits:
             if not (cohort / person.name / visit.session / "ct").exists():

@@ -30,6 +30,11 @@ def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
     return dict(record) | {SEAL: _seal(record)}
 
 
+def is_sealed(record: Mapping[str, Any]) -> bool:
+    """Whether a record is as :func:`sealed` gave it."""
+    return record.get(SEAL) == _seal({name: value for name, value in record.items() if name != SEAL})
+
+
 def read_sealed(path: Path, holds: str = FILES) -> dict[str, Any]:
     """A record as it was written, less its seal; empty where there is none, or it is not as it was written.
 
@@ -37,8 +42,8 @@ def read_sealed(path: Path, holds: str = FILES) -> dict[str, Any]:
     """
     try:
         record = read_json(path)
-        given = record.pop(SEAL, None)
-        return record if given == _seal(record) and isinstance(record.get(holds), dict | list) else {}
+        whole = is_sealed(record) and isinstance(record.get(holds), dict | list)
+        return {name: value for name, value in record.items() if name != SEAL} if whole else {}
     except (ReadError, OSError, ValueError, TypeError, RecursionError):
         return {}
 

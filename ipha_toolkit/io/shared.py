@@ -10,6 +10,7 @@ import io
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -23,12 +24,14 @@ from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.flags import FLAGS
 from ipha_toolkit.io import names
 from ipha_toolkit.io.drafts import in_place_of
+from ipha_toolkit.io.proof import FILES, SEAL, is_sealed, sealed
 from ipha_toolkit.io.results import parse_rows
 from ipha_toolkit.terms import Modality
 
-FORMAT = 1
+FORMAT = 2
 SITE, ROWS, PARTICIPANTS, SESSIONS = "site.json", "rows.tsv", "participants.tsv", "sessions.tsv"
 HISTOGRAMS, WORDS = "histograms/", "words.html"
+_NAMES = {SITE, ROWS, PARTICIPANTS, SESSIONS, names.ACQUISITIONS, names.PROTOCOL, WORDS}
 LABEL = re.compile(r"sub-[A-Za-z0-9]+")
 _SESSION = re.compile(r"ses-\d{2,4}|")
 _WORD = re.compile(r"[a-z][a-z0-9_-]{0,40}")
@@ -65,7 +68,6 @@ class Shared:
         """
         self.require_plain("the archive")
         found = {
-            SITE: json.dumps(self.site, indent=2, sort_keys=True) + "\n",
             ROWS: _tsv(self.rows),
             PARTICIPANTS: _tsv(self.participants),
             SESSIONS: _tsv(self.visits),
@@ -75,7 +77,8 @@ class Shared:
         for (subject, session, modality), counts in sorted(self.histograms.items()):
             label = names.label_of(subject, session)
             found[f"{HISTOGRAMS}{names.histogram_file(label, modality)}"] = _tsv(counts)
-        return found
+        site = sealed(self.site | {FILES: _digests(found)})
+        return {SITE: json.dumps(site, indent=2, sort_keys=True) + "\n"} | found
 
     def require_plain(self, where: str) -> None:
         """Refuse whatever is neither a number nor one of the words that may stand in its column."""
@@ -109,25 +112,53 @@ def read_shared(path: Path) -> Shared:
     Raises
     ------
     LayoutError
-        Where the file is no such archive, of a later version, or holds what must not be in it.
+        Where the file is no such archive, of another version, holds what must not be in it, or was edited.
     """
+    if not path.is_file():
+        what = "is a folder; give the file that ipha share wrote" if path.is_dir() else "there is no such file"
+        raise LayoutError(f"{path}: {what}")
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(info.file_size for info in archive.infolist()) > _MOST_BYTES:
                 raise LayoutError(f"{path}: holds more than {_MOST_BYTES / 1e9:.0f} GB; ask the site to share it again")
-            texts = {name: archive.read(name).decode("utf-8") for name in archive.namelist()}
+            texts = {name: archive.read(name).decode("utf-8") for name in archive.namelist() if _is_ours(name)}
         site = json.loads(texts[SITE])
         if site.get("format") != FORMAT:
-            raise LayoutError(f"{path}: is of format {site.get('format')}, this version reads {FORMAT}; update it")
+            raise LayoutError(
+                f"{path}: is of format {site.get('format')}, this version reads {FORMAT}; share and pool by one version"
+            )
+        about = {name: site[name] for name in site if name not in (FILES, SEAL)}
         shared = Shared(
-            site, parse_rows(texts[ROWS]), _table(texts[PARTICIPANTS]), _table(texts[SESSIONS]),
+            about, parse_rows(texts[ROWS]), _table(texts[PARTICIPANTS]), _table(texts[SESSIONS]),
             _table(texts[names.ACQUISITIONS]), texts[names.PROTOCOL], _histograms(texts),
             sha256("".join(map(texts.__getitem__, sorted(texts))).encode()).hexdigest(),
         )  # fmt: skip
         shared.require_plain(str(path))
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError, AttributeError) as error:
+        changed = "" if is_sealed(site) else SITE
+        changed = changed or next((name for name, own in _digests(texts).items() if site[FILES].get(name) != own), "")
+    except zipfile.BadZipFile as error:
+        raise LayoutError(f"{path}: is no whole zip file ({error}); was it cut on its way? Get it again") from None
+    except KeyError as error:
+        raise LayoutError(f"{path}: is no archive of ipha share, it lacks {error}") from None
+    except (OSError, ValueError, AttributeError, zlib.error) as error:
         raise LayoutError(f"{path}: is no archive of ipha share: {type(error).__name__}: {error}") from None
+    if changed:
+        raise LayoutError(f"{path}: {changed} in it is not as ipha share wrote it; have the site share it again")
     return shared
+
+
+def _is_ours(name: str) -> bool:
+    """Not what an operating system packs along."""
+    return name in _NAMES or name.startswith(HISTOGRAMS)
+
+
+def _digests(texts: Mapping[str, str]) -> dict[str, str]:
+    """SHA-256 of each file that is pooled; of the histograms, one."""
+    kinds: dict[str, str] = {}
+    for name in sorted(set(texts) - {SITE, WORDS}):
+        kind = HISTOGRAMS if name.startswith(HISTOGRAMS) else name
+        kinds[kind] = kinds.get(kind, "") + texts[name]
+    return {kind: sha256(text.encode()).hexdigest() for kind, text in kinds.items()}
 
 
 def _histograms(texts: Mapping[str, str]) -> dict[tuple[str, str, str], pd.DataFrame]:

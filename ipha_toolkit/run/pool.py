@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ from ipha_toolkit.terms import Modality
 
 _SAID = {"matching": "controls of all sites that match", "site": "each site against its own controls alone"}
 _COHORT = "cohort"
+_LEAST_VALUES = 10
+"""Fewer numbers may be alike in two sessions by chance."""
 
 
 def pool(
@@ -80,8 +83,9 @@ def pool(
         raise ValueError(f"harmonize is combat or nothing, got {harmonize!r}")
     if controls not in _SAID:
         raise ValueError(f"controls is one of {', '.join(_SAID)}, got {controls!r}")
-    sites = [read_shared(Path(file)) for file in files]
-    _require_apart(sites)
+    named = [Path(file) for file in files]
+    sites = [read_shared(file) for file in named]
+    _require_apart(sites, named)
     strata = _strata(sites, stratify)
     if controls == "site":
         strata = {site.name: site.name for site in sites}
@@ -117,13 +121,27 @@ def _over_sites(
     return pd.concat([part for part in both if len(part)], ignore_index=True), even, said
 
 
-def _require_apart(sites: Sequence[Shared]) -> None:
+def _require_apart(sites: Sequence[Shared], files: Sequence[Path]) -> None:
+    """Refuse two archives of one site, by its name or by the rows of a session, which no two children have alike."""
     if not sites:
         raise LayoutError("no archive to pool; give the files that ipha share wrote")
-    named = [site.name for site in sites]
-    twice = sorted({name for name in named if named.count(name) > 1})
-    if twice:
-        raise LayoutError(f"two archives are of the site {twice[0]}; pool one of them, or share again with --site")
+    held = [_prints(site.rows) for site in sites]
+    for (n, one), (m, other) in combinations(enumerate(sites), 2):
+        both = f"{files[n]} and {files[m]}"
+        if one.name == other.name:
+            raise LayoutError(f"{both} are both of the site {one.name}; pool one of them, or share again with --site")
+        if same := len(held[n] & held[m]):
+            raise LayoutError(
+                f"{both}: {same} sessions of {other.name} are those of {one.name}; pool each session once"
+            )
+
+
+def _prints(rows: pd.DataFrame) -> set[int]:
+    """A number for all that was measured in a session, of each session with ten values or more."""
+    known = rows[rows["value"].notna()]
+    each = pd.util.hash_pandas_object(known[["modality", "region", "measure", "value"]], index=False)
+    sums = each.groupby([known["subject"], known["session"]]).agg(["sum", "size"])
+    return set(sums.loc[sums["size"] >= _LEAST_VALUES, "sum"])
 
 
 def _strata(sites: Sequence[Shared], stratify: bool) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import zipfile
 
 import pandas as pd
 import pytest
@@ -15,6 +16,7 @@ from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io.layout import read_table
 from ipha_toolkit.io.names import POOLING, SITES
 from ipha_toolkit.io.results import open_results
+from ipha_toolkit.io.shared import write_archive
 from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.report.share import KEY, share
 from ipha_toolkit.run.cohort import run
@@ -93,12 +95,48 @@ def test_pooling_again_changes_nothing(folder, pooled):
     assert {path: path.read_bytes() for path in pooled.path.rglob("*") if path.is_file()} == before
 
 
-def test_two_archives_of_one_site_are_refused(folder, tmp_path):
-    with pytest.raises(LayoutError, match="two archives are of the site a"):
-        pool([folder / "a.zip", folder / "a.zip"], tmp_path / "out")
-    with pytest.raises(LayoutError, match=r"words\.txt: is no archive of ipha share"):
-        (tmp_path / "words.txt").write_text("words")
-        pool([tmp_path / "words.txt"], tmp_path / "out")
+def test_two_archives_of_one_site_are_refused_under_whatever_name(folder, tmp_path):
+    again = tmp_path / "again.zip"
+    shutil.copy(folder / "a.zip", again)
+    with pytest.raises(LayoutError, match=r"a\.zip and .*again\.zip are both of the site a; pool one of them"):
+        pool([folder / "a.zip", again], tmp_path / "out")
+    shutil.copytree(folder / "out-a", tmp_path / "out-a")
+    (tmp_path / "out-a" / KEY).unlink()
+    share(open_results(tmp_path / "out-a", cohort=folder / "a"), again, site="other")
+    with pytest.raises(LayoutError, match=r"again\.zip: 3 sessions of other are those of a; pool each session once"):
+        pool([folder / "a.zip", folder / "b.zip", again], tmp_path / "out")
+
+
+def test_archives_that_are_none_cut_or_edited_are_refused_by_name(folder, tmp_path):
+    bad, whole = tmp_path / "bad.zip", (folder / "a.zip").read_bytes()
+
+    def refused(match):
+        with pytest.raises(LayoutError, match=rf"bad\.zip: .*{match}"):
+            pool([bad, folder / "b.zip"], tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+    refused("there is no such file")
+    for content in (b"words", whole[: len(whole) // 2]):
+        bad.write_bytes(content)
+        refused("is no whole zip file .* was it cut on its way")
+    with zipfile.ZipFile(folder / "a.zip") as archive:
+        texts = {name: archive.read(name).decode() for name in archive.namelist()}
+    for name, old, new in (
+        ("rows.tsv", "\t0.", "\t1."),
+        ("participants.tsv", "control", "iph"),
+        ("site.json", "3", "4"),
+    ):
+        assert old in texts[name]
+        write_archive(bad, texts | {name: texts[name].replace(old, new, 1)})
+        refused(f"{name} in it is not as ipha share wrote it; have the site share it again")
+    write_archive(bad, {name: text for name, text in texts.items() if name != "sessions.tsv"})
+    refused("it lacks 'sessions.tsv'")
+    write_archive(bad, dict(reversed(texts.items())) | {"__MACOSX/.DS_Store": "x"})
+    assert len(pool([bad, folder / "b.zip"], tmp_path / "out")) == 6  # packed anew by a mail program
+    bad.unlink()
+    bad.mkdir()
+    with pytest.raises(LayoutError, match="is a folder; give the file that ipha share wrote"):
+        pool([bad], tmp_path / "none")
 
 
 @pytest.fixture
