@@ -290,7 +290,8 @@ class CohortExplorer(Pictured):
             parts = [self._parts(label) for label in labels]
             return session_viewer(parts, *self._key, everything=self.images == "all", before=before, here=here)
         except (IphaError, KeyError, OSError) as error:
-            return None, f"No slices: {error.args[0] if isinstance(error, KeyError) else error}"
+            said = str(error.args[0] if isinstance(error, KeyError) else error)
+            return None, f"No slices: {names.without_files(said)}"
 
     def _made_tiles(self) -> dict[str, Any]:
         """Small pictures of the sessions that have none yet; those that cannot be read are left out, with a warning."""

@@ -80,6 +80,17 @@ def put(draft: Path, target: Path) -> list[str]:
     return proof.move_rest(old, target)
 
 
+def swap(draft: Path, target: Path) -> None:
+    """Move a draft into its place whole; the old folder, all of it ours, stays until then and goes after."""
+    old = draft.with_name(f"{draft.name}-old")
+    draft.chmod(rights_of(target.parent) & 0o755)
+    if target.exists():
+        target.replace(old)
+    draft.replace(target)
+    (target / _OWNER).unlink(missing_ok=True)
+    shutil.rmtree(old, ignore_errors=True)
+
+
 def clear_leftovers(out: Path) -> None:
     """Take away what dead runs left in a results folder; never what another run is writing, nor what is not ours."""
     places = [out, *(path for path in out.glob("sub-*") if path.is_dir() and not path.is_symlink())]

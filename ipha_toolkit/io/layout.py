@@ -81,6 +81,9 @@ class SessionFiles:
     def image(self, modality: str) -> Volume:
         """Read an image of the session; of several echoes the first, ``echo-2_MEGRE`` the second.
 
+        It is named after subject, session and role: what else stands in its file's name, as ``acq-``, may be a
+        person's, and would be shown by every viewer and page.
+
         Raises
         ------
         KeyError
@@ -91,10 +94,10 @@ class SessionFiles:
         number, _, role = str(modality).rpartition("_")
         wanted = number.removeprefix("echo-") or "1"
         if role == Modality.MEGRE and wanted in map(str, range(1, len(self.echoes) + 1)):
-            return load_echoes(self.echoes)[0][int(wanted) - 1]
+            return load_echoes(self.echoes)[0][int(wanted) - 1].replace(name=f"{self.label}_{modality}")
         if role not in self.images:
             raise KeyError(f"{self.label} has no {modality} image; there are {', '.join(self.modalities) or 'none'}")
-        return load(self.images[Modality(role)], modality=role)
+        return load(self.images[Modality(role)], modality=role).replace(name=f"{self.label}_{role}")
 
     def view(self, *modalities: str, **options: Any) -> Any:
         """Images of the session side by side in the slice viewer; options as of :func:`ipha_toolkit.view`."""

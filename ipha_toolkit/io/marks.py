@@ -18,7 +18,7 @@ from secrets import token_hex
 from typing import Any
 
 from ipha_toolkit.errors import ReadError
-from ipha_toolkit.io.drafts import lock_of, make_alike, rights_of
+from ipha_toolkit.io.drafts import in_place_of, lock_of, make_alike, rights_of
 from ipha_toolkit.io.files import read_json
 from ipha_toolkit.io.locks import is_free, locked
 from ipha_toolkit.io.proof import digest_of, read_sealed, sealed
@@ -145,8 +145,9 @@ def clear_tokens(out: Path) -> None:
 def _write(path: Path, facts: Mapping[str, Any]) -> None:
     with suppress(OSError):
         make_alike(path.parent)
-        path.write_text(json.dumps(facts) + "\n", "utf-8")
-        path.chmod(rights_of(path.parent) & 0o666)
+        with in_place_of(path) as draft:
+            draft.write_text(json.dumps(facts) + "\n", "utf-8")
+            draft.chmod(rights_of(path.parent) & 0o666)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -192,6 +192,22 @@ def file_beside(path: Path, ending: str) -> Path:
     return path.with_name(path.name.removesuffix(".gz").rpartition(".")[0] + ending)
 
 
+_A_FILE = re.compile(
+    r"(?:derivatives/|sub-|/)[^:]*?\.(?:nii(?:\.gz)?|n?hdr|img|nrrd|mh[ad]|raw|png|jpe?g|dcm|json|tsv|txt)\b"
+    r"|[^\s:,;'\"()]+\.(?:nii(?:\.gz)?|n?hdr|img|nrrd|mh[ad]|raw|png|jpe?g|dcm|json|tsv)\b"
+)
+
+
+def without_files(reason: str, file: str = "") -> str:
+    """Why an image cannot be used, for a page: the reason less the names of files, which may hold a person's.
+
+    The terminal, a session's log and ``failures.tsv`` name the file, as whoever mends it needs that.
+    """
+    text = reason.rpartition(f"{Path(file).name}: ")[2] if file else reason
+    text = re.sub(rf"\A(?:{_A_FILE.pattern}): ", "", text)
+    return _A_FILE.sub("some file", text)
+
+
 RESULTS_TOOL = "ipha_toolkit"
 """``GeneratedBy`` name in ``dataset_description.json`` of our own results, which are never read as masks."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -407,15 +406,6 @@ def _write_text(path: Path, text: str) -> None:
             path.rename(proof.free_name(path))
         with drafted(path, [text]) as (draft, _):
             draft.replace(path)
-
-
-def swap(draft: Path, target: Path) -> None:
-    """Put the draft in the target's place; the old results stay until the new ones are complete."""
-    old = draft.with_name(draft.name + "-old")
-    if target.exists():
-        target.replace(old)
-    draft.replace(target)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _relative(cohort: Path, out: Path) -> str:

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ipha_toolkit.io.proof import free_name
+
 Change = Sequence[tuple[Sequence[Sequence[int]], bytes]]
 """Boxes and packed bits of the voxels that were flipped in them."""
 
@@ -32,7 +34,7 @@ class Strokes:
     def __init__(self, path: Path, begun: Mapping[str, Any]) -> None:
         self.path, self.begun = path, dict(begun)
         if path.exists() and self._first() != self.begun:
-            path.replace(path.with_name(path.name + ".old"))
+            path.rename(free_name(path.with_name(path.name + ".old")))
 
     def entries(self) -> Iterator[tuple[str, Change]]:
         """What was done, in order: ``change`` with what it flipped, ``undo``, ``redo``."""
@@ -52,7 +54,9 @@ class Strokes:
         self._write(json.dumps({"did": did} | ({"flips": flips} if flips else {})))
 
     def _write(self, line: str) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
+        # Its name can be known, so that a link may have been laid there: it is not followed
+        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        with os.fdopen(handle, "a", encoding="utf-8") as file:
             file.write(line + "\n")
             file.flush()
             os.fsync(file.fileno())

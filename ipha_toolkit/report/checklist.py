@@ -83,7 +83,7 @@ def checklist(results: Results, out: str | Path) -> Path:
     known = _known(results)
     rows = [(str(n), wanted, known.get(n, AUTHORS)) for n, wanted in enumerate(ITEMS, 1)]
     body = (
-        f"<h1>CLAIM checklist</h1><p>{escape(RESEARCH)} Filled from {escape(results.path.name)} as far as it knows: "
+        f"<h1>CLAIM checklist</h1><p>{escape(RESEARCH)} Filled from the results folder as far as it knows: "
         f"{len(known)} of {len(ITEMS)} items, the others are {escape(AUTHORS)}. Items are numbered as in Mongan, Moy "
         "&amp; Kahn 2020, doi 10.1148/ryai.2020200029, and put in our words: hand in the journal's own form. The "
         "update of 2024 (doi 10.1148/ryai.240300) has 44 items, numbered otherwise from item 13 on.</p>"

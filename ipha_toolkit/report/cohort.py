@@ -23,7 +23,7 @@ from ipha_toolkit.figures.cohort import plot_groups
 from ipha_toolkit.figures.core import new_figure, to_html
 from ipha_toolkit.figures.numbers import plot_histogram, plot_signature, plot_zones
 from ipha_toolkit.io.files import read_json
-from ipha_toolkit.io.names import PAIR, POOLING, SITES
+from ipha_toolkit.io.names import PAIR, POOLING, SITES, without_files
 from ipha_toolkit.io.people import may_be_told
 from ipha_toolkit.io.results import Results, SessionResults
 from ipha_toolkit.measure.hemosiderin import SignatureReference, signature_reference
@@ -451,8 +451,10 @@ def readings(shown: Shown) -> str:
 
 def failures(shown: Shown) -> str:
     """What could not be measured, and why."""
-    cells = shown.results.failures[["subject", "session", "modality", "error"]].to_numpy().tolist()
-    return html_table(["participant", "session", "image", "why it could not be measured"], cells) if cells else ""
+    cells = shown.results.failures[["subject", "session", "modality", "error", "file"]].to_numpy().tolist()
+    told = [[*row[:3], without_files(*row[3:])] for row in cells]
+    head = ["participant", "session", "image", "why it failed (which file: failures.tsv)"]
+    return html_table(head, told) if told else ""
 
 
 def sites(shown: Shown) -> str:

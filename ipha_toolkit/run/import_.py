@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -29,6 +28,7 @@ from ipha_toolkit.io.dicom import Part, Stack
 from ipha_toolkit.io.dicom_facts import facts, sidecar
 from ipha_toolkit.io.dicom_files import Source
 from ipha_toolkit.io.dicom_volume import compact, convert, read_stack, require_dcm2niix
+from ipha_toolkit.io.drafts import clear_leftovers, draft_of
 from ipha_toolkit.io.identifiers import exposed, require_one_patient, taken_labels
 from ipha_toolkit.io.import_record import forget, made_of, read_record, record_entry, write_record
 from ipha_toolkit.io.series_table import MASK, Row, rows_to_convert
@@ -139,8 +139,7 @@ def run_import(
     plan = _renamed(plan, rows)
     plan.save(root)
     folder = root / FOLDER
-    for draft in folder.glob(".draft-*"):
-        shutil.rmtree(draft, ignore_errors=True)
+    clear_leftovers(folder)
     done = Imported(root, problems=plan.problems)
     record = read_record(folder / RECORD)
     _remove_unwanted(root, record, {row.series for row in rows})
@@ -343,8 +342,7 @@ def _as_file(source: Source) -> Iterator[Path]:
 
 def _write(root: Path, outputs: Sequence[_Output]) -> list[str]:
     """Write all images of a job beside their place, then move them; the sidecar first, so no image is without."""
-    folder = Path(tempfile.mkdtemp(prefix=".draft-", dir=root / FOLDER))
-    try:
+    with draft_of(root / FOLDER / "images") as folder:
         moves: list[tuple[Path, Path]] = []
         for number, output in enumerate(outputs):
             text = json.dumps(output.meta, indent=2, sort_keys=True) + "\n"
@@ -358,8 +356,6 @@ def _write(root: Path, outputs: Sequence[_Output]) -> list[str]:
             target.parent.mkdir(parents=True, exist_ok=True)
             draft.replace(target)
         return [target.relative_to(root).as_posix() for _, target in moves]
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _fingerprint(job: Sequence[Row], plan: ImportPlan, options: dict[str, bool]) -> str:

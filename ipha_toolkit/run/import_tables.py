@@ -18,6 +18,7 @@ import pandas as pd
 from ipha_toolkit import __version__
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io import nifti
+from ipha_toolkit.io.drafts import in_place_of
 from ipha_toolkit.io.identifiers import days_between
 from ipha_toolkit.io.layout import read_table
 from ipha_toolkit.io.outputs import write_json, write_tsv
@@ -231,12 +232,14 @@ def _page(title: str, body: str) -> str:
 def _write_once(path: Path, text: str) -> None:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
+        _write(path, text)
 
 
 def _write_if_new(path: Path, text: str) -> None:
-    if path.exists() and path.read_text("utf-8") == text:
-        return
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(text, "utf-8")
-    draft.replace(path)
+    if not path.is_file() or path.read_bytes() != text.encode("utf-8", "replace"):
+        _write(path, text)
+
+
+def _write(path: Path, text: str) -> None:
+    with in_place_of(path) as draft:
+        draft.write_bytes(text.encode("utf-8", "replace"))

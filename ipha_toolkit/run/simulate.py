@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -19,9 +17,10 @@ from tqdm.auto import tqdm
 
 from ipha_toolkit import __version__
 from ipha_toolkit.errors import LayoutError
+from ipha_toolkit.io.drafts import clear_leftovers, draft_of, swap
 from ipha_toolkit.io.images import save
 from ipha_toolkit.io.names import FOLDERS
-from ipha_toolkit.io.outputs import swap, write_json, write_tsv
+from ipha_toolkit.io.outputs import write_json, write_tsv
 from ipha_toolkit.phantom.population import Participant, Visit, draw_population, scan, scan_without_noise
 from ipha_toolkit.phantom.subject import MODALITIES, Scenes, SimulatedSubject, Spacing, Truth
 from ipha_toolkit.volume import Volume
@@ -138,15 +137,12 @@ def write_population(
     target, wanted = Path(out), tuple(modalities)
     _refuse_held(target, replace)
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-draft-"))
-    try:
+    clear_leftovers(target.parent)
+    with draft_of(target) as draft:
         _write_tables(draft, people, about)
         jobs = [(person, visit) for person in people for visit in person.visits]
         _write_visits(draft, jobs, spacing_mm, wanted, workers or os.cpu_count() or 1, progress)
-        draft.chmod(0o755)
         swap(draft, target)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return target
 
 

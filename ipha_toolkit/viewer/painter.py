@@ -16,6 +16,7 @@ import traitlets as t
 
 from ipha_toolkit.catalogue import MEASURES
 from ipha_toolkit.image.geometry import Box
+from ipha_toolkit.io.names import without_files
 from ipha_toolkit.io.results import SessionResults
 from ipha_toolkit.io.strokes import Strokes
 from ipha_toolkit.run.painting import Remeasured, measure_again, painted_file, save_painted, voxel_hash
@@ -153,7 +154,8 @@ class PaintingSliceViewer(SliceViewer):
         path = save_painted(
             self.editor.mask, self.editor.before, self.session, self.modality, rater=self.rater, seconds=self.seconds
         )
-        self.report = {"state": "saved", "text": f"Saved as {path.name} in derivatives/manual."}
+        at = path.parent.relative_to(self.session.results.cohort.root).as_posix()
+        self.report = {"state": "saved", "text": f"Saved in {at}."}
         return path
 
     def measure_again(self) -> Remeasured:
@@ -163,7 +165,7 @@ class PaintingSliceViewer(SliceViewer):
         try:
             found = measure_again(self.session, ratings=self._ratings)
         except Exception as error:
-            self.report = {"state": "failed", "text": f"{type(error).__name__}: {error}"}
+            self.report = {"state": "failed", "text": f"{type(error).__name__}: {without_files(str(error))}"}
             raise
         self.report = _reported(found, self.session.label)
         return found
@@ -191,14 +193,14 @@ class PaintingSliceViewer(SliceViewer):
         try:
             self.save()
         except (OSError, ValueError) as error:
-            self.report = {"state": "failed", "text": str(error)}
+            self.report = {"state": "failed", "text": without_files(str(error))}
 
     def _measure_quietly(self) -> None:
         """In a thread nobody waits for: what goes wrong stands in the report."""
         try:
             self.measure_again()
         except Exception as error:
-            self.report = {"state": "failed", "text": f"{type(error).__name__}: {error}"}
+            self.report = {"state": "failed", "text": f"{type(error).__name__}: {without_files(str(error))}"}
 
     def _do(self, did: str, message: dict[str, Any]) -> Box | None:
         """Do what a message says; what may have changed."""

@@ -35,6 +35,7 @@ import numpy as np
 import traitlets as t
 
 from ipha_toolkit.grid import PLANES
+from ipha_toolkit.io.drafts import in_place_of
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.viewer import payload, still
 from ipha_toolkit.viewer.bundle import bundle
@@ -284,7 +285,8 @@ class SliceViewer(Pictured):
     def snapshot(self, path: str | Path, *, panel_px: int = 720) -> Path:
         """Write what is shown as PNG, without a browser; ``panel_px`` pixels a panel. Returns the path."""
         path = Path(path)
-        still.draw(self._scene(), panel_px=panel_px).save(path, format="PNG")
+        with in_place_of(path) as draft:
+            still.draw(self._scene(), panel_px=panel_px).save(draft, format="PNG")
         return path
 
     def still(self) -> tuple[Any, str]:

@@ -18,6 +18,8 @@ from toys import put_participants, put_session, toy_mr
 
 HERE = Path(__file__).parent
 BAD = ("silent", "killed", "hung", "lost", "traceback", "unheard")
+ALONE = ("--workers", "1")
+"""For runs of which no more is asked than what they give: no process is started that has to import everything."""
 MAIN = "import sys; from ipha_toolkit.cli import main; sys.exit(main())"
 
 
@@ -111,7 +113,7 @@ class Lab:
         first = self.place / "analyzed"
         if not first.exists():
             small_cohort(first / "cohort")
-            done = self.analyze(first)
+            done = self.analyze(first, *ALONE)
             assert done["code"] == 0, done
         folder = self.new()
         shutil.copytree(first, folder, dirs_exist_ok=True)

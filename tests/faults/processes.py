@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from lab import MAIN, Tally, contents, end, fell, same
+from lab import ALONE, MAIN, Tally, contents, end, fell, same
 
 WORKERS = ("--workers", "2")
 
@@ -28,7 +28,7 @@ def _begun(lab, folder, rng, latest=6.0):
 
 def _resumed(lab, folder):
     """How running again ended: empty where the results are what they have to be."""
-    answer = lab.analyze(folder)
+    answer = lab.analyze(folder, *ALONE)
     known = (".lock", ".state")  # what runs are at work, and which sessions there are
     left = [path for path in (folder / "out").rglob(".*") if not path.name.endswith(known)]
     if fell(answer):
@@ -97,13 +97,14 @@ def stopped(lab, rng, count):
 
 
 def two_at_once(lab, rng, count):
-    """Two runs begun at once into one folder: both end well, and the results are those of one."""
+    """Two runs begun at once into one folder, with workers and without: both end well, with the results of one."""
     tally = Tally()
-    for _ in range(count):
+    for n in range(count):
         folder = lab.cohort()
-        first = lab.start("analyze", folder / "cohort", "--out", folder / "out")
+        words = ("analyze", folder / "cohort", "--out", folder / "out", *(WORKERS if n % 2 else ALONE))
+        first = lab.start(*words)
         time.sleep(float(rng.uniform(0, 1.5)))
-        second = lab.start("analyze", folder / "cohort", "--out", folder / "out")
+        second = lab.start(*words)
         found = [end(process, 120) for process in (first, second)]
         words = "".join(text for text, _ in found)
         outcome = "" if all(ended for _, ended in found) else "hung"
@@ -134,7 +135,7 @@ def full_disks(lab, rng, count):
         return tally
     needed = sum(map(len, lab.reference.values())) + 200_000
     sizes = [0, *sorted(int(size) for size in rng.integers(1, needed // 4096, count - 1))]
-    for pages in sizes:
+    for n, pages in enumerate(sizes):
         folder = lab.cohort()
         disk = folder / "disk"
         disk.mkdir()
@@ -145,13 +146,13 @@ def full_disks(lab, rng, count):
                 (disk / "fill").write_bytes(bytes(4096))
             (folder / "out").symlink_to(disk / "out")
             target = disk / "out"
-            answer = lab.cli("analyze", folder / "cohort", "--out", target)
+            answer = lab.cli("analyze", folder / "cohort", "--out", target, *(WORKERS if n % 2 else ALONE))
             outcome = fell(answer)
             words = answer["err"] + answer["out"]
             if not outcome and answer["code"] != 0 and not (str(disk) in words and "needed" in words):
                 outcome = "unheard"
             subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
-            again = lab.cli("analyze", folder / "cohort", "--out", target)
+            again = lab.cli("analyze", folder / "cohort", "--out", target, *ALONE)
             outcome = outcome or fell(again)
             if not outcome and not same(contents(target), lab.reference | {}):
                 outcome = "lost" if _differs(contents(target), lab.reference) else ""

@@ -108,7 +108,16 @@ def warm():
     """Import what every job needs, and compile nothing."""
     import ipha_toolkit
 
-    for name in ("cli", "io.images", "run.check", "run.cohort", "cohort", "run.steps.mr", "measure.nodules"):
+    for name in (
+        "cli",
+        "io.images",
+        "run.check",
+        "run.cohort",
+        "cohort",
+        "run.steps.mr",
+        "run.steps.nodules",
+        "run.machine",
+    ):
         with contextlib.suppress(ImportError):
             importlib.import_module(f"ipha_toolkit.{name}")
     others = (
@@ -117,6 +126,10 @@ def warm():
     )  # fmt: skip
     for name in others:
         importlib.import_module(name)
+    with contextlib.suppress(ImportError, AttributeError):  # half a second of every process that measures
+        registry = importlib.import_module("numba.core.registry").cpu_target
+        registry.typing_context.refresh()
+        registry.target_context.refresh()
     return ipha_toolkit.__version__
 
 

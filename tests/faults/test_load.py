@@ -85,6 +85,27 @@ def test_many_viewers_fit_into_one_page(share, offline_page, tmp_path):
     assert offline_page.errors == []
 
 
+def test_a_step_makes_no_element_anew(offline_page, tmp_path):
+    """What a step replaces, the browser may hold until it rests: thirty nodes of a menu after some thousand steps."""
+    path = tmp_path / "page.html"
+    path.write_text(ipha.view(toy_mr(), overlays={"lung": toy_masks()[0]}).to_html())
+    offline_page.goto(path.as_uri())
+    offline_page.wait_for_selector(".ipha-viewer[data-ready]")
+    made = offline_page.evaluate(
+        """async () => {
+          const made = [], watch = new MutationObserver((found) => made.push(...found));
+          watch.observe(document.querySelector(".ipha-viewer"), {childList: true, subtree: true});
+          const slice = document.querySelector("canvas.ipha-slice");
+          for (let n = 0; n < 20; n += 1) {
+            slice.dispatchEvent(new WheelEvent("wheel", {deltaY: 100, bubbles: true, cancelable: true}));
+            await new Promise(requestAnimationFrame);
+          }
+          return made.flatMap(({addedNodes}) => [...addedNodes]).map((node) => node.nodeName);
+        }"""
+    )
+    assert made == []
+
+
 def test_a_page_does_not_grow_with_what_is_done_on_it(share, offline_page, tmp_path):
     turns = max(100, round(100_000 * share))
     path = tmp_path / "page.html"

@@ -151,6 +151,7 @@ NODULES = pd.DataFrame(
 )
 
 FIGURES = {
+    "states": lambda: plots.plot_states(courses()),
     "slice": lambda: plots.plot_slice(CT, overlays=lungs(CT)),
     "slice, narrow": lambda: plots.plot_slice(image("T1w", (30, 60, 80)), plane="coronal"),
     "slice, sagittal": lambda: plots.plot_slice(CT, plane="sagittal"),
@@ -192,6 +193,16 @@ def test_nothing_on_a_figure_is_covered_or_cut(name: str) -> None:
     drawn = FIGURES[name]()
     drawn = drawn[0] if isinstance(drawn, list) else drawn
     assert faults(drawn if isinstance(drawn, Figure) else drawn.get_figure(root=True)) == []
+
+
+def courses():
+    amounts = [0, 0.1, 0.3, 0.6]
+    made = {
+        "water": ipha.lung_signal(water=amounts), "iron": ipha.lung_signal(iron=amounts),
+        "iron 0.3 under water": ipha.lung_signal(iron=0.3, water=amounts),
+        "methemoglobin": ipha.lung_signal(methemoglobin=amounts),
+    }  # fmt: skip
+    return {name: states.assign(amount=amounts) for name, states in made.items()}
 
 
 def test_every_figure_is_among_them() -> None:

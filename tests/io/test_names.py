@@ -7,7 +7,14 @@ import pytest
 
 import ipha_toolkit as ipha
 from ipha_toolkit.io.layout import read_cohort
-from ipha_toolkit.io.names import entities_of, files_beside, series_of, sidecars_of, unknown_parts
+from ipha_toolkit.io.names import (
+    entities_of,
+    files_beside,
+    series_of,
+    sidecars_of,
+    unknown_parts,
+    without_files,
+)
 
 ARRAY = np.arange(120).reshape(4, 5, 6).astype(np.int16)
 
@@ -107,3 +114,17 @@ def test_echoes_of_one_session_are_one_series(tmp_path, names, words):
     (session,) = cohort.sessions
     assert [words in problem.message for problem in cohort.stopped(session)] == [True] * bool(words)
     assert not any("phase" in path.name for path in session.echoes)
+
+
+@pytest.mark.parametrize(
+    "reason, file, shown",
+    [
+        ("sub-1/anat/sub-1_acq-Max_T1w.nii.gz: is empty; mend it", "sub-1_acq-Max_T1w.nii.gz", "is empty; mend it"),
+        ("/home/max/c/sub-1/a b_T1w.nii.gz: is empty", "", "is empty"),
+        ("lungs in derivatives/Max M/sub-1/a_mask.nii.gz are empty", "a_T1w.nii.gz", "lungs in some file are empty"),
+        ("needs Max.raw beside it; 3 mm/s and/or so", "", "needs some file beside it; 3 mm/s and/or so"),
+        ("the lungs are cut off", "a_T1w.nii.gz", "the lungs are cut off"),
+    ],
+)  # fmt: skip
+def test_a_page_says_why_without_names_of_files(reason, file, shown):
+    assert without_files(reason, file) == shown

@@ -48,11 +48,15 @@ export class Controls {
       const found = images[this.active()].presets[box.value];
       if (found) this.state.setWindow(this.active(), found[1], found[2]);
     }});
+    let offered = null;
     this.updates.push(() => {
       const image = images[this.active()], [level, width] = this.state.get("window")[this.active()], near = (a, b) => Math.abs(a - b) < 1e-6 * Math.abs(width);
-      box.replaceChildren(...options([[-1, "own"], ...image.presets.map(([preset], n) => [n, preset])]));
+      if (offered !== image) {  // made anew with every step, old entries would pile up until the browser rests
+        offered = image;
+        box.replaceChildren(...options([[-1, "own"], ...image.presets.map(([preset], n) => [n, preset])]));
+        name.textContent = images.length > 1 ? `Window of ${image.name}` : "Window";
+      }
       box.value = image.presets.findIndex(([, l, w]) => near(l, level) && near(w, width));
-      name.textContent = images.length > 1 ? `Window of ${image.name}` : "Window";
     });
     return make("label", {}, name, box);
   }
