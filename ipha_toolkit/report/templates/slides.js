@@ -80,6 +80,7 @@
       if (node.matches("table") && items.length - at < at) at = Math.ceil(items.length / 2); // two halves, not all rows and one
       const copy = node.cloneNode(false);
       if (node.matches("table")) {
+        spanBoth(items, at);
         for (const head of node.querySelectorAll(":scope > thead, :scope > colgroup, :scope > caption")) copy.append(head.cloneNode(true));
         copy.append(document.createElement("tbody"));
         copy.lastChild.append(...items.slice(at));
@@ -98,6 +99,17 @@
     if (deeper) copy.append(deeper);
     copy.append(...inner.slice(deeper ? at + 1 : at));
     return copy;
+  }
+  // Cells that reach over the row where a table is parted stand in both parts.
+  function spanBoth(rows, at) {
+    const over = rows.slice(0, at).flatMap((row, n) => [...row.cells].filter((cell) => n + cell.rowSpan > at).map((cell) => [cell, n]));
+    over.sort(([one], [other]) => other.getBoundingClientRect().left - one.getBoundingClientRect().left);
+    for (const [cell, n] of over) {
+      const again = cell.cloneNode(true);
+      again.rowSpan = n + cell.rowSpan - at;
+      cell.rowSpan = at - n;
+      rows[at].prepend(again);
+    }
   }
   // The part of a text from the last gap (a line's end, or a space) above the edge on, with whatever marks stand around it.
   function partText(node, edge, gap, least = 3) {
