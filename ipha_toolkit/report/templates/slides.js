@@ -26,14 +26,6 @@
       if (table.scrollWidth > room + SLACK) table.classList.add("wrapped");
     }
   }
-  // An explorer is as large as the slide allows.
-  function zoom(slide) {
-    for (const explorer of slide.querySelectorAll(".ipha-explorer"))
-      for (const size of [0.95, 0.88, 0.82, 0.76, 0.68]) {
-        explorer.style.zoom = size;
-        if (over(slide) <= SLACK) break;
-      }
-  }
   function shrink(slide, node, least) {
     if (over(slide) <= SLACK) return;
     const figures = [...node.querySelectorAll("img, svg, canvas.ipha-slice")].concat(node.matches("img, svg") ? [node] : []).filter((one) => one.getBoundingClientRect().height > 60);
@@ -129,7 +121,6 @@
 
   function split(slide) {
     narrow(slide);
-    zoom(slide);
     const blocks = () => [...slide.children].filter((node) => !isHeld(node));
     const figure = blocks().find((node) => node.querySelector("img, svg, canvas.ipha-slice") || node.matches("img, svg"));
     if (figure && over(slide) > SLACK) {
