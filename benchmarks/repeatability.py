@@ -4,7 +4,8 @@ Run ``python benchmarks/repeatability.py``; writes the table that comes with the
 ``ipha_toolkit/tables/repeatability.tsv``. Each patient is scanned twice: noise, coil, place on the table and
 breathing blur differ, and so does the depth of breath, by an SD of 4 % of lung volume (chosen: breath-holds at full
 inspiration that are coached, not gated); what is in the lung does not. One breath serves all images of a session.
-``--only dx`` makes the rows of radiographs anew and keeps the others as they are.
+``--only dx`` makes the rows of radiographs anew and keeps the others as they are; ``--only ct --measure reticulation``
+those of one measure.
 """
 
 import argparse
@@ -50,9 +51,14 @@ def scan_twice(root: Path, number: int, phase: str, spacing_mm: float, *, only: 
             ipha.save(volume, folder / f"sub-{number:02d}_ses-{visit}_{name}.nii.gz")
 
 
-def with_the_others(found: pd.DataFrame, modality: str) -> pd.DataFrame:
-    """The table as it stands, with the rows of one modality in the place of its old ones."""
+def with_the_others(found: pd.DataFrame, modality: str, measure: str | None = None) -> pd.DataFrame:
+    """The table as it stands, with the rows of one modality, or one measure of it, in the place of its old ones."""
     old = pd.read_csv(TABLE, sep="\t", comment="#")
+    if measure:
+        mine, theirs = ((rows["modality"] == modality) & (rows["measure"] == measure) for rows in (found, old))
+        place = int(np.flatnonzero(theirs)[0]) if theirs.any() else len(old)
+        before, after = (part[~theirs[part.index]] for part in (old[:place], old[place:]))
+        return pd.concat([before, found[mine], after], ignore_index=True)
     first = first_row(old, modality)
     before, after = (part[part["modality"] != modality] for part in (old[:first], old[first:]))
     return pd.concat([before, found[found["modality"] == modality], after], ignore_index=True)
@@ -73,6 +79,7 @@ def main() -> None:
     parser.add_argument("--spacing", type=float, default=3.0, help="voxel size, mm")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--only", help="one modality, whose rows take the place of its old ones in the table")
+    parser.add_argument("--measure", help="with --only: one measure, whose rows alone are taken over")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root, people = Path(folder) / "cohort", ["participant_id\tgroup"]
@@ -86,7 +93,7 @@ def main() -> None:
     test, retest = (rows[rows["session"] == f"ses-{visit}"] for visit in ("test", "retest"))
     found = repeatability(test, retest)
     if options.only:
-        found = with_the_others(found, options.only)
+        found = with_the_others(found, options.only, options.measure)
     header = (
         f"# {options.patients} phantom patients scanned twice at {options.spacing:g} mm, breath differing by an SD of "
         f"{100 * BREATH_SD:g} % each, benchmarks/repeatability.py\n"

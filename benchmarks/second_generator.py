@@ -242,7 +242,7 @@ def main():
     parser.add_argument("--cases", type=int, default=8)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--first", type=int, default=0, help="case to begin with; controls are measured with case 0")
-    parser.add_argument("--old", type=Path)
+    parser.add_argument("--old", type=Path, action="append", default=[], help="may be given again")
     options = parser.parse_args()
     if options.task == "measure":
         measure(options.rows[0], options.half, options.cases, options.workers, options.first)
@@ -250,8 +250,8 @@ def main():
     kept = gathered(options.rows)
     text = f"# Readings on the second generator, half {kept['half']}\n\n{NOTE}\n## Rules of this package\n\n"
     text += table(kept["cases"], read(kept["cases"])) + "\n"
-    if options.old:
-        text += f"\n## Rules before\n\n{table(kept['cases'], old_answers(options.rows, options.old))}\n"
+    for folder in options.old:
+        text += f"\n## Rules before: {folder.name}\n\n{table(kept['cases'], old_answers(options.rows, folder))}\n"
     print(text)
     if kept["half"] == "judged":
         RESULT.write_text(text, "utf-8")

@@ -33,6 +33,8 @@ _MIDDLE = 0.035
 _MOST_IN_THE_MIDDLE = 0.12
 """Of the dark spaces, within 3.5 % of the body's width of its middle. Chosen: phantoms and real chests 0 to 0.06, whole
 or in stacks of six slices of any direction; a spine of an abdomen taken for lung 0.12 to 0.22."""
+_LEAST_BETWEEN = 0.5
+"""Of the body's greatest depth, in its middle: less is the gap between a pair of legs. Chosen on simulated ones."""
 _LEAST_ABREAST = 0.5
 """Of the height of the shorter side that the taller one shares. Chosen: phantoms and real chests 0.91 to 1."""
 _ONE_LUNG_SHARE = 0.05
@@ -60,9 +62,9 @@ def require_chest(lungs: Mask, image: Volume, sides: Sequence[BoolArray]) -> Non
     ImageError
         Where the dark spaces do not stand out from what is around by 1 SD (noise), fill less than half of their own
         outline, side by side and parted in the middle (strips between muscles, gaps between organs), do not lie beside
-        a spine (on the middle of the body, one above the other, or a single one of under 60 mL), or are too small for
-        the body they lie in (lung as bright as tissue was not found). The last is not asked where lungs reach the upper
-        or lower border.
+        a spine (on the middle of the body, on both sides of a gap as in a pair of legs, one above the other, or a
+        single one of under 60 mL), or are too small for the body they lie in (lung as bright as tissue was not found).
+        The last is not asked where lungs reach the upper or lower border.
     """
     factors = image.grid.block_factors(_COARSE_MM)
     spacing = np.array(image.grid.coarser(factors).spacing_mm)
@@ -152,6 +154,10 @@ def _misplaced(
     low, middle, high = (int(np.searchsorted(np.cumsum(columns), q * columns.sum())) for q in (0.02, 0.5, 0.98))
     lung = inside.sum(axis=(1, 2))
     reach = max(1, round(_MIDDLE * (high - low)))
+    solid = np.stack([ndimage.binary_fill_holes(body[:, :, k]).sum(axis=1) for k in heights]).sum(axis=0)
+    between = solid[max(middle - reach, 0) : middle + reach + 1].min() / solid.max()
+    if between < _LEAST_BETWEEN:
+        return f"the body has {between:.0%} of its depth between them, where the spine is"
     central = lung[max(middle - reach, 0) : middle + reach + 1].sum() / lung.sum()
     halves = inside[:middle], inside[middle + 1 :]
     lesser = min(map(np.count_nonzero, halves)) / lung.sum()

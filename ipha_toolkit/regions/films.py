@@ -40,8 +40,9 @@ from ipha_toolkit.terms import Region
 from ipha_toolkit.volume import Mask, Volume
 
 _SHADING = 28.0
-_BOX, _BOX_FILLED = (0.002, 0.08), 0.9
-"""A pasted box holds between these shares of a film, and fills this share of the rectangle around it."""
+_BOX, _BOX_SIDE, _BOX_FILLED = 0.002, 0.33, 0.9
+"""A pasted box holds this share of a film at least, is no longer than this share of a side (a strip of air beside the
+patient runs along a whole one), and fills this share of the rectangle around it."""
 _LATERAL = ("LAT", "LL", "RL", "LLD", "RLD", "LLO", "RLO", "LATERAL")
 
 
@@ -179,7 +180,8 @@ def _pasted_boxes(extreme: BoolArray) -> BoolArray:
     ends = [{0, length} for length in extreme.shape]
     for number, place in enumerate(ndimage.find_objects(labels), start=1):
         in_corner = all({along.start, along.stop} & end for along, end in zip(place, ends, strict=True))
-        if in_corner and _BOX[0] < boxes[place].size / boxes.size < _BOX[1]:
+        short = all(np.array(boxes[place].shape) < _BOX_SIDE * np.array(boxes.shape))
+        if in_corner and short and boxes[place].size > _BOX * boxes.size:
             filled = ndimage.binary_fill_holes(np.pad(labels[place] == number, 1))
             boxes[place] |= bool(filled[1:-1, 1:-1].mean() > _BOX_FILLED)
     return np.asarray(ndimage.binary_dilation(boxes, iterations=2))

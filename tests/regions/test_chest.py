@@ -77,3 +77,17 @@ def test_lung_dealt_to_the_other_side_does_not_make_a_chest_a_belly(make_chest):
     corner = right & (np.indices(t1w.shape)[2] % 9 == 0)
     sides = truth.array & (~right | corner), truth.array & right & ~corner
     require_chest(truth, t1w, sides)
+
+
+@pytest.mark.parametrize("at", [58, 70, 95])
+def test_dark_muscle_of_two_legs_is_no_pair_of_lungs(make_chest, at):
+    t1w, _ = make_chest("T1w", spacing=(4.0, 4.0, 4.0))
+    x, y, z = np.moveaxis(t1w.to_world(np.moveaxis(np.indices(t1w.shape), 0, -1)), -1, 0)
+    legs = np.full(t1w.shape, 2.0)
+    for side in (-1, 1):
+        away = np.hypot(x - side * at, y) + 0.15 * z
+        for radius, level in ((62, 165), (50, 25), (16, 3), (10, 150)):
+            legs[away < radius] = level
+    legs += np.abs(np.random.default_rng(1).normal(0, 2, legs.shape))
+    with pytest.raises(ImageError, match=r"legs\.nii: does not look like a chest.*of its depth between them"):
+        segment_lungs(t1w.replace(array=legs, name="legs.nii"))

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
+import ipha_toolkit as ipha
 from ipha_toolkit.regions.lacking import missing_lung_ml, perhaps_missing
 from ipha_toolkit.regions.lung_checks import lung_flags
+from ipha_toolkit.regions.lungs import segment_lungs
 from ipha_toolkit.volume import Mask
 
 
@@ -89,3 +91,12 @@ def test_a_lung_far_smaller_than_the_other_has_perhaps_lost_some(make_chest, axi
     assert "lung_perhaps_missing" in lung_flags(lungs, image)
     whole = truth.replace(array=truth.array[tuple(cut)].copy())
     assert "lung_perhaps_missing" not in lung_flags(whole, ct.replace(array=ct.array[tuple(cut)]))
+
+
+@pytest.mark.parametrize(("seed", "size", "severity", "lost"), [(352, 1.0, 0.85, True), (353, 0.9, 0.6, False)])
+def test_disease_as_dense_as_fat_is_missed_where_there_is_more_than_fat(seed, size, severity, lost):
+    made = ipha.simulate_subject("acute", seed=seed, spacing_mm=4.0, size=size, severity=severity, modalities=["ct"])
+    ct, truth = made.volumes["ct"], made.truth["ct"].masks["lung"].array
+    lungs = segment_lungs(ct)
+    assert (np.count_nonzero(truth & ~lungs.array) > 0.1 * np.count_nonzero(truth)) == lost
+    assert ("lung_perhaps_missing" in lung_flags(lungs, ct)) == lost

@@ -1,8 +1,9 @@
 """What an audit saw go wrong, end to end: healthy lungs that the images cannot judge are withheld, in words."""
 
+import numpy as np
 import pandas as pd
 import pytest
-from toys import put_session, toy_mr
+from toys import put_session, toy_ct, toy_mr
 
 from ipha_toolkit.run.cohort import run
 
@@ -10,14 +11,32 @@ GRE = {"EchoTime": 0.0013, "RepetitionTime": 0.004, "FlipAngle": 10, "MagneticFi
 TSE = {"EchoTime": 0.08, "RepetitionTime": 2.0, "MagneticFieldStrength": 1.5}
 
 
-def pair(seed, *, lung=40.0, t1w=(), t2w=()):
+def with_ghosts(array, rng):
+    """Twelve hundredths of the image, shifted by half along the phase direction."""
+    return np.abs(array + 0.12 * np.roll(array, 15, axis=1))
+
+
+def with_uneven_noise(array, rng):
+    """As of parallel imaging: from sigma 0 on the left to 10 on the right, above that of the image."""
+    sigma = np.linspace(0, 10, array.shape[0])[:, None, None]
+    return np.hypot(array + sigma * rng.normal(0, 1, array.shape), sigma * rng.normal(0, 1, array.shape))
+
+
+def emptied(array, rng):
+    """Dark signal set to zero, that of the lungs as well."""
+    return np.where(array < 55, 0, array)
+
+
+def pair(seed, *, lung=40.0, t1w=(), t2w=(), spoiled=None):
     """T1w and T2w of a healthy lung, with sidecars."""
     levels = {"T1w": lung, "T2w": 1.2 * lung}
     facts = {"T1w": GRE | dict(t1w), "T2w": TSE | dict(t2w)}
     found = []
     for n, (role, level) in enumerate(levels.items()):
         volume = toy_mr(role, lung=level, seed=10 * seed + n)
-        found.append(volume.replace(meta=facts[role]))
+        spoil = spoiled or (lambda array, rng: array)
+        array = np.asarray(spoil(volume.array, np.random.default_rng(seed + n)), np.float32)
+        found.append(volume.replace(array=array, meta=facts[role]))
     return found
 
 
@@ -27,6 +46,9 @@ CASES = {
     "sub-three": {"lung": 55.0, "t1w": {"MagneticFieldStrength": 3.0}, "t2w": {"MagneticFieldStrength": 3.0}},
     "sub-child": {"lung": 60.0},
     "sub-iron": {},
+    "sub-ghosts": {"spoiled": with_ghosts},
+    "sub-uneven": {"spoiled": with_uneven_noise},
+    "sub-emptied": {"spoiled": emptied},
 }
 
 
@@ -43,6 +65,10 @@ def analysis(tmp_path_factory):
             images[1] = toy_mr("T2w", lung=12, seed=77).replace(meta=TSE)
         put_session(root, name, "ses-1", images)
         lines.append(f"{name}\tiph\t{8 if name == 'sub-child' else 30}")
+    empty = root / "sub-emptylungs" / "ses-1" / "ct"
+    put_session(root, "sub-emptylungs", "ses-1", [toy_ct(lung=-650)])
+    (empty / "sub-emptylungs_ses-1_ct.nii.gz").rename(empty / "sub-emptylungs_ses-1_acq-expiration_ct.nii.gz")
+    lines.append("sub-emptylungs\tiph\t30")
     (root / "participants.tsv").write_text("\n".join(lines) + "\n")
     return run(root, folder / "out", progress=False)
 
@@ -63,6 +89,10 @@ def test_what_the_controls_match_is_read(readings):
         ("sub-contrast", "no control of a matching sequence"),
         ("sub-three", "no control of a matching sequence"),
         ("sub-child", "lungs dry as they grow"),
+        ("sub-ghosts", "noise lifts dark lung by another amount"),  # too coarse to tell ghosts from uneven noise
+        ("sub-uneven", "noise lifts dark lung by another amount"),
+        ("sub-emptied", "the lung's dark signal was set to zero"),
+        ("sub-emptylungs", "empty lung is dense"),
     ],
 )
 def test_healthy_lungs_that_cannot_be_judged_are_withheld_with_the_reason(readings, subject, words):
