@@ -6,6 +6,21 @@ import math
 import re
 from decimal import ROUND_HALF_UP, Decimal
 
+_UNITS = (
+    "mg_per_day",
+    "mg_per_kg_per_day",
+    "g_dl",
+    "ug_l",
+    "ng_ml",
+    "g_l",
+    "umol_l",
+    "mmol_l",
+    "kg",
+    "cm",
+    "ml",
+    "percent",
+)
+
 
 def number(value: float, unit: str = "") -> str:
     """A value for a reader: three figures or so with a true minus sign, and its unit.
@@ -50,3 +65,21 @@ def signed(value: float) -> str:
 def minus(text: str) -> str:
     """Minus signs in place of hyphens before digits."""
     return re.sub(r"(?<![\w])-(?=\d)", "\u2212", text)
+
+
+def column_words(name: str) -> tuple[str, str]:
+    """Label and unit of a column of the clinic's, whose name may end in its unit.
+
+    Examples
+    --------
+    >>> column_words("hemoglobin_g_dl"), column_words("prednisone_mg_per_day"), column_words("sex")
+    (('hemoglobin', 'g/dL'), ('prednisone', 'mg/day'), ('sex', ''))
+    """
+    stem, unit = name, ""
+    for ending in _UNITS:
+        if stem.endswith(f"_{ending}"):
+            stem, unit = stem.removesuffix(f"_{ending}"), ending
+    spelled = unit.replace("_per_", "/").replace("percent", "%").replace("_", "/")
+    for written, meant in (("ug", "µg"), ("umol", "µmol"), ("dl", "dL"), ("/ml", "/mL"), ("/l", "/L")):
+        spelled = spelled.replace(written, meant)
+    return re.sub("_+", " ", stem), spelled

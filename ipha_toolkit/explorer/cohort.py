@@ -7,7 +7,6 @@ tables.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +24,7 @@ from ipha_toolkit.io import names
 from ipha_toolkit.io.people import CONTROL_GROUPS, may_be_told
 from ipha_toolkit.io.results import Results
 from ipha_toolkit.terms import Modality, Region
+from ipha_toolkit.wording import column_words
 
 KEY = ["modality", "measure", "region"]
 """What names a number of a session."""
@@ -34,20 +34,6 @@ NO_WORD = "not said"
 
 _OWN_COLUMNS = {"session", "subject", "participant_id", "days", "phase", "group", "age", "sex"}
 _DIGITS = 5
-_UNITS = (
-    "mg_per_day",
-    "mg_per_kg_per_day",
-    "g_dl",
-    "ug_l",
-    "ng_ml",
-    "g_l",
-    "umol_l",
-    "mmol_l",
-    "kg",
-    "cm",
-    "ml",
-    "percent",
-)
 
 
 @dataclass(frozen=True)
@@ -347,17 +333,6 @@ def _kind(cells: pd.Series[Any]) -> str:
 
 def _clinic(name: str, cells: pd.Series[Any]) -> dict[str, str]:
     """A column of the clinic's: name and unit as a reader sees them, whether it holds numbers or yes and no."""
-    stem, unit = str(name), ""
-    for ending in _UNITS:
-        if stem.endswith(f"_{ending}"):
-            stem, unit = stem.removesuffix(f"_{ending}"), ending
+    label, unit = column_words(str(name))
     kind = _kind(cells)
-    return {"name": str(name), "label": re.sub("_+", " ", stem), "unit": _spelled(unit), "kind": kind}
-
-
-def _spelled(unit: str) -> str:
-    """``mg/day`` of ``mg_per_day``, ``g/dL`` of ``g_dl``."""
-    text = unit.replace("_per_", "/").replace("percent", "%").replace("_", "/")
-    return (
-        text.replace("ug", "µg").replace("umol", "µmol").replace("dl", "dL").replace("/ml", "/mL").replace("/l", "/L")
-    )
+    return {"name": str(name), "label": label, "unit": unit, "kind": kind}

@@ -33,7 +33,7 @@ from ipha_toolkit.report import pictures, words
 from ipha_toolkit.report.pieces import Panel, captioned, html_table, row_of_slices, write_sections
 from ipha_toolkit.report.readings import READING, readings_table
 from ipha_toolkit.volume import Volume
-from ipha_toolkit.wording import minus, number, signed
+from ipha_toolkit.wording import column_words, minus, number, signed
 
 MEASURES_SHOWN = (
     ("T1w", "signal_ratio_median"), ("T1w", "hyperintense_fraction"),
@@ -184,15 +184,20 @@ def _introduction(title: str, shown: Shown) -> str:
     results = shown.results
     subjects, images = {one.subject for one in results}, sum(len(one.modalities) for one in results)
     failed = len(results.failures)
-    whole = "All of them were measured" if not failed else f"{failed} could not be measured and are listed at the end"
+    whole = "All of it was measured" if not failed else f"{failed} could not be measured and are listed at the end"
     moved = "" if shown.pictured else (
         " The cohort folder is not where it was, so there are no pictures here and no groups: name it with --cohort."
     )  # fmt: skip
     return (
-        f"<h1>{escape(title)}</h1><p>{len(subjects)} participants, {len(results)} sessions, {images} images. {whole}."
+        f"<h1>{escape(title)}</h1><p>{_counted(len(subjects), 'participant')}, {_counted(len(results), 'session')}, "
+        f"{_counted(images, 'image')}. {whole}."
         f"{moved} "
         "For research, not for diagnosis.</p>"
     )
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def people(shown: Shown) -> str:
@@ -213,7 +218,8 @@ def people(shown: Shown) -> str:
     cells = [[_cell(value) for value in row] for row in table.head(_MOST_ROWS).itertuples(index=False)]
     left = f"<p>{len(table) - _MOST_ROWS} more sessions are in the tables.</p>" if len(table) > _MOST_ROWS else ""
     left += f"<p>Not shown, as they might say who someone is: the columns {unsaid}.</p>" if unsaid else ""
-    return html_table([name.replace("_", " ") for name in table.columns], cells) + left
+    heads = [column_words(str(name)) for name in table.columns]
+    return html_table([f"{label} ({unit})" if unit else label for label, unit in heads], cells) + left
 
 
 def _cell(value: object) -> str:

@@ -25,7 +25,7 @@ def test_one_ct_without_participants_makes_a_page(tmp_path):
     put_session(tmp_path / "cohort", "sub-1", "", [toy_ct()], masks=False)
     run(tmp_path / "cohort", tmp_path / "out", segment=whole_box, progress=False)
     page = ipha.report(tmp_path / "out", tmp_path / "page.html").read_text("utf-8")
-    assert "1 participants, 1 sessions, 1 images" in page and "T1w and T2w together" not in page
+    assert "1 participant, 1 session, 1 image." in page and "T1w and T2w together" not in page
 
 
 def test_what_failed_is_told_with_its_reason(tmp_path):

@@ -276,6 +276,21 @@ def test_a_table_a_little_too_long_is_set_smaller_and_a_longer_one_halved(offlin
     assert found[18] == [18] and found[20] == [20] and found[28] == [14, 14]
 
 
+def test_a_cell_over_many_rows_stands_on_both_slides(offline_page: Any, tmp_path: Path) -> None:
+    inner = {n: f'<th rowspan="7">measure {n}</th>' for n in range(0, 28, 7)}
+    lines = "".join(
+        f"<tr>{'<th rowspan=28>ct</th>' if not n else ''}{inner.get(n, '')}<th>site {n}</th><td>{n}</td></tr>"
+        for n in range(28)
+    )
+    table = f"<table><thead><tr><th></th><th></th><th></th><th>mean</th></tr></thead><tbody>{lines}</tbody></table>"
+    assert _parts(offline_page, [f"## Rows\n\nA word.\n\n{table}\n"], tmp_path, "tbody tr") == [14, 14]
+    bodies = "[...document.querySelectorAll('.slide tbody')]"
+    first, second = offline_page.evaluate(f"() => {bodies}.map((b) => [...b.rows].map((r) => r.lastChild.offsetLeft))")
+    assert len({*first}) == 1 and len({*second}) == 1
+    texts = offline_page.evaluate(f"() => {bodies}.map((b) => b.textContent)")
+    assert all("ct" in text for text in texts) and "measure 14" in texts[1]
+
+
 def test_small_tables_and_code_are_not_smaller_than_they_need_to_be(offline_page: Any, tmp_path: Path) -> None:
     _parts(offline_page, ["## Rows\n\nSome `code` here.\n\n" + _rows(4)], tmp_path, "tr")
     size = "(what) => parseFloat(getComputedStyle(document.querySelectorAll('.slide')[1].querySelector(what)).fontSize)"

@@ -76,7 +76,7 @@ export class Chart {
     const label = (column) => withUnit(this.title(column), cohort.unit(column.measure));
     const words = category ? ordered(points.map((p) => p.x)) : [], counts = new Map(words.map((word) => [word, points.filter((p) => p.x === word)]));
     const people = (own) => unique(own.map((p) => p.session.subject)).length, subjects = (n) => `${n} subject${n === 1 ? "" : "s"}`;
-    const tick = (word) => { const own = counts.get(word); return `${word}\nn = ${own.length}` + (people(own) < own.length ? ` of ${subjects(people(own))}` : ""); };
+    const tick = (word) => { const own = counts.get(word); return `${word}\nn = ${own.length}` + (people(own) < own.length ? ` (${subjects(people(own))})` : ""); };
     return Plot.plot({
       width, height, marginLeft: 62, marginBottom: category ? 50 : 42, marginTop: 26, style: {background: "none", overflow: "visible"},
       y: {...scale(explorer.get("log_y") && this.logs.y, label(y)), grid: true},

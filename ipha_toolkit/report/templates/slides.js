@@ -26,14 +26,6 @@
       if (table.scrollWidth > room + SLACK) table.classList.add("wrapped");
     }
   }
-  // An explorer is as large as the slide allows.
-  function zoom(slide) {
-    for (const explorer of slide.querySelectorAll(".ipha-explorer"))
-      for (const size of [0.95, 0.88, 0.82, 0.76, 0.68]) {
-        explorer.style.zoom = size;
-        if (over(slide) <= SLACK) break;
-      }
-  }
   function shrink(slide, node, least) {
     if (over(slide) <= SLACK) return;
     const figures = [...node.querySelectorAll("img, svg, canvas.ipha-slice")].concat(node.matches("img, svg") ? [node] : []).filter((one) => one.getBoundingClientRect().height > 60);
@@ -80,6 +72,7 @@
       if (node.matches("table") && items.length - at < at) at = Math.ceil(items.length / 2); // two halves, not all rows and one
       const copy = node.cloneNode(false);
       if (node.matches("table")) {
+        spanBoth(items, at);
         for (const head of node.querySelectorAll(":scope > thead, :scope > colgroup, :scope > caption")) copy.append(head.cloneNode(true));
         copy.append(document.createElement("tbody"));
         copy.lastChild.append(...items.slice(at));
@@ -99,6 +92,17 @@
     copy.append(...inner.slice(deeper ? at + 1 : at));
     return copy;
   }
+  // Cells that reach over the row where a table is parted stand in both parts.
+  function spanBoth(rows, at) {
+    const over = rows.slice(0, at).flatMap((row, n) => [...row.cells].filter((cell) => n + cell.rowSpan > at).map((cell) => [cell, n]));
+    over.sort(([one], [other]) => other.getBoundingClientRect().left - one.getBoundingClientRect().left);
+    for (const [cell, n] of over) {
+      const again = cell.cloneNode(true);
+      again.rowSpan = n + cell.rowSpan - at;
+      cell.rowSpan = at - n;
+      rows[at].prepend(again);
+    }
+  }
   // The part of a text from the last gap (a line's end, or a space) above the edge on, with whatever marks stand around it.
   function partText(node, edge, gap, least = 3) {
     const texts = document.createTreeWalker(node, NodeFilter.SHOW_TEXT), gaps = [], range = document.createRange();
@@ -117,7 +121,6 @@
 
   function split(slide) {
     narrow(slide);
-    zoom(slide);
     const blocks = () => [...slide.children].filter((node) => !isHeld(node));
     const figure = blocks().find((node) => node.querySelector("img, svg, canvas.ipha-slice") || node.matches("img, svg"));
     if (figure && over(slide) > SLACK) {
