@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ipha_toolkit.arguments import parser
-from ipha_toolkit.errors import IphaError
+from ipha_toolkit.errors import IphaError, in_words
 from ipha_toolkit.io.room import is_full, no_room
 from ipha_toolkit.io.terminal import PlainFormatter, say, warn
 from ipha_toolkit.run.stopping import STOPPED, stopped_by_ctrl_c, words
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _RUN[options.command](options)
     except (IphaError, ValueError, OSError) as error:
         full = isinstance(error, OSError) and not isinstance(error, IphaError) and is_full(error)
-        warn(f"ipha {options.command}: {no_room(_written_to(options)) if full else error}")
+        warn(f"ipha {options.command}: {no_room(_written_to(options)) if full else in_words(error)}")
         return 2
     except KeyboardInterrupt as stop:
         if not stop.args:  # not by Ctrl-C here, which has said so

@@ -12,7 +12,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
@@ -42,9 +42,12 @@ def lock_of(target: Path) -> Path:
 
 
 def make_alike(folder: Path) -> None:
-    """Make a folder with the rights of the one it is made in, where it is not there."""
+    """Make a folder with the rights of the one it is made in, where there is none; a file in its place is kept."""
     if folder.is_dir():
         return
+    with suppress(FileNotFoundError):  # another run may have moved it meanwhile
+        if os.path.lexists(folder):
+            folder.rename(proof.free_name(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(exist_ok=True)  # another run may have made it meanwhile
     folder.chmod(rights_of(folder.parent))
