@@ -298,11 +298,19 @@ class SessionResults:
         Raises
         ------
         LayoutError
-            Where the cohort folder has moved.
+            Where the cohort folder has moved, or an image that was measured is no longer in it.
         KeyError
             Where the session has no such image.
         """
-        return self._files.image(modality)
+        try:
+            return self._files.image(modality)
+        except KeyError:
+            if str(modality).rpartition("_")[2] not in self.modalities:
+                raise
+        place = self.results.cohort.root.joinpath(self.subject, self.session)
+        raise LayoutError(
+            f"{place}: the {modality} image that was measured is gone; put it back, or run ipha analyze again"
+        )
 
     def mask(self, modality: str, kind: str = "lung") -> Mask:
         """The lung mask that an image was measured in, ours or one made elsewhere.

@@ -246,6 +246,10 @@ def _of_another_renamed(folder):
         path.rename(folder / path.name.replace("sub-c1", "sub-p1"))
 
 
+def _image_gone(folder):
+    (folder.parents[2] / "cohort" / PLACES["image"]).unlink()
+
+
 def _without(part):
     def gone(folder):
         next(folder.glob(f"*{part}*")).unlink()
@@ -256,7 +260,7 @@ def _without(part):
 
 READERS = ("report", "share", "redcap", "checklist", "status", "explore")
 TAKEN = (
-    _gone, _linked, _of_another, _of_another_renamed, _without("lung_mask"), _without("ratio_map"),
+    _image_gone, _gone, _linked, _of_another, _of_another_renamed, _without("lung_mask"), _without("ratio_map"),
     _without("histogram"), _without("_measures"), _without("provenance"),
 )  # fmt: skip
 
