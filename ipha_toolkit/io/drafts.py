@@ -18,9 +18,9 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from ipha_toolkit.errors import ReadError
+from ipha_toolkit.errors import LayoutError, ReadError
 from ipha_toolkit.io import proof
-from ipha_toolkit.io.files import read_json
+from ipha_toolkit.io.files import read_json, why_not_a_file
 from ipha_toolkit.io.locks import is_free, locked
 from ipha_toolkit.io.names import RESULTS_TOOL
 
@@ -122,8 +122,16 @@ def text_draft(path: Path) -> Path:
 def in_place_of(path: Path) -> Iterator[Path]:
     """A file beside ``path`` to write to, which then takes its place whole, or is taken away again.
 
-    Nobody can know its name, so that a link laid there beforehand is never followed.
+    Nobody can know its name, so that a link laid there beforehand is never followed. What is no file, as a device or
+    a pipe, is not replaced by one.
+
+    Raises
+    ------
+    LayoutError
+        Where a folder, device, pipe or socket lies at ``path``.
     """
+    if path.exists() and not path.is_file():
+        raise LayoutError(f"{path}: {why_not_a_file(path).partition(';')[0]}; give the name of a file to be written")
     draft = path.with_name(f".{path.name[:200]}.{token_hex(6)}.draft")
     try:
         yield draft
