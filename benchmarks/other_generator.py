@@ -7,7 +7,8 @@ a case costs a second or two.
 
 Ranges, drawn evenly unless said otherwise:
 
-* healthy density: -850 HU, SD 25 between people (Fromson & Denison, Thorax 1988;43:120); children over 7 years -792 HU,
+* healthy density: -850 HU, SD 25 between people (chosen; Fromson & Denison, Thorax 1988;43:120, give 25 HU for slices,
+  once their area is taken into account); children over 7 years -792 HU,
   95 % -702 to -882 (doi 10.1097/00004424-198708000-00002); two years old -630 to -680 HU (PMC5116406);
   expiration 158 HU denser (same as children); lung water by MRI varies by 20 % between people (PMC3354915);
 * acute: diffuse homogeneous ground glass; subacute: diffuse nodules and patchy ground glass; chronic: reticulation or
@@ -263,7 +264,7 @@ def ct_case(condition, rng):
     kw, right, known, flags, age, clean = {}, {"none"}, False, (), 30.0, True
     nodules = [(u(90, 200), (2.2, 4.2), 4.0, 1.0)]
     ggo_acute = (u(180, 380), str(rng.choice(["diffuse", "diffuse", "central"])), 0, 0)
-    if condition == "healthy child of 8 to 14":
+    if condition in ("healthy child of 8 to 14", "healthy child, children as controls"):
         base, kw, age, flags = float(rng.normal(-792, 40)), {"scale": u(0.72, 0.9)}, 10.0, ("child",)
     elif condition == "healthy, two years":
         base, kw, age, clean = u(-680, -630), {"scale": 0.55}, 2.0, False
@@ -310,8 +311,11 @@ def ct_case(condition, rng):
         right = {OPEN}
     elif condition == "usual interstitial pneumonia":
         kw, right = {"septa": (u(0.3, 0.5), u(8, 12), "basal rim"), "loss": u(0.3, 0.8)}, {SCAR}
-    if condition.endswith("known"):
+    if "known" in condition:
         known = True
+    if condition == "acute child, known, children as controls":
+        base, age, flags = float(rng.normal(-792, 40)), 10.0, ("child",)
+        kw["scale"] = u(0.72, 0.9)
     volume, lungs = ct(rng, base=base, **kw)
     return Case(condition, "CT", frozenset(right), known, {"ct": volume}, {"ct": lungs}, {}, age, flags, clean)
 
@@ -399,7 +403,8 @@ def mri(rng, *, sequence="VIBE and TSE", field_t=1.5, wet=None, water=0.0, met=0
         noise = rng.standard_normal((2, *box.shape))
         image = np.hypot(box + sigma * noise[0], sigma * noise[1])
         if masked:
-            image = np.where(image < 0.1, 0, image) * (ndimage.gaussian_filter(box, 1.5) > 0.03)
+            seen = ndimage.gaussian_filter(box, 1.5) > 0.03
+            image = image * seen if masked == "air" else np.where(image < 0.1, 0, image) * seen
         step = MR_MM * 3 if how.get("thick") else MR_MM
         affine = np.diag([MR_MM, step, MR_MM, 1.0])
         meta = {"MagneticFieldStrength": field_t, "ScanOptions": "FS" if how.get("fat") else "PFP"}
@@ -434,6 +439,12 @@ MR_CONDITIONS = (
     "MRI healthy, child of other controls", "MRI healthy, 3 T against 1.5 T", "MRI healthy, no controls",
 )  # fmt: skip
 
+MORE_CONDITIONS = (
+    "healthy child, children as controls", "acute child, known, children as controls",
+    "MRI healthy, background alone masked", "MRI acute, background alone masked", "MRI acute, uneven noise",
+)  # fmt: skip
+"""Added later, at the end, so that the others keep their cases."""
+
 
 def mr_case(condition, rng):
     """One MRI case of a condition."""
@@ -448,6 +459,8 @@ def mr_case(condition, rng):
         kw["uneven"] = True
     elif variant.startswith("masked"):
         kw["masked"] = True
+    elif variant.startswith("background"):
+        kw["masked"] = "air"
     elif variant.startswith("contrast"):
         kw["contrast"] = True
     elif variant.startswith("child"):
@@ -462,13 +475,21 @@ def mr_case(condition, rng):
 
 def make(condition, number, seed):
     """Case ``number`` of a condition; cases of one seed and number differ between conditions."""
-    names = (*CT_CONDITIONS, *MR_CONDITIONS)
+    names = (*CT_CONDITIONS, *MR_CONDITIONS, *MORE_CONDITIONS)
     rng = np.random.default_rng([seed, names.index(condition), number, 4242])
     return (mr_case if condition.startswith("MRI") else ct_case)(condition, rng)
 
 
+CT_CONTROLS = "CT of children"
+
+
 def control(sequence, number, seed):
-    """A healthy adult scanned with a sequence."""
+    """A healthy adult scanned with a sequence, or a child by CT."""
+    if sequence == CT_CONTROLS:
+        rng = np.random.default_rng([seed, 99, number, 777])
+        volume, lungs = ct(rng, base=float(rng.normal(-792, 40)), scale=rng.uniform(0.72, 0.9))
+        about = f"control, {sequence}", "CT", frozenset({"none"}), False
+        return Case(*about, {"ct": volume}, {"ct": lungs}, {}, 8.0 + 0.75 * number, ("child",))
     rng = np.random.default_rng([seed, list(SEQUENCES).index(sequence), number, 777])
     images, lungs, muscle = mri(rng, sequence=sequence)
     return Case(f"control, {sequence}", "MRI", frozenset({"none"}), False, images, lungs, muscle, 25.0 + number)

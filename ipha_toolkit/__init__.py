@@ -59,6 +59,7 @@ _HOME = {
     "simulate_disk": "run.disk",
     "implant": "phantom.implant",
     "Disease": "phantom.disease",
+    "lung_signal": "phantom.states",
     "Bleed": "phantom.disease",
     "measure_signal": "measure.signal",
     "measure_t1": "measure.signal",

@@ -67,6 +67,15 @@ MR_MEASURES: tuple[Measure, ...] = (
         for end in ("lower", "upper")
     ),
     Measure(
+        "signature_hidden_loss",
+        "most of its T2w signal that a lung may have lost to iron: upper limit of signature_strength and what water "
+        "may add at its T1w",
+        "%",
+        Worse.NEITHER,
+        "definition; how far water lifts T2w is known from patients of group edema, else from the phantom",
+        compared=False,
+    ),
+    Measure(
         "t2w_over_t1w",
         "median of the T2w over the T1w ratio to muscle, voxels whose T1w ratio is in the noise of T2w left out",
         "1",

@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING
 from ipha_toolkit.arguments import parser
 from ipha_toolkit.errors import IphaError, in_words
 from ipha_toolkit.io.room import is_full, no_room
-from ipha_toolkit.io.terminal import PlainFormatter, say, warn
+from ipha_toolkit.io.terminal import AboveBar, PlainFormatter, say, warn
 from ipha_toolkit.run.stopping import STOPPED, stopped_by_ctrl_c, words
 
 if TYPE_CHECKING:
     from distributed import Client
 
     from ipha_toolkit.run.plan import ImportPlan
+
+
+_STAMP = "%(asctime)s %(levelname)s"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,14 +64,17 @@ def _start_log(options: argparse.Namespace) -> None:
     """Send the log to the terminal and, with ``--log``, to a file; each session keeps one of its own as well."""
     logging.raiseExceptions = False  # a log that cannot be written is no reason for a traceback
     logger = logging.getLogger("ipha_toolkit")
-    shown = logging.StreamHandler(sys.stderr)
-    shown.setLevel({0: logging.ERROR, 1: logging.INFO}.get(options.verbose, logging.DEBUG))
-    handlers: list[logging.Handler] = [] if options.quiet or not options.verbose else [shown]
+    loud = 0 if options.quiet else options.verbose
+    shown, line = AboveBar({0: logging.WARNING, 1: logging.INFO}.get(loud, logging.DEBUG)), "%(message)s"
+    if not loud:  # what is said of an image stands in its session's log, and as a flag of its rows
+        shown.addFilter(lambda record: record.name != "ipha_toolkit.run.session")
+    handlers: list[tuple[logging.Handler, str]] = [(shown, f"{_STAMP} {line}" if loud else line)]
     if options.log:
-        handlers.append(logging.FileHandler(options.log, encoding="utf-8"))
-    for handler in handlers:
-        handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
-        logger.addHandler(handler)
+        handlers.append((logging.FileHandler(options.log, encoding="utf-8"), f"{_STAMP} {line}"))
+    for handler, text in handlers:
+        handler.setFormatter(PlainFormatter(text))
+    logger.handlers = [each for each in logger.handlers if not isinstance(each, AboveBar)]  # of a call before
+    logger.handlers += [handler for handler, _ in handlers]
     logger.setLevel(logging.DEBUG if options.verbose > 1 else logging.INFO)
     logger.propagate = False
 
@@ -190,6 +196,8 @@ def _analyze(options: argparse.Namespace) -> int:
 
 def _cluster(options: argparse.Namespace) -> AbstractContextManager[Client | None]:
     if not options.scheduler:
+        if options.memory_limit:
+            raise ValueError("--memory-limit is of the workers of --scheduler local; give that as well, or neither")
         return nullcontext()
     from ipha_toolkit.run.cluster import connect
 

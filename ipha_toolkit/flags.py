@@ -29,7 +29,7 @@ FLAGS: dict[str, str] = {
     "detector_spacing": "pixel spacing is that of the detector: the patient is magnified on it",
     "colour_converted": "a colour picture, converted to gray levels",
     "inverted_film": "the film was stored with dense dark and was turned round",
-    "uncertain_lung_field": "a border of a lung field hardly stands out: look at the mask",
+    "uncertain_lung_field": "a border of a lung field hardly stands out, or one base lies far lower: look at the mask",
     "perhaps_not_frontal": "right and left half of the film are unlike: another view, or one lung opaque; look at it",
     "perhaps_no_radiograph": "the lower middle is not the densest: a slice of CT or MRI, or a film cut off; look at it",
     "small_zone": "the zone holds under 300 pixels",
@@ -37,6 +37,8 @@ FLAGS: dict[str, str] = {
     "noise_not_estimable": "no air of five distinct values, nor tissue smooth enough: noise cannot be estimated",
     "noise_from_tissue": "no air outside the body: noise read from smooth tissue, within 15 % on cropped phantoms",
     "noise_uncertain": "noise estimates part: it is not the same all over; what depends on it is withheld",
+    "uneven_noise": "noise differs between places by a quarter or more, and lung signal lies near it: lifted unevenly",
+    "emptied_lung": "a fifth or more of the lung holds exactly 0: dark signal was set to zero when the image was made",
     "ghosts": "structured signal in the air outside the body: ghosts lie over the lungs as well",
     # controls
     "no_controls": "no control in participants.tsv: the protocol's fallback threshold was used",
@@ -50,6 +52,7 @@ FLAGS: dict[str, str] = {
     # signature
     "no_evidence": "T1w predicts no T2w above the noise floor in most voxels: the signature cannot be judged there",
     "iron_under_water": "T1w so far above the controls that water may hide what iron takes from T2w",
+    "iron_may_hide": "no T2w deficit, but signature_hidden_loss of T2w could be lost to iron without showing",
     "realigned": "T2w was moved onto the grid of T1w",
     # R2*
     "mostly_censored": "R2* withheld: most of the region never rises above the noise floor",
@@ -62,6 +65,8 @@ FLAGS: dict[str, str] = {
     "no_lung_density": "no CT in the session: R2* cannot tell iron from aeration",
     # texture
     "no_opacity": "too little opacity to be patchy or homogeneous",
+    "faint_haze": "more lung is opaque than a clear lung has, perhaps too little to count as ground glass",
+    "septa_as_patches": "opacity varies more over 8 than over 16 mm, as between septa: no patches of haze",
     "blurred_slices": "thin structures hardly face one axis: slices thicker than they are apart, which hides a net",
     # nodules
     "few_nodules": "too few nodules for a size or pattern",

@@ -18,7 +18,7 @@ FINDING_LINES = (
     "ground_glass_opacity: ct ground_glass_extent > 8, 35, 65 -- cuts chosen on both generators",
     "air_space_opacity: ct opacity_fraction > 8, 35, 65 -- cuts chosen on both generators",
     "consolidation: ct consolidation_extent > 1, 10, 30 -- cuts chosen on the phantom",
-    "patchy_opacity: ct patchiness > 0.15, 0.3, 0.5 -- cuts chosen on both generators",
+    "patchy_opacity: ct patchiness > 0.1, 0.3, 0.5 -- cuts chosen on both generators",
     "lower_zone_predominance: ct opacity_lower_excess > 40, 90, 130 -- cuts chosen on the phantom",
     "micronodules: ct nodules_per_litre > 35, 50, 90 -- cuts chosen on the phantom",
     "micronodules: T1w nodules_per_litre > 50, 75, 100 -- cuts chosen on the phantom",
@@ -117,11 +117,14 @@ GATE_LINES = (
     f"withheld {_DEFICIT}: contrast_enhanced -- an agent brightens T1w and not T2w",
     "limited t1w_signal_gain: contrast_enhanced -- an agent brightens T1w as blood does",
     f"withheld {_GAIN}, {_DEFICIT}: ghosts -- ghosts add to lung signal",
+    f"withheld {_GAIN}, {_DEFICIT}: uneven_noise -- noise lifts dark lung by another amount from place to place",
+    f"withheld {_GAIN}, {_DEFICIT}: emptied_lung -- the lung's dark signal was set to zero",
     f"withheld {_GAIN}, {_DEFICIT}: other_age -- lungs dry as they grow",
     f"withheld {_DEFICIT}: noise_not_estimable -- what stands above the noise is not known",
     f"withheld {_DEFICIT}: no_evidence -- T1w predicts a T2w within the noise",
     f"limited {_GAIN}: noise_not_estimable -- noise lifts dark lung by an unknown amount",
     "absence hemosiderin_signature, marked_t2w_deficit: iron_under_water -- T2w rises faster than T1w in wet lung",
+    "limited hemosiderin_signature: iron_may_hide -- less iron, up to {signature_hidden_loss} of T2w, would not show",
     f"absence {_GAIN}, {_DEFICIT}: lungs_partly_missing -- bright lung is lost first",
     f"absence {_GAIN}: implausible_lung_volume -- the mask may be wrong",
     f"limited {_GAIN}, {_DEFICIT}: few_controls -- their spread is hardly known",
@@ -132,6 +135,8 @@ GATE_LINES = (
     f"withheld {_DENSITY}: expiration -- empty lung is dense",
     f"withheld {_DENSITY}: young_child -- healthy lung is as dense, PMC5116406",
     "mild ground_glass_opacity, air_space_opacity: child -- cuts are of adults at full inspiration",
+    "absence ground_glass_opacity, air_space_opacity: faint_haze where micronodules -- faint haze and nodules",
+    "presence patchy_opacity: septa_as_patches -- what lies between septa is no patch of haze",
     "withheld lower_zone_predominance: cut_field_of_view -- a zone may be missing",
     "withheld lower_zone_predominance: slices_missing -- a zone may be missing",
     f"absence {_PATTERNS}: cut_field_of_view -- part is not seen",
@@ -142,6 +147,8 @@ GATE_LINES = (
     "absence film_opacity: uncertain_lung_field -- the field may leave out what is opaque",
     "withheld film_opacity: perhaps_not_frontal -- cuts are of frontal films",
     "withheld change: ghosts -- ghosts add to lung signal",
+    "withheld change: uneven_noise -- noise lifts dark lung by another amount from place to place",
+    "withheld change: emptied_lung -- the lung's dark signal was set to zero",
     "withheld change: lungs_partly_missing -- another share of the lung was measured",
     "withheld change: implausible_lung_volume -- the mask may be wrong",
     "unlike change: contrast_enhanced -- a contrast agent was given on one of the dates",
@@ -152,12 +159,13 @@ GATE_LINES = (
 """Default rules of the gate: ``verdict answer, answer: flag -- reason``; an answer is a finding, or ``change``.
 
 ``withheld``: not given. ``limited``: given, the reason named. ``absence``: given where the finding is seen, withheld
-where it is not. ``mild``: a mild finding is given where it lies beyond the controls, absent where they have as much,
-withheld where there are none of like age; a higher grade is given, the reason named. ``unlike``: a change is withheld
-where one of its dates alone carries the flag.
+where it is not; ``presence``: the other way round. ``mild``: a mild finding is given where it lies beyond the controls,
+absent where they have as much, withheld where there are none of like age; a higher grade is given, the reason named.
+``unlike``: a change is withheld where one of its dates alone carries the flag. ``flag where finding``: only where that
+finding is seen as well. A measure in braces within a reason is said with its value.
 """
 
-_GATE_RULE = re.compile(r"(withheld|limited|absence|mild|unlike) ([\w, ]+): (\w+) -- (.+)")
+_GATE_RULE = re.compile(r"(withheld|limited|absence|presence|mild|unlike) ([\w, ]+): (\w+)(?: where (\w+))? -- (.+)")
 
 _FINDING_RULE = re.compile(r"(\w+): ([\w+]+) (\w+) ([<>]) ([-+.\d, e]+) -- (.+)")
 
@@ -205,6 +213,8 @@ class GateRule:
     answers: tuple[str, ...]
     flag: str
     reason: str
+    where: str = ""
+    """A finding that has to be there for the rule to hold; empty: none."""
 
 
 PHASES = (Phase.NONE, Phase.ACUTE, Phase.SUBACUTE, Phase.CHRONIC, Phase.AIR_SPACE, Phase.FIBROSIS)
@@ -231,13 +241,16 @@ def gate_rules(lines: Iterable[str]) -> tuple[GateRule, ...]:
 
 @lru_cache(maxsize=512)
 def _gate_rule(line: str) -> GateRule:
-    verdict, names, flag, reason = _parts(line, _GATE_RULE, "gate.rules", "withheld answer, answer: flag -- reason")
+    form = "withheld answer, answer: flag -- reason, or flag where finding"
+    verdict, names, flag, where, reason = _parts(line, _GATE_RULE, "gate.rules", form)
     answers = tuple(name.strip() for name in names.split(","))
     for name in answers:
         _require_name(line, "gate.rules", "answer", name, (*FINDINGS, "change"))
     if flag not in FLAGS:
         raise ProtocolError(f"gate.rules: {line!r}: flag {flag!r} is none of those of the catalogue, flags.FLAGS")
-    return GateRule(verdict, answers, flag, reason)
+    if where:
+        _require_name(line, "gate.rules", "finding", where, FINDINGS)
+    return GateRule(verdict, answers, flag, reason, where)
 
 
 @lru_cache(maxsize=512)
@@ -268,7 +281,7 @@ def _parts(line: str, pattern: re.Pattern[str], setting: str, form: str) -> tupl
     matched = pattern.fullmatch(line.strip())
     if matched is None:
         raise ProtocolError(f"{setting}: {line!r}: needs the form '{form}'")
-    return matched.groups()
+    return matched.groups("")
 
 
 def _require_name(line: str, setting: str, kind: str, name: str, known: Iterable[str]) -> None:

@@ -209,6 +209,21 @@ class GateSettings:
     ghost_share: float = _setting(
         0.03, "structured signal outside the body above this share of muscle is ghosts", "chosen on the phantom"
     )
+    uneven_noise: float = _setting(
+        1.25,
+        "noise that differs between places by more than this factor is uneven",
+        "chosen on both generators: even noise at most 1.08, parallel imaging from 1.3",
+    )
+    near_noise: float = _setting(
+        5.0,
+        "and lifts a lung whose median lies below so many sigmas of the noisiest place",
+        "Rician mean: 2 % at 5 sigmas, 6 % at 3",
+    )
+    emptied_share: float = _setting(
+        0.2,
+        "a lung of which a larger share holds exactly 0 was emptied",
+        "noise of one gray level leaves 12 % at 0 where nothing else is",
+    )
     young_years: float = _setting(
         7.0,
         "under this age the lung is denser than cuts of CT suppose, years",
@@ -302,6 +317,16 @@ class SignatureSettings:
         "median T1w ratio over that of the controls from which water may hide iron",
         "chosen on the second generator: iron that scores 6.3 in dry lung scores 3.0 at 1.4 and 1.6 at 1.8",
     )
+    water_rise: float = _setting(
+        1.5,
+        "below that, water is taken to raise T2w over T1w by this power of the gain in T1w",
+        "measured on the phantom: 1.6 at a gain of 1.2, 1.4 at 1.35, 1.2 at 1.8",
+    )
+    hidden_loss: float = _setting(
+        40.0,
+        "'no iron' is limited where a larger share of T2w could be lost to iron unseen, %",
+        "chosen on the second generator: dry healthy lungs 15 to 33",
+    )
 
 
 @dataclass(frozen=True)
@@ -348,6 +373,12 @@ class FilmSettings:
     uncertain_contrast: float = _setting(0.45, "a lung field is flagged uncertain below this contrast", "chosen")
     uncertain_inside: float = _setting(
         0.0, "and where its inside looks like lung less than this, -1 to 1", "chosen: a lung that is opaque"
+    )
+    uncertain_domes: float = _setting(
+        0.15,
+        "and where the domes of the diaphragm lie further apart in height than this share of the lungs' height: gas of "
+        "the stomach taken for lung, or one base opaque",
+        "chosen: 3 cm, the most usual in health, of lungs 25 cm high, and 0.03 for the fit",
     )
     least_step: float = _setting(
         0.15,

@@ -8,17 +8,19 @@ a flag on the row that carries an answer does to it (:data:`ipha_toolkit.rules.G
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from ipha_toolkit.catalogue import versus_controls
+from ipha_toolkit.catalogue import MEASURES, versus_controls
 from ipha_toolkit.compare.said import Said
 from ipha_toolkit.flags import FLAGS
 from ipha_toolkit.measure.rows import flags_of
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.rules import FindingRule, gate_rules
+from ipha_toolkit.wording import number
 
 GIVEN, LIMITED, WITHHELD = "given", "limited", "withheld"
 """Verdicts, best first."""
@@ -39,8 +41,9 @@ class Verdict:
 
 
 def judge_finding(
-    finding: str, seen: bool, flags: Collection[str], *, beyond_health: bool = True, protocol: Protocol = DEFAULT
-) -> Verdict:
+    finding: str, seen: bool, flags: Collection[str], *, beyond_health: bool = True, beside: Collection[str] = (),
+    protocol: Protocol = DEFAULT,
+) -> Verdict:  # fmt: skip
     """Whether a finding may be given that rests on a row with these flags.
 
     Parameters
@@ -53,6 +56,8 @@ def judge_finding(
         Codes on the row that carries it.
     beyond_health : bool
         Whether it is more than mild, or lies beyond healthy people of like age.
+    beside : collection of str
+        Findings that are there as well: some needs hold only beside another.
     protocol : Protocol
         ``gate.rules``.
 
@@ -69,8 +74,9 @@ def judge_finding(
     """
     found = Verdict()
     for rule in gate_rules(protocol.gate.rules):
-        if rule.flag in flags and finding in rule.answers and rule.verdict != "unlike":
-            speaks_against = {"absence": not seen, "mild": seen and not beyond_health}
+        holds = rule.flag in flags and (not rule.where or rule.where in beside)
+        if holds and finding in rule.answers and rule.verdict != "unlike":
+            speaks_against = {"absence": not seen, "presence": seen, "mild": seen and not beyond_health}
             strict = speaks_against.get(rule.verdict, rule.verdict == WITHHELD)
             found &= Verdict(WITHHELD if strict else LIMITED, (_said(rule.flag, rule.reason),))
     return found
@@ -93,12 +99,37 @@ def as_in_health(rule: FindingRule, said: Said, *, protocol: Protocol = DEFAULT)
     return bool((distance if rule.more else -distance) < protocol.gate.beyond_controls)
 
 
+def judged_beside_others(*, protocol: Protocol = DEFAULT) -> frozenset[str]:
+    """Findings whose verdict depends on what else is there."""
+    return frozenset(name for rule in gate_rules(protocol.gate.rules) if rule.where for name in rule.answers)
+
+
 def mild_counts(finding: str, flags: Collection[str], *, protocol: Protocol = DEFAULT) -> bool:
     """Whether a mild finding on a row with these flags counts by itself, without healthy people beside it."""
     return not any(
         rule.verdict == "mild" and rule.flag in flags and finding in rule.answers
         for rule in gate_rules(protocol.gate.rules)
     )
+
+
+def in_numbers(verdict: Verdict, modality: str, said: Said) -> Verdict:
+    """The verdict with the values of measures that its reasons name in braces.
+
+    Examples
+    --------
+    >>> said = Said({("T1w+T2w", "signature_hidden_loss"): (46.2, "")})
+    >>> in_numbers(Verdict("limited", ("up to {signature_hidden_loss} of T2w",)), "T1w+T2w", said).reasons
+    ('up to 46.2 % of T2w',)
+    """
+
+    def told(named: re.Match[str]) -> str:
+        value, _ = said.values.get((modality, named[1]), (np.nan, ""))
+        known = np.isfinite(value) and named[1] in MEASURES
+        return number(value, MEASURES[named[1]].unit) if known else named[1].replace("_", " ")
+
+    if not any("{" in reason for reason in verdict.reasons):
+        return verdict
+    return Verdict(verdict.verdict, tuple(re.sub(r"\{(\w+)\}", told, reason) for reason in verdict.reasons))
 
 
 def judge_missing(rule: FindingRule, said: Said) -> Verdict | None:

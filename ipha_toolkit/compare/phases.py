@@ -23,7 +23,7 @@ reading is no diagnosis, and none of the rules has been tested in patients.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,9 +37,11 @@ from ipha_toolkit.compare.gate import (
     Verdict,
     all_flags,
     as_in_health,
+    in_numbers,
     in_words,
     judge_finding,
     judge_missing,
+    judged_beside_others,
     mild_counts,
 )
 from ipha_toolkit.compare.said import Said, said_by_session, said_of
@@ -144,15 +146,27 @@ def read_findings(rows: pd.DataFrame, *, protocol: Protocol = DEFAULT) -> tuple[
 
 
 def _read(said: Said, protocol: Protocol) -> tuple[FindingReading, ...]:
-    best: dict[str, FindingReading] = {}
-    for rule in finding_rules(protocol.findings.rules):
-        found = _finding(rule, said, protocol)
-        if found and (rule.finding not in best or _rank(found) > _rank(best[rule.finding])):
-            best[rule.finding] = found
+    rules = finding_rules(protocol.findings.rules)
+    best = _best(rules, said, (), protocol)
+    beside = {name for name, found in best.items() if found.grade > 0}
+    again = judged_beside_others(protocol=protocol)
+    best |= _best((rule for rule in rules if rule.finding in again), said, beside, protocol)
     return tuple(best[name] for name in FINDINGS if name in best)
 
 
-def _finding(rule: FindingRule, said: Said, protocol: Protocol) -> FindingReading | None:
+def _best(
+    rules: Iterable[FindingRule], said: Said, beside: Collection[str], protocol: Protocol
+) -> dict[str, FindingReading]:
+    """Of each finding the rule that carries it best."""
+    best: dict[str, FindingReading] = {}
+    for rule in rules:
+        found = _finding(rule, said, beside, protocol)
+        if found and (rule.finding not in best or _rank(found) > _rank(best[rule.finding])):
+            best[rule.finding] = found
+    return best
+
+
+def _finding(rule: FindingRule, said: Said, beside: Collection[str], protocol: Protocol) -> FindingReading | None:
     value, flags = said.values.get((rule.modality, rule.measure), (np.nan, ""))
     name = f"{rule.modality} {rule.measure.replace('_', ' ')}"
     if not np.isfinite(value):
@@ -162,8 +176,12 @@ def _finding(rule: FindingRule, said: Said, protocol: Protocol) -> FindingReadin
     healthy = as_in_health(rule, said, protocol=protocol) if grade == 1 else False
     if healthy and not mild_counts(rule.finding, codes, protocol=protocol):
         grade = 0
-    verdict = judge_finding(rule.finding, grade > 0, codes, beyond_health=healthy is False, protocol=protocol)
-    carrier = f"{name} {value:.3g} {MEASURES[rule.measure].unit}"
+    verdict = judge_finding(
+        rule.finding, grade > 0, codes, beyond_health=healthy is False, beside=beside, protocol=protocol
+    )
+    verdict = in_numbers(verdict, rule.modality, said)
+    unit = MEASURES[rule.measure].unit
+    carrier = f"{name} {value:.3g}{'' if unit == '1' else f' {unit}'}"
     grade = -1 if verdict.verdict == WITHHELD else grade
     return FindingReading(rule.finding, grade, _score(value, rule), carrier, rule.source, verdict, flags)
 
@@ -232,6 +250,8 @@ def _classified(said: Said, bleeds: bool, left_out: Iterable[str], protocol: Pro
         common = None if Phase.NONE in (best, runner_up) else _cause_open(support, protocol)
         best, margin = common or (Phase.INDETERMINATE, margin)
         reasons = (close, *(_reasons(best, rules, findings, grades) if common else reasons))
+        if not (first > 0 or common):
+            reasons = ("nothing that was measured speaks for any phase",)
     return PhaseReading(best, reasons, missing, margin, by_name, findings, verdict, limits)
 
 

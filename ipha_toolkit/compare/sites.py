@@ -125,7 +125,8 @@ def _mixed(part: pd.DataFrame, design: np.ndarray[Any, Any]) -> dict[str, Any]:
     scale = float(part["value"].std())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a spread of zero between sites lies on the edge, and is an answer
-        fit = MixedLM(part["value"].to_numpy() / scale, design, groups=part["site"].to_numpy()).fit(reml=True)
+        model = MixedLM(part["value"].to_numpy() / scale, design, groups=part["site"].to_numpy())
+        fit = model.fit(reml=True, method=["powell"])  # those by gradient stop short of a spread of zero
     low, high = fit.conf_int()[1]
     if not np.isfinite([low, high]).all():
         raise ValueError("the fit has no interval")

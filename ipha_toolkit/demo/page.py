@@ -25,6 +25,7 @@ from ipha_toolkit.io.results import open_results
 from ipha_toolkit.regions.films import film_zones
 from ipha_toolkit.report import cohort, pictures
 from ipha_toolkit.report.pieces import Panel, captioned, html_table, row_of_slices, write_sections
+from ipha_toolkit.report.readings import READING, readings_table
 from ipha_toolkit.run.alone import why_alone
 from ipha_toolkit.wording import minus, number, signed
 
@@ -91,9 +92,9 @@ def _introduction(demo: Demo) -> str:
 
 def _people(demo: Demo) -> str:
     rows = [
-        [person.name, person.group, number(person.age), person.sex, f"{visit.day:.0f}",
+        [person.name, person.group, f"{person.age:g}", person.sex, f"{visit.day:.0f}",
          "radiograph" if visit.images else "all", visit.phase,
-         number(visit.hemoglobin_g_dl), number(visit.ferritin_ug_l), number(visit.prednisone_mg_per_day),
+         f"{visit.hemoglobin_g_dl:.1f}", f"{visit.ferritin_ug_l:g}", f"{visit.prednisone_mg_per_day:g}",
          "yes" if visit.hemoptysis else "no", visit.lavage or "n/a"]
         for person in demo.people for visit in person.visits
     ]  # fmt: skip
@@ -206,21 +207,11 @@ def _mask_table(masks: pd.DataFrame) -> str:
 def _readings(demo: Demo) -> str:
     """The phase that the rules read from every session, with reasons, beside the true one."""
     true = {(person.name, visit.session): visit.phase for person in demo.people for visit in person.visits}
-    rows = [
-        [
-            r["subject"],
-            r["session"],
-            true[r["subject"], r["session"]],
-            r["phase"],
-            f"{r['margin']:.2f}",
-            r["reasons"],
-            *cohort.gate_cells(r),
-        ]
-        for r in demo.analysis.readings.to_dict("records")
-    ]
-    right = sum(row[2] == row[3] for row in rows)
-    head = ["participant", "session", "true phase", "read as", "margin (1)", "reasons", *cohort.GATE_HEAD]
-    return f"<p>{right} of {len(rows)} phases are read as they truly are. {cohort.READING}</p>" + html_table(head, rows)
+    found = demo.analysis.readings
+    right = sum(true[r["subject"], r["session"]] == r["phase"] for r in found.to_dict("records"))
+    return (
+        f"<p>{right} of {len(found)} phases are read as they truly are (✓). {READING}</p>{readings_table(found, true)}"
+    )
 
 
 def _run_facts(demo: Demo) -> str:

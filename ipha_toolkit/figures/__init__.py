@@ -22,6 +22,7 @@ _HOME = {
     "plot_nodules": "slices",
     "plot_histogram": "numbers",
     "plot_signature": "numbers",
+    "plot_states": "numbers",
     "plot_zones": "numbers",
     "plot_opacity_series": "films",
     "plot_forest": "cohort",

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _PHASE_MARKERS = {Phase.ACUTE: ("v", "#d55e00"), Phase.SUBACUTE: ("s", "#e69f00"), Phase.CHRONIC: ("o", "#0072b2")}
 _MOST_SUBJECTS = len(SERIES_COLOURS)
+_FEW = 20
+"""Lines up to which a figure of one a line gives each some room; more stand closer, so that a screen holds them."""
 
 
 def plot_trend(
@@ -173,7 +175,7 @@ def plot_forest(effects: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     if known.empty:
         raise DataError("no measure has an effect size: each group needs two subjects or more")
     known = known.iloc[known["hedges_g"].abs().argsort(kind="stable")]
-    ax = ax or new_figure(7.0, 0.6 + 0.3 * len(known)).subplots()
+    ax = ax or new_figure(7.0, 0.6 + (0.3 if len(known) <= _FEW else 0.2) * len(known)).subplots()
     groups = sorted(set(known["group"]))
     words = []
     for place, row in enumerate(known.to_dict("records")):
@@ -237,7 +239,7 @@ def plot_swimmer(
     from matplotlib import colormaps
 
     span = visits.groupby("subject")["days"].agg(np.ptp).sort_values(kind="stable")
-    ax = ax or new_figure(7.0, 1.2 + 0.34 * len(span)).subplots()
+    ax = ax or new_figure(7.0, 1.2 + (0.34 if len(span) <= _FEW else 0.22) * len(span)).subplots()
     doses = pd.to_numeric(visits[dose])
     highest = max(float(doses.max()) if doses.notna().any() else 0.0, 1e-9)
     shades, words = colormaps["Greys"], []
@@ -300,8 +302,9 @@ def _chosen(rows: pd.DataFrame, measure: str, modality: str, region: str) -> pd.
 def _control_band(ax: Axes, controls: pd.DataFrame) -> str:
     low, high = float(controls["value"].min()), float(controls["value"].max())
     n = controls["subject"].nunique()
-    ax.axhspan(low, high, color="#d9d9d9", lw=0, zorder=0, label=f"{n} controls, range")
-    return f"Grey: range of {n} controls, {number(low)} to {number(high)}."
+    who = f"{n} control" if n == 1 else f"{n} controls"
+    ax.axhspan(low, high, color="#d9d9d9", lw=0, zorder=0, label=f"{who}, range")
+    return f"Grey: range of {who}, {number(low)} to {number(high)}."
 
 
 def _limit(scatter: pd.DataFrame | None, measure: str, modality: str, region: str) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +31,9 @@ from ipha_toolkit.wording import number
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+
+_BESIDE = ((-6, 4, "right"), (7, -3, "left"), (7, -6, "left"), (0, -12, "center"))
+"""Where the amounts of each course stand beside its points, in points."""
 
 _ZONES = [str(region) for region in Region if region != Region.LUNG]
 
@@ -171,6 +174,55 @@ def plot_signature(
     return describe(
         plain(ax),
         f"{name}: joint histogram of T1w and T2w ratio to muscle, line of water T2w = {line.slope:.2f} T1w; {listed}.",
+    )
+
+
+def plot_states(states: Mapping[str, pd.DataFrame], *, ax: Axes | None = None) -> Axes:
+    """T2w against T1w as a lung fills with water, iron or methemoglobin, beside the straight line of its first state.
+
+    Parameters
+    ----------
+    states : mapping of str to DataFrame
+        What is added, and columns ``t1w``, ``t2w`` (ratio to muscle) and ``amount`` (written beside each point), from
+        little to much. The first row of the first is the healthy lung, whose T2w over T1w is the line.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+        Both axes logarithmic, so that the distance below the line is the same everywhere; described with T2w over T1w,
+        that of the healthy lung being 1, at the end of each course.
+    """
+    from matplotlib.ticker import LogLocator
+
+    ax = ax or new_figure(6.4, 5.0).subplots()
+    healthy = next(iter(states.values())).iloc[0]
+    slope = healthy["t2w"] / healthy["t1w"]
+    everything = pd.concat(states.values())
+    ends = np.array([0.85 * everything["t1w"].min(), 1.25 * everything["t1w"].max()])
+    ax.plot(ends, slope * ends, color=CONTROL_INK, lw=1.2, ls="--", label="line of the healthy lung")
+    rises = []
+    for number_of, (name, course) in enumerate(states.items()):
+        colour = SERIES_COLOURS[number_of % len(SERIES_COLOURS)]
+        ax.plot(course["t1w"], course["t2w"], color=colour, marker="os^D"[number_of % 4], ms=5, lw=1.8, label=name)
+        x, y, side = _BESIDE[number_of % len(_BESIDE)]
+        for amount, t1w, t2w in course[["amount", "t1w", "t2w"]].iloc[1:].to_numpy(float):
+            ax.annotate(
+                f"{amount:g}", (t1w, t2w), (x, y), textcoords="offset points", color=colour, fontsize=7, ha=side
+            )
+        last = course.iloc[-1]
+        rises.append(f"{name} {last['amount']:g}: {number(last['t2w'] / last['t1w'] / slope)}")
+    ax.set(xscale="log", yscale="log", xlabel="T1w ratio to muscle (1)", ylabel="T2w ratio to muscle (1)")
+    ax.set(xlim=ends, ylim=(0.7 * everything["t2w"].min(), 1.4 * everything["t2w"].max()))
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("")
+    legend_above(plain(ax))
+    return describe(
+        ax,
+        "T2w against T1w ratio to muscle on logarithmic axes, one course for each thing added to a lung; T2w over T1w, "
+        f"healthy lung 1, at the end: {'; '.join(rises)}.",
     )
 
 

@@ -49,7 +49,7 @@ def plot_plan(plan: ImportPlan, *, across: int = _ACROSS) -> Figure:
         ax.imshow(picture, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="nearest")
         ax.set_axis_off()
         role, words = str(told.loc[series, "role"]), str(told.loc[series, "words"])
-        ax.set_title(f"{series}  {role}\n{words[:24]}", fontsize=7, loc="left")
+        ax.set_title(f"{series}  {role}\n{words[:22]}", fontsize=8, loc="left")
         what = f"{series}: {role}, {words or 'no words'}, {picture.shape[1]} x {picture.shape[0]} pixels."
         describe(ax, f"Middle slices of {len(pictures)} series. {what}" if n == 1 else what)
     if not pictures:

@@ -85,6 +85,7 @@ def plot_slice(
     bars = picture.draw(ax, at)
     ax.set(xlim=cut.extent[:2], ylim=cut.extent[2:], xlabel=f"{picture.axis(0)} (mm)", ylabel=f"{picture.axis(1)} (mm)")
     picture.annotate(ax)
+    picture.name_masks(ax)
     colour_bars(ax, bars)
     ax.set_title(picture.title(at), fontsize=9, parse_math=False)
     return describe(ax, picture.words(at))
@@ -170,7 +171,7 @@ def plot_mosaic(
     picture = _Picture.of(volume, overlays, plane, window=window, limits=limits, opacity=opacity)
     points = picture.spread(n)
     left, right, low, high = _Cut.through(picture.image, picture.plane, points[0]).extent
-    columns = int(np.ceil(np.sqrt(len(points) * 4 / 3)))
+    columns = min(len(points), int(np.ceil(np.sqrt(len(points) * 4 / 3))))
     rows = -(-len(points) // columns)
     ax = ax or new_figure(2 * columns + 0.9, 2 * rows * (high - low) / (left - right) + 0.3).subplots()
     for order, at in enumerate(points):
@@ -182,14 +183,15 @@ def plot_mosaic(
     ax.set(xlim=(left, left + columns * (right - left)), ylim=(high + rows * (low - high), high), xticks=[], yticks=[])
     picture.annotate(ax, rows=rows)
     colour_bars(ax, bars)
-    ends = " to ".join(f"{point[picture.across]:.0f}" for point in (points[0], points[-1]))
+    first, last = (f"{point[picture.across]:.0f}" for point in (points[0], points[-1]))
+    ends = f"from {first} to {last}" if len(points) > 1 else first
     ax.set_title(
-        minus(f"{picture.image.name}, {picture.plane}, {picture.axis(2)} from {ends} mm"),
+        minus(f"{picture.image.name}, {picture.plane}, {picture.axis(2)} {ends} mm"),
         fontsize=9,
         parse_math=False,
     )
     return describe(
-        ax, picture.words(points[0], f"{len(points)} {picture.plane} slices from {picture.axis(2)} {ends} mm")
+        ax, picture.words(points[0], f"{len(points)} {picture.plane} slices at {picture.axis(2)} {ends} mm")
     )
 
 
@@ -240,6 +242,8 @@ def plot_comparison(
             window=windows[volume.modality], limits=limits, opacity=opacity, ax=ax,
         )  # fmt: skip
     _share_view(panels)
+    if axes is None and len(panels) > 2:
+        _name_heights_once(panels)
     return panels
 
 
@@ -376,6 +380,15 @@ class _Picture:
             _write(ax, bottom, 0.5, 0.02, "center", "bottom")
         _scale_bar(ax)
 
+    def name_masks(self, ax: Axes) -> None:
+        """Where there are several masks, the name of each in its colour, from the upper left corner down."""
+        masks = {
+            layer.name: look["colour"] for layer, look in zip(self.overlays, self.looks, strict=True)
+            if layer.kind == "mask"
+        }  # fmt: skip
+        for place, (name, colour) in enumerate(masks.items() if len(masks) > 1 else ()):
+            _write(ax, name, 0.02, 0.98 - 0.055 * place, "left", "top", size=8, colour=colour)
+
     def words(self, at: npt.ArrayLike, shown: str = "") -> str:
         """Description: the slice at a place, or what is ``shown`` in its stead, the window, the overlays."""
         parts = [marks.describe_slice(self.image, self.plane, at, window=self.window, shown=shown)]
@@ -410,8 +423,10 @@ def _quantity(name: str, unit: str) -> str:
     return f"{name} ({unit or 'a.u.'})"
 
 
-def _write(ax: Axes, text: str, x: float, y: float, ha: str, va: str, *, size: float = 9) -> None:
-    """White text with a black border, at a fraction of the Axes."""
+def _write(
+    ax: Axes, text: str, x: float, y: float, ha: str, va: str, *, size: float = 9, colour: str = "white"
+) -> None:
+    """Light text with a black border, at a fraction of the Axes."""
     ax.text(
         x,
         y,
@@ -419,7 +434,7 @@ def _write(ax: Axes, text: str, x: float, y: float, ha: str, va: str, *, size: f
         transform=ax.transAxes,
         ha=ha,
         va=va,
-        color="white",
+        color=colour,
         size=size,
         path_effects=_on_black(2),
         parse_math=False,
@@ -454,7 +469,7 @@ def _row_of_axes(volumes: Sequence[Volume], plane: str | None) -> list[Axes]:
     columns, rows, _ = PLANES.get(plane or pixels.face(layers[0]), PLANES["axial"])
     low, high = pixels.bounds_mm(layers)
     height = 2.8 * float(np.clip((high - low)[rows] / (high - low)[columns], 0.3, 2)) + 0.8
-    figure = new_figure(4.4 * len(volumes), height)
+    figure = new_figure((4.4 if len(volumes) < 3 else 3.7) * len(volumes), height)
     figure.set_layout_engine("compressed")
     return list(figure.subplots(1, len(volumes), squeeze=False)[0])
 
@@ -480,6 +495,14 @@ def _shared_limits(volumes: Sequence[Volume], overlays: Sequence[Overlays]) -> t
     ]  # fmt: skip
     found = np.array([map_limits(layer) for layer in maps])
     return (float(found[:, 0].min()), float(found[:, 1].max())) if len(found) else None
+
+
+def _name_heights_once(axes: Sequence[Axes]) -> None:
+    """Of many panels that reach as high as the first, that one alone has numbers: the room goes to the pictures."""
+    for ax in axes[1:]:
+        if np.allclose(ax.get_ylim(), axes[0].get_ylim(), atol=0.5):
+            ax.set_ylabel("")
+            ax.tick_params(labelleft=False)
 
 
 def _share_view(axes: Sequence[Axes]) -> None:

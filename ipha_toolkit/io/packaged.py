@@ -105,8 +105,8 @@ def _first(places: list[Path]) -> Path:
 def teaching_sites(out: str | os.PathLike[str]) -> list[Path]:
     """Unpack what three simulated hospitals share, for :func:`ipha_toolkit.pool`.
 
-    North and west reconstruct CT with a soft kernel, south with a sharp one; each has four controls and three patients
-    two days after a bleed.
+    North and west scan at 1.5 T and reconstruct CT with a soft kernel, south at 3 T and with a sharp one; each has four
+    controls and three patients two days after a bleed.
 
     Parameters
     ----------

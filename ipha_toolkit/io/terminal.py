@@ -45,3 +45,16 @@ class PlainFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One record, with its traceback where it has one."""
         return plain(super().format(record))
+
+
+class AboveBar(logging.Handler):
+    """Lines of a log on standard error, above a progress bar that is drawn there."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record and draw the bar again."""
+        from tqdm import tqdm
+
+        try:
+            tqdm.write(self.format(record), file=sys.stderr)
+        except (OSError, ValueError):  # closed, or full
+            self.handleError(record)

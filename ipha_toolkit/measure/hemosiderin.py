@@ -42,7 +42,7 @@ from ipha_toolkit.measure.histogram import weighted_quantile
 from ipha_toolkit.measure.quality import Noise, estimate_noise
 from ipha_toolkit.measure.rows import row, table
 from ipha_toolkit.measure.signal import is_contrast_enhanced
-from ipha_toolkit.measure.water import Curve, lift
+from ipha_toolkit.measure.water import Curve, hidden_loss, lift
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.regions.muscle import muscle_level
 from ipha_toolkit.regions.zones import lung_regions, world_coordinate
@@ -431,11 +431,15 @@ def signature_rows(
     order = np.flatnonzero(evidence)[np.argsort(below[evidence], kind="stable")]
     strengths = {name: float(_midmean(below[order], counts[name][order])) for name in names}
     n = int(sums[Region.LUNG][0])
-    wet = _hidden_by_water(histogram, line, protocol)
-    rows = [r for name in names for r in _region_rows(sums[name], strengths[name], name, [*flags, *wet])]
+    limits, gain = _interval_of_strength(strengths[Region.LUNG], line), _gain(histogram, line)
+    hidden = hidden_loss(
+        limits["signature_strength_upper"], line.spread, gain, line.curve, protocol.signature.water_rise
+    )
+    unseen = _what_may_hide(gain, hidden, limits["signature_strength_lower"], protocol)
+    rows = [r for name in names for r in _region_rows(sums[name], strengths[name], name, [*flags, *unseen])]
     blocks = np.array([inside for name, inside in counts.items() if name.startswith(_BLOCK)])
     single = {"signature_slope": line.slope} | _interval_of_fraction(blocks, per_voxel)
-    single |= _interval_of_strength(strengths[Region.LUNG], line) | _zonal_ratios(sums)
+    single |= limits | {"signature_hidden_loss": hidden} | _zonal_ratios(sums)
     if line.curve:
         single["signature_strength_in_water"] = _strength_in_water(histogram, line, evidence)
     return rows + [
@@ -443,13 +447,20 @@ def signature_rows(
     ]
 
 
-def _hidden_by_water(histogram: pd.DataFrame, line: SignatureReference, protocol: Protocol) -> list[str]:
-    """``iron_under_water``, where T1w is so far above that of the controls that a deficit may not show."""
+def _gain(histogram: pd.DataFrame, line: SignatureReference) -> float:
+    """Median T1w ratio over that of the controls; NaN where one of them is not known."""
     points = control_points(histogram)
     if points is None or not line.level > 0:
-        return []
-    gain = weighted_quantile(points.t1w, points.weight, 0.5) / line.level
-    return ["iron_under_water"] if gain > protocol.signature.wet_gain else []
+        return float("nan")
+    return float(weighted_quantile(points.t1w, points.weight, 0.5)) / line.level
+
+
+def _what_may_hide(gain: float, hidden: float, lower: float, protocol: Protocol) -> list[str]:
+    """``iron_under_water``, where T1w is so far above that of the controls that a deficit may not show; else
+    ``iron_may_hide``, where none is seen and much could be."""
+    if gain > protocol.signature.wet_gain:
+        return ["iron_under_water"]
+    return ["iron_may_hide"] if lower <= 0 and hidden > protocol.signature.hidden_loss else []
 
 
 def _strength_in_water(histogram: pd.DataFrame, line: SignatureReference, evidence: BoolArray) -> float:

@@ -151,8 +151,9 @@ def measure_texture(
     Notes
     -----
     Misleads where inspiration differs, and in children, whose lungs are denser. Patchiness needs opacity to be patchy:
-    it is NaN, flagged ``no_opacity``, in clear lungs. Septa deep in the lung are not looked for: too many
-    vessels.
+    it is NaN, flagged ``no_opacity``, in clear lungs. A net of septa varies more over 8 than over 16 mm, which is
+    flagged ``septa_as_patches``; else shares above ``texture.faint_extent`` are flagged ``faint_haze``. Septa deep in
+    the lung are not looked for: too many vessels.
     """
     require_hu(ct)
     ct.require_same_grid(lungs)
@@ -168,8 +169,9 @@ def measure_texture(
     )
     opacity = scene.ct.replace(array=_without_gradient(density, scene.lungs, settings), name="opacity")
     regions = lung_regions(scene.lungs)
-    rows = _opacity_rows(opacity, regions, flags, settings)
-    rows += _patchiness_rows(opacity, scene.lungs, flags, settings)
+    variation = _variation(opacity, scene.lungs, settings)
+    rows = _opacity_rows(opacity, regions, flags, settings, net=_like_septa(variation))
+    rows += _patchiness_rows(opacity, scene.lungs, variation, flags, settings)
     rows += _distribution_rows(opacity, scene.lungs, regions, flags)
     if min(ct.shape) > 1:
         net = reticulation(scene.ct.array, _under_pleura(scene), scene.ct.spacing_mm, rng=np.random.default_rng(0))
@@ -285,8 +287,9 @@ def _without_gradient(density: FloatArray, lungs: Mask, settings: TextureSetting
 
 
 def _opacity_rows(
-    opacity: Volume, regions: Mapping[str, Mask], flags: Collection[str], settings: TextureSettings
+    opacity: Volume, regions: Mapping[str, Mask], flags: Collection[str], settings: TextureSettings, *, net: bool
 ) -> list[dict[str, object]]:
+    """Mean and shares by region; ``net``: what is opaque lies between septa."""
     rows = []
     for name, region in regions.items():
         values = opacity.array[region.array]
@@ -299,19 +302,30 @@ def _opacity_rows(
             ("ground_glass_extent", (values >= low) & (values < high)),
             ("consolidation_extent", values >= high),
         ):
-            rows.append(_row(measure, 100 * chosen.mean() if values.size else np.nan, name, values.size, flags))
+            share = 100 * float(chosen.mean()) if values.size else np.nan
+            faint = ["faint_haze"] if share > settings.faint_extent and not net else []
+            rows.append(_row(measure, share, name, values.size, [*flags, *faint]))
     return rows
 
 
-def _patchiness_rows(
-    opacity: Volume, lungs: Mask, flags: Collection[str], settings: TextureSettings
-) -> list[dict[str, object]]:
+def _variation(opacity: Volume, lungs: Mask, settings: TextureSettings) -> dict[float, float]:
+    """How much the map varies between neighborhoods of each size, HU by mm; it is smooth: every few voxels tell."""
     inside = lungs.array & np.isfinite(opacity.array)
     apart = tuple(slice(None, None, factor) for factor in block_factors(opacity, settings.neighborhood_mm))
     spacing = [s * (part.step or 1) for s, part in zip(opacity.spacing_mm, apart, strict=True)]
-    variation = {
-        mm: local_variation(opacity.array[apart], inside[apart], spacing, mm) for mm in settings.patch_mm
-    }  # the map is smooth: every few voxels tell as much
+    return {mm: local_variation(opacity.array[apart], inside[apart], spacing, mm) for mm in settings.patch_mm}
+
+
+def _like_septa(variation: Mapping[float, float]) -> bool:
+    """Whether the map varies more over the smaller size, as between septa, than over the larger, as patches do."""
+    fine, coarse = variation.values()
+    return bool(fine > coarse)
+
+
+def _patchiness_rows(
+    opacity: Volume, lungs: Mask, variation: Mapping[float, float], flags: Collection[str], settings: TextureSettings
+) -> list[dict[str, object]]:
+    inside = lungs.array & np.isfinite(opacity.array)
     rows = [
         _row(f"opacity_variation_{mm:g}mm", value, Region.LUNG, int(inside.sum()), flags)
         for mm, value in variation.items()
@@ -320,10 +334,8 @@ def _patchiness_rows(
     clear = excess < settings.least_excess_hu
     own = max(0.0, sum(value**2 for value in variation.values()) - settings.clear_variation_hu**2)
     value = np.nan if clear else float(np.sqrt(own)) / excess
-    return [
-        *rows,
-        _row("patchiness", value, Region.LUNG, int(inside.sum()), [*flags, *(["no_opacity"] if clear else [])]),
-    ]
+    said = [*(["no_opacity"] if clear else []), *(["septa_as_patches"] if _like_septa(variation) else [])]
+    return [*rows, _row("patchiness", value, Region.LUNG, int(inside.sum()), [*flags, *said])]
 
 
 def local_variation(

@@ -64,3 +64,33 @@ def lift(curve: Curve, gain: npt.ArrayLike) -> Array:
     """Factor by which water lifts T2w over T1w at a gain of T1w; 1 below the controls, level beyond the wettest."""
     gains, rises = np.transpose(curve)
     return np.asarray(np.interp(np.asarray(gain, np.float64), gains, rises))
+
+
+def hidden_loss(upper: float, spread: float, gain: float, curve: Curve, rise: float) -> float:
+    """Most of its T2w signal that a lung in which no deficit is seen may have lost to iron, %.
+
+    Parameters
+    ----------
+    upper : float
+        Upper 95 % limit of the strength, voxel SD.
+    spread : float
+        One voxel SD, of the natural log of T2w over what the line predicts.
+    gain : float
+        Median T1w ratio over that of the controls.
+    curve : Curve
+        How water bends the line, where that is known.
+    rise : float
+        Else water is taken to raise T2w over T1w by this power of the gain.
+
+    Returns
+    -------
+    float
+        0 to 100; NaN with fewer than two controls. Higher = less is said by "no iron".
+
+    Examples
+    --------
+    >>> [round(hidden_loss(2.0, 0.13, gain, (), 1.5)) for gain in (1.0, 1.3)]
+    [23, 48]
+    """
+    water = float(np.log(lift(curve, gain))) if curve else rise * float(np.log(max(gain, 1.0)))
+    return float(100 * (1 - np.exp(-np.maximum(upper * spread + water, 0.0))))

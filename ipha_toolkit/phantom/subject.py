@@ -27,6 +27,7 @@ from ipha_toolkit.phantom.disease import (
     with_volume_loss,
 )
 from ipha_toolkit.phantom.film_pose import AS_USUAL, FilmPose, arms_hu, child_proportions, cut_off, turned
+from ipha_toolkit.phantom.states import T1W, T2W_TE_MS, T2W_TR_MS
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Mask, Volume
 
@@ -299,19 +300,18 @@ class Scene:
 
 
 def _t1w(scene: Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, Volume]:
-    settings: physics.GreTimes = {"te_ms": 0.8, "tr_ms": 3.6, "flip_deg": 12.0}
-    clean = physics.spoiled_gre(scene.body, scene.lung, field_t=scene.field_t, contrast=scanner.contrast, **settings)
-    meta = _gre_meta(scanner, **settings)
+    clean = physics.spoiled_gre(scene.body, scene.lung, field_t=scene.field_t, contrast=scanner.contrast, **T1W)
+    meta = _gre_meta(scanner, **T1W)
     if scanner.contrast:
         meta["ContrastBolusIngredient"] = "GADOLINIUM"
     return {"T1w": _mr(scene, clean, scanner, rng, Modality.T1W, meta, scanner.snr)}
 
 
 def _t2w(scene: Scene, scanner: Scanner, rng: np.random.Generator) -> dict[str, Volume]:
-    clean = physics.spin_echo(scene.body, scene.lung, field_t=scene.field_t, te_ms=60.0, tr_ms=1200.0)
+    clean = physics.spin_echo(scene.body, scene.lung, field_t=scene.field_t, te_ms=T2W_TE_MS, tr_ms=T2W_TR_MS)
     meta: dict[str, object] = {
-        "EchoTime": 0.06,
-        "RepetitionTime": 1.2,
+        "EchoTime": T2W_TE_MS / 1000,
+        "RepetitionTime": T2W_TR_MS / 1000,
         "MagneticFieldStrength": scanner.field_strength_t,
     }
     return {"T2w": _mr(scene, clean, scanner, rng, Modality.T2W, meta, 0.7 * scanner.snr)}

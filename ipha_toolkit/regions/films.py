@@ -26,12 +26,22 @@ import numpy.typing as npt
 from ipha_toolkit.errors import ImageError
 from ipha_toolkit.grid import BoolArray, FloatArray
 from ipha_toolkit.protocol import DEFAULT, Protocol
-from ipha_toolkit.regions.film_borders import LONG_SIDE, OUTWARD, Array, fit, followed, likeness_inside, sample
+from ipha_toolkit.regions.film_borders import (
+    LONG_SIDE,
+    OUTWARD,
+    Array,
+    fit,
+    followed,
+    likeness_inside,
+    sample,
+)
 from ipha_toolkit.regions.film_tissue import local_deviation, lung_likeness
 from ipha_toolkit.terms import Region
 from ipha_toolkit.volume import Mask, Volume
 
 _SHADING = 28.0
+_BOX, _BOX_FILLED = (0.002, 0.08), 0.9
+"""A pasted box holds between these shares of a film, and fills this share of the rectangle around it."""
 _LATERAL = ("LAT", "LL", "RL", "LLD", "RLD", "LLO", "RLO", "LATERAL")
 
 
@@ -43,6 +53,8 @@ class LungFields:
     faintest of ribs, diaphragm and medial border, -1 to 1. ``inverted``: the film was stored with dense dark.
     ``base``: share of the film less dense than its lower middle, 0 to 1. ``likeness``: correlation of its halves, -1 to
     1. ``inside``: right and left, how much of the field looks like lung, -1 to 1; below 0 where a lung is opaque.
+    ``domes``: how much lower the left dome of the diaphragm lies than the right one, share of the lungs' height; about
+    0.06, far more where gas in the stomach is taken for lung or the right base is opaque.
     """
 
     lungs: Mask
@@ -51,6 +63,7 @@ class LungFields:
     base: float
     likeness: float
     inside: tuple[float, float]
+    domes: float
 
 
 def find_lung_fields(film: Volume, *, protocol: Protocol = DEFAULT) -> LungFields:
@@ -87,13 +100,13 @@ def find_lung_fields(film: Volume, *, protocol: Protocol = DEFAULT) -> LungField
         )
     picture = -picture if inverted else picture
     flat, lung_like = _flattened(picture, area), lung_likeness(picture, area)
-    contour, contrast = fit(flat, lung_like, area)
+    contour, contrast, domes = fit(flat, lung_like, area)
     ridge, likeness = _ridge(flat, contour), _likeness(flat, contour)
     if min(contrast) >= settings.least_contrast and ridge >= settings.least_mediastinum:
         _require_two_sides(name, contour, likeness, min(contrast), protocol)
         borders = [followed(flat, lung_like, contour[side], float(OUTWARD[side, 0, 0])) for side in (0, 1)]
         lungs = Mask(_drawn(film, borders, step), film.affine, name="lung fields")
-        return LungFields(lungs, contrast, inverted, base, likeness, likeness_inside(lung_like, borders))
+        return LungFields(lungs, contrast, inverted, base, likeness, likeness_inside(lung_like, borders), domes)
     raise ImageError(
         f"{name}: no two lung fields found (border contrast {min(contrast):.2f}, mediastinum {ridge:.2f}; needs "
         f"{settings.least_contrast:g} and {settings.least_mediastinum:g}): no frontal chest radiograph, or lungs too "
@@ -105,11 +118,12 @@ def film_flags(film: Volume, fields: LungFields, *, protocol: Protocol = DEFAULT
     """Flags of a film and of the lung fields found on it, codes of :data:`ipha_toolkit.flags.FLAGS`."""
     flags = list(film.meta.get("ReadFlags", ()))
     settings = protocol.films  # sure lung fields vouch for a film whose lower middle is not its densest
-    uncertain = min(fields.contrast) < settings.uncertain_contrast or min(fields.inside) < settings.uncertain_inside
+    faint = min(fields.contrast) < settings.uncertain_contrast or min(fields.inside) < settings.uncertain_inside
+    uneven = abs(fields.domes) > settings.uncertain_domes  # gas below the left dome, or an opaque base
     unlike = fields.likeness < settings.uncertain_likeness
-    odd = fields.base < settings.uncertain_base and uncertain
+    odd = fields.base < settings.uncertain_base and faint
     flags += ["inverted_film"] if fields.inverted else []
-    flags += ["uncertain_lung_field"] if uncertain else []
+    flags += ["uncertain_lung_field"] if faint or uneven else []
     flags += ["perhaps_not_frontal"] if unlike else []
     return flags + (["perhaps_no_radiograph"] if odd else [])
 
@@ -145,13 +159,30 @@ def exposed_area(picture: npt.NDArray[np.floating]) -> BoolArray:
     from scipy import ndimage
 
     low, high = float(picture.min()), float(picture.max())
-    extreme = (picture <= low + 0.01 * (high - low)) | (picture >= high - 0.01 * (high - low))
-    flat = extreme & (ndimage.gaussian_gradient_magnitude(picture, 1.0) < 0.004 * (high - low))
+    ends = (picture <= low + 0.01 * (high - low), picture >= high - 0.01 * (high - low))
+    flat = (ends[0] | ends[1]) & (ndimage.gaussian_gradient_magnitude(picture, 1.0) < 0.004 * (high - low))
     labels, _ = ndimage.label(flat)
     on_edge = np.unique(np.r_[labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     shown = ~np.isin(labels, on_edge[on_edge > 0])
     area = (shown.mean(axis=1) > 0.05)[:, None] & (shown.mean(axis=0) > 0.05)[None]
-    return area if area.any() else np.ones(picture.shape, bool)
+    if not area.any():
+        return np.ones(picture.shape, bool)
+    return np.asarray(area & ~(_pasted_boxes(ends[0]) | _pasted_boxes(ends[1])))
+
+
+def _pasted_boxes(extreme: BoolArray) -> BoolArray:
+    """Boxes of one value, the film's highest or lowest, in a corner, letters in them: what publishers paste in."""
+    from scipy import ndimage
+
+    boxes = np.zeros(extreme.shape, bool)
+    labels, _ = ndimage.label(extreme)
+    ends = [{0, length} for length in extreme.shape]
+    for number, place in enumerate(ndimage.find_objects(labels), start=1):
+        in_corner = all({along.start, along.stop} & end for along, end in zip(place, ends, strict=True))
+        if in_corner and _BOX[0] < boxes[place].size / boxes.size < _BOX[1]:
+            filled = ndimage.binary_fill_holes(np.pad(labels[place] == number, 1))
+            boxes[place] |= bool(filled[1:-1, 1:-1].mean() > _BOX_FILLED)
+    return np.asarray(ndimage.binary_dilation(boxes, iterations=2))
 
 
 def burned_in(picture: npt.NDArray[np.floating]) -> BoolArray:

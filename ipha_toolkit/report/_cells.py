@@ -164,9 +164,16 @@ def slides(pieces: list[Piece]) -> list[list[str]]:
             found.append([])
             heading = piece.headings[0].text if piece.headings else ""
         elif piece.big and any(other.big for other in found[-1]):
-            found.append([Piece(f'<h2 class="continued">{escape(heading)} (continued)</h2>')] if heading else [])
+            announced = [found[-1].pop()] if _announces(found[-1][-1]) else []
+            again = [Piece(f'<h2 class="continued">{escape(heading)} (continued)</h2>')] if heading else []
+            found.append([*again, *announced])
         found[-1].append(piece)
     return [[_slide(group)] for group in found]
+
+
+def _announces(piece: Piece) -> bool:
+    """Whether a text ends in a colon: it belongs to what follows."""
+    return not piece.big and not piece.headings and bool(re.search(r":\s*(</\w+>\s*)*$", piece.html))
 
 
 def _slides_as_said(pieces: list[Piece]) -> list[list[str]]:

@@ -6,7 +6,7 @@ A section is a function of :class:`Shown` that returns HTML, empty where the res
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -31,8 +31,9 @@ from ipha_toolkit.measure.rows import usable
 from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.report import pictures, words
 from ipha_toolkit.report.pieces import Panel, captioned, html_table, row_of_slices, write_sections
+from ipha_toolkit.report.readings import READING, readings_table
 from ipha_toolkit.volume import Volume
-from ipha_toolkit.wording import number, signed
+from ipha_toolkit.wording import minus, number, signed
 
 MEASURES_SHOWN = (
     ("T1w", "signal_ratio_median"), ("T1w", "hyperintense_fraction"),
@@ -217,7 +218,7 @@ def people(shown: Shown) -> str:
 
 def _cell(value: object) -> str:
     if isinstance(value, float):
-        return number(value)
+        return minus(f"{value:g}") if np.isfinite(value) else "no value"
     return "no value" if value is None or value is pd.NA else str(value)
 
 
@@ -355,11 +356,11 @@ def signature(shown: Shown) -> str:
     line = _line(shown, seen)
     if line is None:
         return _without_line(seen)
-    axes = new_figure(3.5 * len(seen), 3.6).subplots(1, len(seen), squeeze=False)[0]
-    panels = []
-    for ax, (one, label) in zip(axes, seen, strict=True):
-        floor = float(floors[one.subject, one.session])
+    panels, joint = [], []
+    for one, label in seen:
+        ax, floor = new_figure(5.0, 3.6).subplots(), float(floors[one.subject, one.session])
         plot_signature(one.histogram(PAIR), line, floor=floor, name=label, protocol=shown.protocol, ax=ax)
+        joint.append(to_html(ax, dpi=110))
         if one.has("T1w", "signature"):
             panels.append(Panel(one.image("T1w"), label, {"T2w missing": _below(one, line)}))
     caption = "T2w below the line, in SD of the controls' voxels about it; above it where negative."
@@ -369,7 +370,8 @@ def signature(shown: Shown) -> str:
         "So a voxel is asked how far its T2w lies below what its T1w predicts, in the scatter of the controls' voxels, "
         "and only where that prediction stands above the noise. It is missing signal, no concentration of iron: water "
         "hides iron, and methemoglobin looks like it.</p>"
-        + captioned(axes[0], "All voxels of the lung. Dashed: where the signature begins; left of dotted: no evidence.")
+        + f'<div class="pairs">{"".join(joint)}</div>'
+        + "<p>All voxels of the lung. Dashed: where the signature begins; left of dotted: no evidence.</p>"
         + (captioned(drawn, caption) if drawn else "")
     )
 
@@ -402,7 +404,7 @@ def distributions(shown: Shown) -> str:
     """Histograms of the last session against the controls, and the zones of the lung."""
     if not shown.followed:
         return ""
-    last, figures = shown.followed[-1], []
+    last, figures, zones = shown.followed[-1], [], []
     rows = usable(shown.results.rows)
     controls = rows[rows["subject"].isin({one.subject for one in shown.controls})]
     for modality in [name for name in ("T1w", "T2w") if name in last.modalities]:
@@ -421,8 +423,8 @@ def distributions(shown: Shown) -> str:
         if _has(own, modality, measure):
             against = controls if _has(controls, modality, measure) else None  # they may have had other images
             ax = plot_zones(own, measure, modality=modality, controls=against)
-            figures.append(captioned(ax, f"{modality} {measure.replace('_', ' ')} by zone; controls as dots."))
-    return f'<div class="pairs">{"".join(figures)}</div>'
+            zones.append(captioned(ax, f"{modality} {measure.replace('_', ' ')} by zone; controls as dots."))
+    return f'<div class="pairs">{"".join(figures)}</div>{"".join(zones)}'
 
 
 def _has(rows: pd.DataFrame, modality: str, measure: str) -> bool:
@@ -433,30 +435,12 @@ def _has(rows: pd.DataFrame, modality: str, measure: str) -> bool:
 
 def readings(shown: Shown) -> str:
     """The phase that the rules read from every session, with reasons."""
-    cells = [
-        [r["subject"], r["session"], r["phase"], f"{r['margin']:.2f}", r["reasons"], *gate_cells(r)]
-        for r in shown.results.readings.head(_MOST_ROWS).to_dict("records")
-    ]
-    head = ["participant", "session", "read as", "margin (1)", "reasons", *GATE_HEAD]
-    counts = shown.results.readings["verdict"].value_counts()
+    found = shown.results.readings
+    counts = found["verdict"].value_counts()
     said = ", ".join(f"{counts.get(name, 0)} {name}" for name in ("given", "limited", "withheld"))
-    return f"<p>{READING}</p><p>Of {len(shown.results.readings)} readings: {said}.</p>" + html_table(head, cells)
-
-
-GATE_HEAD = ("verdict of the gate", "limits and what is withheld", "flags")
-
-
-def gate_cells(reading: Mapping[Any, Any]) -> list[str]:
-    """What the gate says of a row of ``readings.tsv``, for the columns of :data:`GATE_HEAD`."""
-    return [str(reading["verdict"]), str(reading["limits"]) or "none", str(reading["flags"]) or "none"]
-
-
-READING = (
-    "A reading follows rules of the protocol, each with its source, which a reader can change; the margin says how far "
-    "the phase's support lies above the next (0: undecided). It says which phase of a bleed the images would fit, and "
-    "is no diagnosis: edema fits as well. Of people not known to bleed, the cause of filled air space or of scars is "
-    "left open. What the images do not support is withheld, with the reason."
-)
+    table = readings_table(found.head(_MOST_ROWS))
+    left = f"<p>{len(found) - _MOST_ROWS} more are in the tables.</p>" if len(found) > _MOST_ROWS else ""
+    return f"<p>{READING}</p><p>Of {len(found)} readings: {said}.</p>{table}{left}"
 
 
 def failures(shown: Shown) -> str:

@@ -71,6 +71,19 @@ figure { margin: 1.2em 0; } figcaption { font-size: 13px; color: var(--soft); } 
 .masks img { width: 100%; background: #000; } .masks figcaption { line-height: 1.35; }
 .wide { margin: 1em 0; }
 @media print { .wide button, .wide select { display: none; } .scroll { overflow: visible; } table { font-size: 8pt; } }
+.readings { width: 100%; } .readings td { white-space: nowrap; } .readings td:nth-last-child(2) { text-align: right; }
+.readings td:last-child { width: 100%; max-width: 0; white-space: normal; }
+.readings summary { cursor: pointer; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.readings details[open] > summary { color: var(--soft); }
+.readings h4 { margin: 0.5em 0 0; font-size: inherit; } .readings ul { margin: 0; padding-left: 1.2em; }
+@media print {
+  .readings summary { display: none; } .readings details { font-size: 7pt; line-height: 1.3; }
+  .readings :is(h4, ul, li) { display: inline; padding: 0; } .readings h4::after { content: ": "; }
+  .readings li + li::before { content: "; "; }
+  .readings tr { display: flex; flex-wrap: wrap; border-bottom: 1px solid var(--line); }
+  .readings :is(th, td) { flex: 0 0 15%; border: 0; } .readings th:last-child { display: none; }
+  .readings td:nth-last-child(2) { text-align: left; } .readings td:last-child { flex: 0 0 100%; max-width: none; }
+}
 main table { font-size: 13px; } th, td { padding: 0.3em 0.4em; } td:first-child { white-space: nowrap; }
 """
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from ipha_toolkit import __version__
 from ipha_toolkit.errors import DependencyError, IphaError, LayoutError
 from ipha_toolkit.io import marks
 from ipha_toolkit.run.execute import Failures, Task, died
@@ -25,8 +28,13 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _SENT = 4
 """How often a session is sent that Dask gives up before it was begun twice."""
-_MEMORY = {f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause")}
-"""Nothing is kept in a worker but the session it measures, so that there is nothing to spill."""
+_MEMORY = {f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause")} | {
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None
+}
+"""Nothing is kept in a worker but the session it measures, so that there is nothing to spill. Dask asks malloc to give
+back all above 64 kB; so images of a session would be paged in anew again and again."""
+_LEAST_BYTES = 1e8
+"""Less cannot hold the package itself."""
 
 
 class ClusterError(IphaError):
@@ -63,21 +71,25 @@ def connect(address: str, *, workers: int | None = None, memory_limit: str | Non
     with (
         _started(distributed, workers, memory_limit) if address == "local" else _reached(distributed, address) as client
     ):
-        print(f"Dask scheduler {client.scheduler.address}, dashboard {client.dashboard_link}", file=sys.stderr)
+        print(f"Dask scheduler {client.scheduler.address}, dashboard {_dashboard(client)}", file=sys.stderr)
         yield client
+
+
+def _dashboard(client: Client) -> str:
+    """Its address, or what it lacks."""
+    needs = "" if find_spec("bokeh") else " (empty without the package bokeh)"
+    return f"{client.dashboard_link}{needs}"
 
 
 @contextmanager
 def _started(distributed: Any, workers: int | None, memory_limit: str | None) -> Iterator[Client]:
     import dask
 
-    spawned = "distributed.nanny.pre-spawn-environ"
-    # Dask asks malloc to give back all above 64 kB, so that images of a session are paged in anew again and again
-    kept = {name: value for name, value in dask.config.get(spawned).items() if not name.startswith("MALLOC_")}
+    limit = "auto" if memory_limit is None else _size(memory_limit)
     with (
-        dask.config.set(_MEMORY | {spawned: kept}),
+        dask.config.set(_MEMORY),
         distributed.LocalCluster(
-            n_workers=workers or os.cpu_count(), threads_per_worker=1, memory_limit=memory_limit or "auto",
+            n_workers=workers or os.cpu_count(), threads_per_worker=1, memory_limit=limit,
             dashboard_address=":0", silence_logs=logging.ERROR,
         ) as cluster,
         distributed.Client(cluster) as client,
@@ -85,12 +97,27 @@ def _started(distributed: Any, workers: int | None, memory_limit: str | None) ->
         yield client
 
 
+def _size(memory_limit: str) -> int:
+    from dask.utils import parse_bytes
+
+    try:
+        found = int(parse_bytes(memory_limit))
+    except ValueError:
+        found = 0
+    if found < _LEAST_BYTES:
+        raise ValueError(f"--memory-limit {memory_limit}: is a size of memory for each worker, such as 4GB")
+    return found
+
+
 @contextmanager
 def _reached(distributed: Any, address: str) -> Iterator[Client]:
     try:
         client = distributed.Client(address, timeout="20s")
     except (OSError, ValueError) as error:
-        raise ClusterError(f"--scheduler {address}: no Dask scheduler answers there: {error}") from None
+        raise ClusterError(
+            f"--scheduler {address}: no Dask scheduler answers there: {error}; give the address that `dask scheduler` "
+            "prints when it starts, tcp://HOST:PORT, or local to start one here"
+        ) from None
     with client:
         yield client
 
@@ -112,10 +139,7 @@ def measured(tasks: list[Task], client: Client) -> Iterator[tuple[str, Failures]
 
 
 def _finished(tasks: list[Task], client: Client, run: str) -> Iterator[tuple[str, Failures]]:
-    from concurrent.futures import CancelledError
-
     from distributed import as_completed
-    from distributed.comm import CommClosedError
 
     jobs: dict[str, tuple[Task, int]] = {}
     try:
@@ -127,7 +151,7 @@ def _finished(tasks: list[Task], client: Client, run: str) -> Iterator[tuple[str
                 waiting.add(_send(client, task, run, sent + 1, jobs))
             else:
                 yield task.label, failures
-    except (CancelledError, CommClosedError, TimeoutError) as error:
+    except _lost() as error:
         raise ClusterError(
             f"the Dask scheduler {client.scheduler.address if client.scheduler else ''} went away ({error}); what was "
             "finished is kept, run it again to go on"
@@ -148,11 +172,32 @@ def _answer(job: Future, task: Task, run: str, sent: int) -> Failures | None:
 
     try:
         return list(job.result())
+    except IphaError:
+        raise
+    except _lost():
+        raise
     except KilledWorker:
         if marks.attempts(task.out, task.label, run) < ATTEMPTS and sent < _SENT:
             _LOG.warning("%s: its worker died; sent again", task.label)
             return None
         return died(task, f" {ATTEMPTS} times")
+    except Exception as error:  # what goes wrong with the images is in the answer: this is of the installation
+        raise ClusterError(f"{task.label}: a Dask worker could not begin it: {_unlike(error)}") from error
+
+
+def _lost() -> tuple[type[Exception], ...]:
+    """What is raised where the scheduler went away."""
+    from concurrent.futures import CancelledError
+
+    from distributed.comm import CommClosedError
+
+    return CancelledError, CommClosedError, TimeoutError
+
+
+def _unlike(error: object) -> str:
+    """What a worker said whose installation cannot even take the question."""
+    here = f"Python {platform.python_version()} and ipha_toolkit {__version__}"
+    return f"{type(error).__name__}: {error}; use one environment for client, scheduler and workers (here: {here})"
 
 
 def _require_same(client: Client, task: Task, run: str) -> None:
@@ -161,15 +206,15 @@ def _require_same(client: Client, task: Task, run: str) -> None:
 
     workers = client.scheduler_info(n_workers=-1)["workers"]
     if not workers:
-        _LOG.warning("the Dask scheduler has no worker yet; the run waits for one")
+        address = client.scheduler.address if client.scheduler else ""
+        _LOG.warning("no worker yet: the run waits for one; start it with `dask worker %s --nthreads 1`", address)
         return
     threads = max(worker["nthreads"] for worker in workers.values())
     if threads > 1:
         _LOG.warning("workers of %d threads measure one session at a time each; start more workers instead", threads)
     for address, found in client.run(look, cloudpickle.dumps(task), run, on_error="return").items():
         if found:
-            reason = found if isinstance(found, str) else f"{type(found).__name__}: {found}"
-            raise LayoutError(f"Dask worker {address}: {reason}")
+            raise LayoutError(f"Dask worker {address}: {found if isinstance(found, str) else _unlike(found)}")
 
 
 def _dask() -> Any:

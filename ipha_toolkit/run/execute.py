@@ -64,7 +64,8 @@ def measure_all(
         workers = 1
         _LOG.warning("one process works in place of several: %s", reason)
     finished = _finished(tasks, workers) if client is None else _on_cluster(tasks, client)
-    with tqdm(total=len(tasks), desc="Measuring", unit="session", disable=not progress, file=sys.stderr) as bar:
+    shown = progress and bool(tasks)
+    with tqdm(total=len(tasks), desc="Measuring", unit="session", disable=not shown, file=sys.stderr) as bar:
         for label, found in finished:
             failures[label] = found
             bar.set_postfix_str(label)

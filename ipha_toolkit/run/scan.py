@@ -18,7 +18,7 @@ from ipha_toolkit.io.checks import require_chest_hu
 from ipha_toolkit.io.claims import in_expiration
 from ipha_toolkit.io.images import load, load_echoes, load_mask
 from ipha_toolkit.io.layout import MaskFile, SessionFiles
-from ipha_toolkit.measure.quality import Noise, estimate_noise
+from ipha_toolkit.measure.quality import Noise, estimate_noise, image_flags
 from ipha_toolkit.measure.signal import is_contrast_enhanced, ratio_map
 from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.regions.lacking import missing_lung_ml
@@ -195,10 +195,10 @@ class Scan:
 
     @cached_property
     def noise(self) -> Noise:
-        """Noise of an MR image, and whether ghosts lie over it."""
+        """Noise of an MR image, and whether it or ghosts speak against what is measured in the lungs."""
         noise = estimate_noise(self.volume, self.lungs)
-        limit = self.protocol.gate.ghost_share * muscle_level(self.volume, self.muscle)
-        self.flags |= {"ghosts"} if noise.ghost > limit else set()
+        level = muscle_level(self.volume, self.muscle)
+        self.flags |= image_flags(noise, self.volume, self.lungs, level, protocol=self.protocol)
         return noise
 
     @cached_property

@@ -1,7 +1,7 @@
 import pytest
 
 from ipha_toolkit.compare.gate import all_flags, in_words, judge_change, judge_finding, judge_missing
-from ipha_toolkit.compare.phases import read_findings
+from ipha_toolkit.compare.phases import classify_phase, read_findings
 from ipha_toolkit.compare.said import said_of
 from ipha_toolkit.errors import ProtocolError
 from ipha_toolkit.measure.rows import row, table
@@ -16,6 +16,11 @@ from ipha_toolkit.rules import finding_rules, gate_rules
         ("t1w_signal_gain", True, "contrast_enhanced", "limited"),
         ("t1w_signal_gain", True, "ghosts", "withheld"),
         ("t1w_signal_gain", True, "other_age", "withheld"),
+        ("t1w_signal_gain", True, "uneven_noise", "withheld"),
+        ("hemosiderin_signature", False, "uneven_noise", "withheld"),
+        ("t2w_signal_gain", False, "emptied_lung", "withheld"),
+        ("patchy_opacity", True, "septa_as_patches", "withheld"),
+        ("patchy_opacity", False, "septa_as_patches", "limited"),
         ("t1w_signal_gain", True, "few_controls", "limited"),
         ("ground_glass_opacity", True, "expiration", "withheld"),
         ("ground_glass_opacity", True, "young_child", "withheld"),
@@ -83,6 +88,7 @@ def test_flags_of_a_session_are_listed_by_image():
         ("withheld haze: ghosts -- x", "answer 'haze' is none of"),
         ("withheld consolidation: gosts -- x", "flag 'gosts' is none of"),
         ("refused consolidation: ghosts -- x", "needs the form"),
+        ("absence consolidation: ghosts where haze -- x", "finding 'haze' is none of"),
     ],
 )
 def test_a_line_that_cannot_be_read_is_named(line, said):
@@ -94,6 +100,38 @@ def test_no_iron_is_not_said_of_a_lung_so_wet_that_water_would_hide_it():
     absent, seen = (judge_finding("hemosiderin_signature", yes, ["iron_under_water"]) for yes in (False, True))
     assert absent.verdict == "withheld" and absent.reasons[0].startswith("iron under water: T2w rises faster")
     assert seen.verdict == "limited"
+
+
+def ct_rows(nodules, extent, flags):
+    values = {"nodules_per_litre": nodules, "ground_glass_extent": extent, "consolidation_extent": 0.0}
+    values |= {"reticulation": 0.0}
+    return table(
+        [
+            row(name, value, modality="ct", region="lung", n_voxels=9, flags=flags if name.startswith("ground") else [])
+            for name, value in values.items()
+        ]
+    )
+
+
+def test_nodules_with_faint_haze_are_subacute_or_chronic_and_nodules_alone_are_chronic():
+    """Ha & Palacio: subacute is nodules and patchy ground glass, chronic miliary stippling."""
+    alone = classify_phase(ct_rows(120.0, 0.5, []), bleeds=True)
+    assert alone.phase == "chronic"
+    faint = classify_phase(ct_rows(120.0, 5.0, ["faint_haze"]), bleeds=True)
+    assert faint.phase == "withheld" and "faint haze and nodules (ground glass opacity)" in faint.reasons[0]
+    clear = classify_phase(ct_rows(20.0, 5.0, ["faint_haze"]))
+    assert clear.phase == "none"
+
+
+def test_no_iron_says_how_much_would_not_show():
+    values = {"signature_strength_vs_controls": 0.3, "signature_hidden_loss": 46.2}
+    rows = [
+        row(name, value, modality="T1w+T2w", region="lung", n_voxels=9, flags=["iron_may_hide"] * (value < 1))
+        for name, value in values.items()
+    ]
+    (found,) = [f for f in read_findings(table(rows)) if f.finding == "hemosiderin_signature"]
+    assert (found.grade_name, found.verdict.verdict) == ("absent", "limited")
+    assert found.verdict.reasons == ("iron may hide: less iron, up to 46.2 % of T2w, would not show",)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -129,12 +130,28 @@ def agreement() -> Any:
                    [("ct", "attenuation_mean"), ("ct", "ground_glass_extent")])  # fmt: skip
 
 
+def plan(series: int = 9) -> Any:
+    """What ``plot_plan`` asks of an import plan, with words as long as they come."""
+    names = [f"s{n:03}" for n in range(series)]
+    told = pd.DataFrame({"series": names, "role": "T1w", "words": "thorax nativ weichteil lunge b70f 1.5 mm"})
+    return SimpleNamespace(parts=names, table=told, picture=lambda _: NOISE.normal(0, 1, (64, 64)))
+
+
+def many(n: int) -> pd.DataFrame:
+    names = [f"opacity_costophrenic_sparing_{k}" for k in range(n)]
+    return pd.DataFrame({
+        "modality": "ct", "region": "lung", "measure": names, "group": "iph", "reference": "control",
+        "hedges_g": 1.0, "g_low": 0.5, "g_high": 1.5, "p_corrected": 0.01, "n": 20, "n_reference": 12,
+    })  # fmt: skip
+
+
 CT, T1 = image(), image("T1w")
 NODULES = pd.DataFrame(
     {"x_mm": [20.0, -40], "y_mm": [0.0, 20], "z_mm": [0.0, 2], "diameter_mm": [4.0, 6], "score": 9.0}
 )
 
 FIGURES = {
+    "states": lambda: plots.plot_states(courses()),
     "slice": lambda: plots.plot_slice(CT, overlays=lungs(CT)),
     "slice, narrow": lambda: plots.plot_slice(image("T1w", (30, 60, 80)), plane="coronal"),
     "slice, sagittal": lambda: plots.plot_slice(CT, plane="sagittal"),
@@ -162,6 +179,12 @@ FIGURES = {
     "swimmer": lambda: plots.plot_swimmer(course(subjects=9)[1]),
     "trend": trend,
     "measured against true": agreement,
+    "plan": lambda: plots.plot_plan(plan()),
+    "forest of many": lambda: plots.plot_forest(many(30)),
+    "swimmer of many": lambda: plots.plot_swimmer(course(subjects=40)[1]),
+    "slice with two masks": lambda: plots.plot_slice(
+        CT, overlays={"lung before": lungs(CT), "lung now": lungs(CT)}, plane="coronal"
+    ),
 }  # fmt: skip
 
 
@@ -172,8 +195,18 @@ def test_nothing_on_a_figure_is_covered_or_cut(name: str) -> None:
     assert faults(drawn if isinstance(drawn, Figure) else drawn.get_figure(root=True)) == []
 
 
+def courses():
+    amounts = [0, 0.1, 0.3, 0.6]
+    made = {
+        "water": ipha.lung_signal(water=amounts), "iron": ipha.lung_signal(iron=amounts),
+        "iron 0.3 under water": ipha.lung_signal(iron=0.3, water=amounts),
+        "methemoglobin": ipha.lung_signal(methemoglobin=amounts),
+    }  # fmt: skip
+    return {name: states.assign(amount=amounts) for name, states in made.items()}
+
+
 def test_every_figure_is_among_them() -> None:
-    drawing = {name for name in plots.__all__ if name.startswith("plot_")} - {"plot_plan"}  # tests/viewer looks at it
+    drawing = {name for name in plots.__all__ if name.startswith("plot_")}
     told = {word.partition(",")[0] for word in FIGURES}
     known = {"plot_opacity_series": "films over days", "plot_nodules": "nodules"}
     assert all(known.get(name, name.removeprefix("plot_").split("_")[0]) in told for name in drawing)

@@ -17,7 +17,7 @@ from ipha_toolkit.measure.hemosiderin import (
     signature_reference,
     signature_rows,
 )
-from ipha_toolkit.measure.water import water_curve
+from ipha_toolkit.measure.water import hidden_loss, water_curve
 from ipha_toolkit.regions.zones import lung_regions
 from ipha_toolkit.volume import Mask, Volume
 
@@ -134,6 +134,29 @@ def test_the_interval_of_the_strength_comes_from_the_scatter_between_controls():
     half = (one["signature_strength_upper"] - one["signature_strength_lower"]) / 2
     assert half == pytest.approx(t.ppf(0.975, 8) * 2.0 * np.sqrt(10 / 9))
     assert (other["signature_strength_upper"] - other["signature_strength_lower"]) / 2 == pytest.approx(3 * half)
+
+
+def test_how_much_iron_would_not_show_grows_with_scatter_and_with_water():
+    """Water of a tenth hides iron of 0.2 on the phantom: a strength near 0, at a T1w gain of 1.3."""
+    line = replace(LINE, between=0.6, level=0.5)
+    dry, scattered, wet = (
+        values_of(signature(muscle_share, 40, controls=one)[0])["signature_hidden_loss"]
+        for muscle_share, one in ((40, line), (40, replace(line, between=2.0)), (52, replace(line, slope=0.77)))
+    )
+    assert 0 < dry < scattered < 100 and dry < wet < 100
+    known = replace(line, slope=0.77, curve=((1.0, 1.0), (2.0, 1.1)))
+    assert values_of(signature(52, 40, controls=known)[0])["signature_hidden_loss"] < wet
+    assert np.isnan(hidden_loss(np.nan, 0.13, 1.0, (), 1.5))
+
+
+def test_no_iron_is_limited_where_much_would_not_show():
+    quiet, loud = (replace(LINE, between=between, level=0.5) for between in (0.2, 3.0))
+    flags = [
+        signature(40, 40, controls=line)[0].query("measure == 'signature_strength'")["flag"] for line in (quiet, loud)
+    ]
+    assert not flags[0].str.contains("iron_may_hide").any() and flags[1].str.contains("iron_may_hide").all()
+    seen = signature(40, 4, controls=loud)[0].query("measure == 'signature_strength' and region == 'lung'")["flag"]
+    assert not seen.str.contains("iron_may_hide").any()
 
 
 def test_the_interval_of_a_control_left_out_holds_zero_nearly_always():

@@ -3,7 +3,7 @@ import pytest
 from scipy import ndimage
 
 import ipha_toolkit as ipha
-from ipha_toolkit.measure.quality import estimate_noise
+from ipha_toolkit.measure.quality import estimate_noise, image_flags
 from ipha_toolkit.volume import Mask, Volume
 
 AFFINE = np.diag([2.0, 2, 5, 1])
@@ -64,3 +64,50 @@ def test_a_phantom_cropped_to_the_body_keeps_its_noise():
     found = estimate_noise(inner, Mask(truth.array[crop], t1w.affine))
     assert known.flags == () and found.flags == ("noise_from_tissue",)
     assert found.sigma == pytest.approx(known.sigma, rel=0.12)
+
+
+CHEST = (60, 50, 40)
+BODY, CHEST_LUNGS = np.zeros(CHEST, bool), np.zeros(CHEST, bool)
+BODY[12:48, 12:38] = True
+CHEST_LUNGS[16:28, 18:32, 6:34] = CHEST_LUNGS[32:44, 18:32, 6:34] = True
+RAMP = np.linspace(1, 2, CHEST[0])[:, None, None]
+
+
+def flags_of_chest(gain=1.0, *, lung=15.0, empty=0.0):
+    """Flags of a chest of 100 with lungs, air around it, and noise of 4 that differs from place to place."""
+    rng = np.random.default_rng(8)
+    clean = np.where(CHEST_LUNGS, lung, np.where(BODY, 100.0, 0.0))
+    noise = 4 * gain * rng.normal(0, 1, (2, *CHEST))
+    image = np.where(CHEST_LUNGS & (rng.random(CHEST) < empty), 0, np.hypot(clean + noise[0], noise[1]))
+    volume, lungs = Volume(image, np.diag([4.0, 4, 4, 1]), modality="T1w"), Mask(CHEST_LUNGS, np.diag([4.0, 4, 4, 1]))
+    return image_flags(estimate_noise(volume, lungs), volume, lungs, 100.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, set()),
+        ({"gain": RAMP}, {"uneven_noise"}),  # seen in the air
+        ({"gain": RAMP, "lung": 60.0}, set()),  # the lung stands far above it
+        ({"empty": 0.1}, set()),
+        ({"empty": 0.5}, {"emptied_lung"}),
+    ],
+    ids=["even", "uneven", "uneven under a bright lung", "a tenth empty", "half empty"],
+)
+def test_noise_that_differs_between_places_and_lung_set_to_zero_are_found(given, expected):
+    assert flags_of_chest(**given) == expected
+
+
+def test_noise_stronger_inside_the_body_than_beside_it_is_found():
+    """As of parallel imaging: nothing in the air tells."""
+    subject = ipha.simulate_subject("none", seed=71, spacing_mm=4.0, snr=1e9, modalities=["T1w"])
+    volume, lungs = subject.volumes["T1w"], subject.truth["T1w"].masks["lung"]
+    x, y = (((np.arange(n) - (n - 1) / 2) / n)[:, None] for n in volume.shape[:2])
+    middle = np.exp(-(x**2 + y.T**2) / 0.08)[:, :, None]
+    rng, level = np.random.default_rng(5), float(np.percentile(volume.array, 90))
+    found = []
+    for rise in (0.0, 1.0):
+        noise = level / 40 * (1 + rise * middle) * rng.normal(0, 1, (2, *volume.shape))
+        noisy = volume.replace(array=np.hypot(volume.array + noise[0], noise[1]))
+        found.append(image_flags(estimate_noise(noisy, lungs), noisy, lungs, level))
+    assert found == [set(), {"uneven_noise"}]

@@ -98,7 +98,20 @@ def test_patches_are_patchy_and_an_even_filling_is_not():
     patchy, homogeneous = (values(measured(image).rows)["patchiness"] for image in (patches, even))
     assert patchy > 3 * homogeneous + 0.1
     clear = measured().rows.set_index("measure")
-    assert np.isnan(clear.loc["patchiness", "value"]) and clear.loc["patchiness", "flag"] == "no_opacity"
+    assert np.isnan(clear.loc["patchiness", "value"]) and "no_opacity" in clear.loc["patchiness", "flag"]
+
+
+def test_what_varies_over_small_sizes_is_between_septa_and_over_large_ones_haze():
+    array, inside, _ = patient_space()
+    places = np.indices(array.shape) * 8.0
+    for half_wave_mm, patches, faint in ((40.0, "", "faint_haze"), (10.0, "septa_as_patches", "")):
+        waves = np.prod(np.sin(places * np.pi / half_wave_mm + 0.7), axis=0)
+        rows = measured(np.where(inside, -780 + 220 * waves, array)).rows
+        rows = rows[rows["region"] == "lung"].set_index("measure")
+        assert rows.loc["patchiness", "flag"] == patches
+        assert rows.loc["ground_glass_extent", "value"] > 2 or not faint
+        assert rows.loc["ground_glass_extent", "flag"] == faint
+    assert measured().rows.set_index("measure").loc["ground_glass_extent", "flag"].eq("").all()
 
 
 def test_variation_is_that_of_its_scale():
@@ -158,7 +171,7 @@ def test_a_slice_has_no_reticulation_and_no_zones_it_cannot_show():
     ct, (lungs, _) = toy_ct(), toy_masks()
     ct, lungs = ct.replace(array=ct.array[:, :, 15:16]), lungs.replace(array=lungs.array[:, :, 15:16])
     rows = measure_texture(ct, lungs, vessels=lungs.replace(array=~lungs.array), flags=["single_slice"]).rows
-    assert set(rows["flag"]) <= {"single_slice", "single_slice;no_opacity"}
+    assert set(rows["flag"]) <= {"single_slice", "single_slice;no_opacity", "single_slice;no_opacity;septa_as_patches"}
     assert not {"reticulation", "opacity_lower_excess", "opacity_apical_sparing"} & set(rows["measure"])
     assert "upper" not in set(rows["region"]) and "opacity_dorsal_excess" in set(rows["measure"])
 

@@ -7,7 +7,19 @@ import ipha_toolkit as ipha
 from ipha_toolkit.errors import ImageError
 from ipha_toolkit.phantom.film_pose import FilmPose, turned
 from ipha_toolkit.phantom.physics import project_radiograph
-from ipha_toolkit.regions.films import burned_in, exposed_area, film_flags, film_zones, find_lung_fields
+from ipha_toolkit.regions import film_borders
+from ipha_toolkit.regions.film_tissue import lung_likeness
+from ipha_toolkit.regions.films import (
+    _flattened,
+    _working_picture,
+    as_picture,
+    burned_in,
+    exposed_area,
+    film_flags,
+    film_zones,
+    find_lung_fields,
+    from_picture,
+)
 from ipha_toolkit.regions.lungs import segment_lungs
 from ipha_toolkit.volume import Mask, Volume
 
@@ -147,6 +159,60 @@ def test_a_frame_is_left_out_and_letters_are_found():
     letters = burned_in(picture)
     assert letters[20:24, 10:13].all()
     assert letters[8:, :-11].sum() < 60
+
+
+def test_a_box_with_a_letter_pasted_into_a_corner_is_no_part_of_the_film(subject, fields):
+    film = subject.volumes["dx"]
+    picture = as_picture(film).copy()
+    rows, columns = (length // 6 for length in picture.shape)
+    box = np.full((rows, columns), 3.0 * picture.max())
+    box[rows // 3 : -rows // 3, columns // 3 : -columns // 3] = picture.min()
+    picture[-rows:, :columns] = box
+    assert not exposed_area(picture)[-rows:, :columns].any()
+    assert exposed_area(picture)[:-rows].any(axis=1).all()
+    found = find_lung_fields(film.replace(array=from_picture(picture))).lungs
+    both = (found.array & fields.lungs.array).sum()
+    assert 2 * both / (found.n_voxels + fields.lungs.n_voxels) > 0.96
+
+
+def test_what_is_very_bright_but_no_box_stays_part_of_the_film():
+    picture = np.random.default_rng(3).uniform(100, 150, (80, 90)).astype(np.float32)
+    rows, columns = np.indices(picture.shape)
+    picture[(80 - rows) + columns < 30] = 255  # a bright corner, as an abdomen's, has no straight edges
+    assert exposed_area(picture).all()
+
+
+def test_gas_of_the_stomach_taken_for_lung_is_flagged(subject, fields):
+    film, lungs = subject.volumes["dx"], fields.lungs.array[..., 0]
+    picture, field = as_picture(film).copy(), lungs[::-1, ::-1].T
+    rows, columns = np.indices(picture.shape)
+    left = np.flatnonzero(field.any(axis=0))[-1]
+    bottom, height = np.flatnonzero(field.any(axis=1))[-1], np.ptp(np.flatnonzero(field.any(axis=1)))
+    middle = (columns > left - 0.28 * height) & (columns < left - 0.02 * height)
+    gas = (
+        middle & (rows > bottom - 0.25 * height) & (rows < bottom + 0.22 * height)
+    )  # a gastric bubble against the dome
+    picture[gas] = np.quantile(film.array[lungs], 0.1)
+    changed = find_lung_fields(film.replace(array=from_picture(picture)))
+    assert abs(fields.domes) < 0.15
+    assert "uncertain_lung_field" not in film_flags(film, fields)
+    assert changed.domes > 0.15
+    assert "uncertain_lung_field" in film_flags(film, changed)
+
+
+def test_a_left_base_cut_off_at_the_heart_is_sought_below_the_right_dome(subject):
+    film = subject.volumes["dx"]
+    picture, _ = _working_picture(film)
+    area = exposed_area(picture)
+    flat, lung_like = _flattened(picture, area), lung_likeness(picture, area)
+    search, image = film_borders._search(flat, lung_like, area), ndimage.gaussian_filter(flat, 2.5)
+    pose = film_borders._one_fit(search, 0, higher=0.0)
+    assert film_borders._left_base(search, image, lung_like, pose) is pose  # where it is right it stays
+    high = pose.copy()
+    high[14] -= 0.2 * (pose[14] - pose[13])
+    mended = film_borders._left_base(search, image, lung_like, high)
+    assert abs(mended[14] - pose[14]) < 0.3 * abs(high[14] - pose[14])
+    np.testing.assert_allclose(mended[:13], high[:13], atol=0.1)  # the right lung is held
 
 
 def test_zones_of_one_lung_are_those_shown():

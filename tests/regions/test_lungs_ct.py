@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+import ipha_toolkit as ipha
 from ipha_toolkit.regions.lung_shape import without_enclosed_holes
 from ipha_toolkit.regions.lungs import segment_lungs
 
@@ -60,3 +61,18 @@ def test_ground_glass_dense_at_the_pleura_is_kept(make_chest, overlap, level, ke
     lungs = segment_lungs(ct.replace(array=array))
     assert lungs.array[rim].mean() > kept
     assert overlap(lungs, truth) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("seed", "size"),
+    [
+        (242, 0.7),
+        (243, 0.85),
+        pytest.param(
+            341, 0.7, marks=pytest.mark.xfail(strict=True, reason="0.906: dense as the fat of the mediastinum")
+        ),
+    ],
+)
+def test_lungs_full_of_blood_are_found_at_4_mm(overlap, seed, size):
+    made = ipha.simulate_subject("acute", seed=seed, spacing_mm=4.0, size=size, severity=0.7, modalities=["ct"])
+    assert overlap(segment_lungs(made.volumes["ct"]), made.truth["ct"].masks["lung"]) > 0.94

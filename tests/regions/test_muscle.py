@@ -1,8 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+import ipha_toolkit as ipha
 from ipha_toolkit.errors import GridError, ImageError
 from ipha_toolkit.image.bias import correct_bias
+from ipha_toolkit.phantom import physics
 from ipha_toolkit.regions.muscle import muscle_flags, muscle_level, reference_tissue
 from ipha_toolkit.volume import Mask, Volume
 
@@ -73,3 +77,34 @@ def test_level_refuses_a_mask_without_values():
     volume = Volume(np.full((3, 3, 3), np.nan), np.eye(4), name="hole.nii")
     with pytest.raises(ImageError, match=r"hole\.nii: the muscle mask holds no voxel"):
         muscle_level(volume, Mask(np.ones((3, 3, 3), bool), np.eye(4)))
+
+
+@pytest.mark.parametrize(("seed", "size", "phase"), [(83, 0.66, "none"), (84, 0.8, "acute")])
+def test_muscle_of_a_child_is_found_on_voxels_of_6_mm(seed, size, phase):
+    made = ipha.simulate_subject(phase, seed=seed, spacing_mm=6.0, size=size, modalities=["T1w"])
+    t1w, true = made.volumes["T1w"], made.truth["T1w"].masks
+    corrected = correct_bias(t1w, exclude=true["lung"])
+    muscle = reference_tissue(corrected, true["lung"])
+    level = np.median(corrected.array[true["muscle"].array])
+    assert muscle_level(corrected, muscle) == pytest.approx(level, rel=0.05)
+    assert muscle_flags(muscle, true["lung"]) == []
+
+
+def test_voxels_too_coarse_for_muscle_are_refused_by_their_size(make_chest):
+    volume, truth = make_chest("T1w", spacing=(8.0, 8.0, 8.0))
+    with pytest.raises(ImageError, match="voxels of 8 mm mix muscle with fat"):
+        reference_tissue(volume, truth)
+    volume, truth = make_chest("T1w", spacing=(8.0, 3.0, 8.0))
+    assert muscle_level(volume, reference_tissue(volume, truth)) == pytest.approx(80, rel=0.05)
+
+
+@pytest.mark.parametrize(("seed", "size", "left"), [(91, 0.7, 0.1), (92, 1.0, 0.35)])
+def test_muscle_is_found_where_fat_is_suppressed(monkeypatch, seed, size, left):
+    for tissue in ("fat", "marrow"):
+        bright = physics.TISSUES[tissue]
+        monkeypatch.setitem(physics.TISSUES, tissue, replace(bright, pd=bright.pd * left))
+    made = ipha.simulate_subject("none", seed=seed, spacing_mm=4.0, size=size, modalities=["T1w"])
+    t1w, true = made.volumes["T1w"], made.truth["T1w"].masks
+    corrected = correct_bias(t1w, exclude=true["lung"])
+    level = np.median(corrected.array[true["muscle"].array])
+    assert muscle_level(corrected, reference_tissue(corrected, true["lung"])) == pytest.approx(level, rel=0.06)

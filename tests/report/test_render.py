@@ -160,6 +160,14 @@ def test_each_heading_begins_a_slide_where_the_notebook_says_nothing(notebook: A
     assert "<details" in found[1][0] and " open" not in found[1][0]
 
 
+def test_what_announces_a_table_goes_with_it(notebook: Any) -> None:
+    table = "| a |\n| --- |\n| 1 |"
+    pieces = _pieces(notebook, "## One", table, "An end.", "It says:", table, "After.", table)
+    assert [column[0].count("<table") for column in slides(pieces)] == [1, 1, 1]
+    first, second, third = (column[0] for column in slides(pieces))
+    assert "An end." in first and "It says:" in second and "After." in second and "After." not in third
+
+
 def test_code_stays_off_slides_and_on_pages_unless_asked(notebook: Any, tmp_path: Path) -> None:
     path = notebook(["# Iron", ["x = 1"], ["print(x)"]])
     given = {"progress": False, "to": ["html", "slides"]}

@@ -249,6 +249,48 @@ def test_what_is_too_long_goes_on_overleaf_and_nothing_is_cut(offline_page: Any,
     assert offline_page.locator("h2.continued").count() >= 6
 
 
+def _parts(page: Any, cells: list[str], folder: Path, inside: str) -> list[int]:
+    """How many of a kind stand on each slide, its first, the title, left out."""
+    import nbformat
+
+    from ipha_toolkit.report._cells import Cells, slides
+    from ipha_toolkit.report.page import deck
+
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text) for text in ["# Title", *cells]])
+    path = folder / "parts.slides.html"
+    path.write_text(deck("Parts", slides(list(Cells(notebook, folder).pieces()))), encoding="utf-8")
+    assert cut_slides(page, path.as_uri()) == []
+    counts = f"() => [...document.querySelectorAll('.slide')].map((s) => s.querySelectorAll('{inside}').length)"
+    return list(page.evaluate(counts)[1:])
+
+
+def _rows(count: int) -> str:
+    return "| n | square |\n| --- | --- |\n" + "\n".join(f"| {n} | {n * n} |" for n in range(count))
+
+
+def test_a_table_a_little_too_long_is_set_smaller_and_a_longer_one_halved(offline_page: Any, tmp_path: Path) -> None:
+    offline_page.set_viewport_size({"width": 1280, "height": 720})
+    found = {
+        count: _parts(offline_page, ["## Rows\n\n" + _rows(count)], tmp_path, "tbody tr") for count in (18, 20, 28)
+    }
+    assert found[18] == [18] and found[20] == [20] and found[28] == [14, 14]
+
+
+def test_small_tables_and_code_are_not_smaller_than_they_need_to_be(offline_page: Any, tmp_path: Path) -> None:
+    _parts(offline_page, ["## Rows\n\nSome `code` here.\n\n" + _rows(4)], tmp_path, "tr")
+    size = "(what) => parseFloat(getComputedStyle(document.querySelectorAll('.slide')[1].querySelector(what)).fontSize)"
+    text, table, code = (offline_page.evaluate(size, what) for what in ("p", "table", "code"))
+    assert table >= 0.95 * text and code >= 0.8 * text
+
+
+def test_a_text_is_parted_between_sentences(offline_page: Any, tmp_path: Path) -> None:
+    _parts(
+        offline_page, ["## Words\n\n" + "Some words that are one sentence of eleven words or so. " * 90], tmp_path, "p"
+    )
+    ends = offline_page.evaluate("() => [...document.querySelectorAll('.slide p')].map((p) => p.textContent.trim())")
+    assert len(ends) > 1 and all(end.startswith("Some words") and end.endswith("so.") for end in ends)
+
+
 def test_notes_are_shown_to_the_speaker_alone(offline_page: Any, long_deck: Path) -> None:
     page = offline_page
     page.goto(long_deck.as_uri())

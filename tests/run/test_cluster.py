@@ -110,6 +110,47 @@ def test_no_scheduler_is_one_clear_line(cohort, tmp_path, capsys, monkeypatch):
         pass
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--memory-limit", "4GB"], "--memory-limit is of the workers of --scheduler local"),
+        (["--scheduler", "local", "--memory-limit", "lots"], "--memory-limit lots: is a size of memory"),
+        (["--scheduler", "local", "--memory-limit", "0.5"], "--memory-limit 0.5: is a size of memory"),
+        (["--scheduler", "locl"], "--scheduler locl: no Dask scheduler answers there: missing port number"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_one_line(cohort, tmp_path, capsys, given, said):
+    assert main(["analyze", str(cohort), "--out", str(tmp_path / "o"), *given]) == 2
+    assert said in capsys.readouterr().err and not (tmp_path / "o").exists()
+
+
+def test_a_worker_that_cannot_open_what_it_is_sent_is_told_to_share_the_environment(
+    cohort, tmp_path, threads, monkeypatch
+):
+    def no_such_module(*_):
+        raise ModuleNotFoundError("No module named 'pathlib._local'")
+
+    monkeypatch.setattr(cluster, "look", no_such_module)
+    said = r"No module named 'pathlib\._local'; use one environment for client, scheduler and workers \(here: Python 3"
+    with pytest.raises(LayoutError, match=f"Dask worker inproc.*{said}"):
+        run(cohort, tmp_path / "out", client=threads, progress=False)
+    monkeypatch.setattr(cluster, "_require_same", lambda *_: None)
+    monkeypatch.setattr(cluster, "measure_packed", no_such_module)
+    with pytest.raises(ClusterError, match=f"sub-.*_ses-1: a Dask worker could not begin it: .*{said}"):
+        run(cohort, tmp_path / "out", client=threads, progress=False)
+
+
+def test_what_is_said_meanwhile_stands_above_the_bar(cohort, tmp_path, capsys):
+    """Each on a line of its own, and a run with nothing to measure draws no bar."""
+    arguments = ["analyze", str(cohort), "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--participant-label", "2", "--workers", "1", "-v"]) == 0
+    said = capsys.readouterr().err
+    begun = next(line for line in said.replace("\r", "\n").splitlines() if "INFO sub-2_ses-1 begun" in line)
+    assert "Measuring" in said and "Measuring" not in begun
+    assert main([*arguments, "--participant-label", "2", "--workers", "1"]) == 0
+    assert "Measuring" not in capsys.readouterr().err
+
+
 def test_without_dask_the_command_says_how_to_get_it(cohort, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     assert main(["analyze", str(cohort), "--out", str(tmp_path / "o"), "--scheduler", "local"]) == 2

@@ -12,6 +12,12 @@
     for (const cell of document.querySelectorAll("details.code")) cell.open = !hide;
   });
 
+  // Paper unfolds nothing by itself.
+  const folded = () => [...document.querySelectorAll(".readings details:not([open])")];
+  let unfolded = [];
+  addEventListener("beforeprint", () => { unfolded = folded(); for (const each of unfolded) each.open = true; });
+  addEventListener("afterprint", () => { for (const each of unfolded) each.open = false; });
+
   const links = [...document.querySelectorAll(".contents a")];
   const marks = links.map((link) => document.getElementById(decodeURIComponent(link.hash.slice(1))));
   const mark = () => {

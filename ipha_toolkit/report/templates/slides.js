@@ -1,10 +1,11 @@
 // Fit every slide into the window, then start reveal.js. The slides fill the window unscaled, so that a viewer's pixels and
 // pointer stay exact. What does not fit goes onto further slides: a figure shrinks to the height that is left, down to half a
 // slide; whatever follows it, the rows of a table, the points of a list and the lines of a printout go on overleaf under the same heading.
+// A slide that is only a little too full is set smaller instead, and tables and printouts with room around them are set larger.
 // Keys that a viewer or a control needs are not taken for turning slides; Escape gives them back. S shows the speaker's notes.
 (() => {
   const OWN = ".ipha-viewer, .ipha-explorer, .ipha-control, input, select, textarea, button, summary";
-  const LEAST_FIGURE = 0.5, SLACK = 2;
+  const LEAST_FIGURE = 0.5, LEAST_VIEWER = 0.42, SLACK = 2, SMALLER = [94, 88], LARGER = [1.4, 1.3, 1.2, 1.1];
   for (const node of document.querySelectorAll(".output")) node.setAttribute("data-prevent-swipe", "");
   addEventListener("keydown", (event) => {
     if (event.key === "Escape" && event.target.closest?.(OWN)) { event.target.blur(); event.stopPropagation(); }
@@ -24,6 +25,14 @@
       table.style.fontSize = `${Math.max(9, Math.floor(parseFloat(getComputedStyle(table).fontSize) * room / table.scrollWidth * 10) / 10)}px`;
       if (table.scrollWidth > room + SLACK) table.classList.add("wrapped");
     }
+  }
+  // An explorer is as large as the slide allows.
+  function zoom(slide) {
+    for (const explorer of slide.querySelectorAll(".ipha-explorer"))
+      for (const size of [0.95, 0.88, 0.82, 0.76, 0.68]) {
+        explorer.style.zoom = size;
+        if (over(slide) <= SLACK) break;
+      }
   }
   function shrink(slide, node, least) {
     if (over(slide) <= SLACK) return;
@@ -48,6 +57,8 @@
     while (first > 0 && isHeading(blocks[first - 1])) first -= 1;
     const parted = part(blocks[at], edge);
     if (parted) return take(slide, [parted], blocks.slice(at + 1));
+    // what announces something ("...:") goes along with it, unless nothing else is here
+    while (first > 1 && !isHeading(blocks[first - 2]) && blocks[first - 1].textContent.trim().endsWith(":")) first -= 1;
     return first > 0 ? take(slide, [], blocks.slice(first)) : take(slide, [], blocks.slice(at + 1));
   }
   function take(slide, made, nodes) {
@@ -58,13 +69,15 @@
   function part(node, edge) {
     if (node.matches(".ipha-exported, .ipha-viewer, .ipha-explorer, .ipha-choice, details, img, svg")) return null;
     if (node.querySelector(":scope > .ipha-choice")) return null; // the control stays with what it chooses
+    if (node.matches(".output") && node.querySelector(".ipha-control") && node.querySelector(".ipha-exported")) return null;
     const below = (one) => one.getBoundingClientRect().bottom > edge + SLACK;
     if (node.matches("pre")) return partText(node, edge, /\n/g);
-    if (node.matches("p") && !node.querySelector("img, math")) return partText(node, edge, /\s/g);
+    if (node.matches("p") && !node.querySelector("img, math")) return partText(node, edge, /(?<=[.:;!?])\s/g, 1) ?? partText(node, edge, /\s/g);
     const items = node.matches("table") ? [...node.querySelectorAll(":scope > tbody > tr")] : node.matches("ul, ol") ? [...node.children] : null;
     if (items) {
-      const at = items.findIndex(below);
+      let at = items.findIndex(below);
       if (at < 1 || items.length < 2) return null;
+      if (node.matches("table") && items.length - at < at) at = Math.ceil(items.length / 2); // two halves, not all rows and one
       const copy = node.cloneNode(false);
       if (node.matches("table")) {
         for (const head of node.querySelectorAll(":scope > thead, :scope > colgroup, :scope > caption")) copy.append(head.cloneNode(true));
@@ -87,14 +100,14 @@
     return copy;
   }
   // The part of a text from the last gap (a line's end, or a space) above the edge on, with whatever marks stand around it.
-  function partText(node, edge, gap) {
+  function partText(node, edge, gap, least = 3) {
     const texts = document.createTreeWalker(node, NodeFilter.SHOW_TEXT), gaps = [], range = document.createRange();
     for (let text = texts.nextNode(); text; text = texts.nextNode())
       for (const found of text.data.matchAll(gap)) gaps.push([text, found.index + 1]);
     const fits = ([text, at]) => { range.setStart(node, 0); range.setEnd(text, at); return range.getBoundingClientRect().bottom <= edge; };
     let low = 0, high = gaps.length;
     while (low < high) { const middle = (low + high) >> 1; if (fits(gaps[middle])) low = middle + 1; else high = middle; }
-    if (low < 3 || low === gaps.length) return null;
+    if (low < least || (least > 1 && low === gaps.length)) return null;
     range.setStart(...gaps[low - 1]);
     range.setEnd(node, node.childNodes.length);
     const copy = node.cloneNode(false);
@@ -104,18 +117,42 @@
 
   function split(slide) {
     narrow(slide);
+    zoom(slide);
     const blocks = () => [...slide.children].filter((node) => !isHeld(node));
     const figure = blocks().find((node) => node.querySelector("img, svg, canvas.ipha-slice") || node.matches("img, svg"));
     if (figure && over(slide) > SLACK) {
       const room = bottom(slide) - slide.getBoundingClientRect().top;
       const text = blocks().filter((node) => !isHeading(node) && node !== figure);
-      shrink(slide, figure, room * (text.length ? LEAST_FIGURE : 0.3));
+      const least = figure.querySelector("canvas.ipha-slice") ? LEAST_VIEWER : LEAST_FIGURE;
+      shrink(slide, figure, room * (text.length ? least : 0.3));
     }
-    if (over(slide) <= SLACK) return;
+    if (over(slide) > SLACK) smaller(slide);
+    if (over(slide) <= SLACK) { larger(slide); return; }
     const nodes = rest(slide, bottom(slide));
     if (over(slide) > SLACK && figure) shrink(slide, figure, 80);
     for (let size = 95; over(slide) > SLACK && size >= 55; size -= 5) slide.style.fontSize = `${size}%`;
+    larger(slide);
     if (nodes.length) split(follow(slide, nodes));
+  }
+  // A slide of text and tables that is a little too full; back to its size where that does not help.
+  function smaller(slide) {
+    for (const size of SMALLER) {
+      slide.style.fontSize = `${size}%`;
+      if (over(slide) <= SLACK) return;
+    }
+    slide.style.fontSize = "";
+  }
+  // Tables and printouts as large as the room around them allows, up to the size of the text.
+  function larger(slide) {
+    if (slide.style.fontSize || over(slide) > SLACK) return;
+    const nodes = [...slide.querySelectorAll("table, .output > pre")].filter((node) => !node.closest(".ipha-viewer, .ipha-explorer, details") && !node.style.fontSize);
+    const before = nodes.map((node) => [node, parseFloat(getComputedStyle(node).fontSize)]);
+    for (const scale of LARGER) {
+      for (const [node, size] of before) node.style.fontSize = `${size * scale}px`;
+      const wide = nodes.some((node) => node.scrollWidth > (node.closest(".output") ?? node.parentElement).clientWidth + SLACK);
+      if (!wide && over(slide) <= SLACK && nodes.every((node) => node.scrollHeight <= node.clientHeight + SLACK)) return;
+      for (const [node] of before) node.style.fontSize = "";
+    }
   }
   // A further slide after this one, in its own column, under the heading it goes on from.
   function follow(slide, nodes) {
