@@ -305,7 +305,7 @@ class SessionResults:
         try:
             return self._files.image(modality)
         except KeyError:
-            if str(modality).rpartition("_")[2] not in self.modalities:
+            if str(modality) not in self.modalities:
                 raise
         place = self.results.cohort.root.joinpath(self.subject, self.session)
         raise LayoutError(
