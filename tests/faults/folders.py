@@ -219,7 +219,9 @@ def runs_own(lab, rng, count):
         outcome = fell(answer)
         if not outcome and not same(contents(folder / "out"), lab.reference):
             outcome = "lost"
-        kept = [other for other in path.parent.glob(f"{path.name}*") if _text(other) == "years of work"]
+        kept = [
+            other for other in path.parent.glob(f"{path.name}*") if other.is_file() and _text(other) == "years of work"
+        ]
         if not outcome and kind == "file" and not kept and not name.endswith(".lock"):
             outcome = "lost"
         tally.count(f"{name} {kind}: {answer['err'][-300:]}", outcome)
