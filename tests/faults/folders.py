@@ -217,7 +217,8 @@ def runs_own(lab, rng, count):
         path.write_text("years of work") if kind == "file" else put(path, kind)
         answer = lab.analyze(folder, *ALONE)
         outcome = fell(answer)
-        if not outcome and not same(contents(folder / "out"), lab.reference):
+        found = {place: text for place, text in contents(folder / "out").items() if not place.endswith(".lock")}
+        if not outcome and not same(found, lab.reference):
             outcome = "lost"
         kept = [
             other for other in path.parent.glob(f"{path.name}*") if other.is_file() and _text(other) == "years of work"
