@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ipha_toolkit.arguments import parser
-from ipha_toolkit.errors import IphaError
+from ipha_toolkit.errors import IphaError, in_words
 from ipha_toolkit.io.room import is_full, no_room
 from ipha_toolkit.io.terminal import AboveBar, PlainFormatter, say, warn
 from ipha_toolkit.run.stopping import STOPPED, stopped_by_ctrl_c, words
@@ -39,12 +39,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _RUN[options.command](options)
     except (IphaError, ValueError, OSError) as error:
         full = isinstance(error, OSError) and not isinstance(error, IphaError) and is_full(error)
-        warn(f"ipha {options.command}: {no_room(_written_to(options)) if full else error}")
+        warn(f"ipha {options.command}: {_full(options, error) if full else in_words(error)}")
         return 2
     except KeyboardInterrupt as stop:
         if not stop.args:  # not by Ctrl-C here, which has said so
             warn(f"\n{words(f'ipha {options.command}')}")
         return STOPPED
+
+
+def _full(options: argparse.Namespace, error: Exception) -> object:
+    """Which disk is full: of a command that writes no file, where its words are sent."""
+    if getattr(error, "filename", None) is None and not getattr(options, "out", None):
+        return "where its output is sent to there is no room; send it elsewhere"
+    return no_room(_written_to(options))
 
 
 def _written_to(options: argparse.Namespace) -> Path:
@@ -277,6 +284,7 @@ def _redcap(options: argparse.Namespace) -> int:
     from ipha_toolkit.io.redcap import to_redcap
     from ipha_toolkit.io.results import open_results
 
+    Path(options.out).parent.mkdir(parents=True, exist_ok=True)
     with in_place_of(Path(options.out)) as draft:
         to_redcap(open_results(options.results).rows).to_csv(draft, index=False)
     say(options.out)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from pathlib import PurePath
+
 
 class IphaError(Exception):
     """Base of every error the toolkit raises on purpose."""
@@ -45,3 +49,29 @@ class PrivacyError(RenderError):
 
 class DependencyError(IphaError, ImportError):
     """An optional package is needed; the message gives the command that installs it."""
+
+
+_SYSTEM = {
+    errno.EACCES: "you may not read or write it; change its rights, or give another place",
+    errno.EPERM: "you may not change it; change its rights, or give another place",
+    errno.EROFS: "lies on a disk that may only be read; give another place",
+    errno.ENOENT: "is not there; give one that is",
+    errno.ENOTDIR: "lies below something that is no folder; give another place",
+    errno.EEXIST: "is there already, and is no folder; move it away, or give another place",
+    errno.EISDIR: "is a folder where a file is needed; give another name",
+    errno.ENAMETOOLONG: "has a longer name than the file system takes; give a shorter one",
+    errno.ELOOP: "is a link that leads in a circle; copy the file it meant",
+    errno.EMFILE: "too many files are open at once; raise their number (ulimit -n)",
+    errno.ENFILE: "too many files are open at once on this machine; try again later",
+    errno.ESTALE: "its network disk was away for a moment; try again",
+    errno.EIO: "its disk cannot be read or written; copy what is on it, and have the disk looked at",
+}
+
+
+def in_words(error: BaseException) -> str:
+    """What an error says; of the system's own, the file or folder, what is wrong with it, and how to mend it."""
+    if isinstance(error, IphaError) or not isinstance(error, OSError) or error.filename is None:
+        return str(error)
+    path = PurePath(os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename))
+    place = path.parent if path.name.endswith(".draft") else path
+    return f"{place}: {_SYSTEM.get(error.errno or 0, error.strerror or 'cannot be used')}"

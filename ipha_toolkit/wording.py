@@ -45,6 +45,8 @@ def fixed(value: float, digits: int) -> str:
     >>> fixed(-12.25, 1), fixed(2.5, 0), fixed(-0.04, 1)
     ('\u221212.3', '3', '0.0')
     """
+    if abs(value) >= 1e15:  # more figures than anybody reads
+        return minus(f"{value:.3g}")
     rounded = Decimal(float(value)).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
     return minus(f"{abs(rounded) if rounded == 0 else rounded:f}")
 

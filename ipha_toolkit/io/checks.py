@@ -128,13 +128,22 @@ def require_chest_hu(ct: Volume, settings: ReadingSettings) -> None:
         )
 
 
+_LARGEST = 1e15
+"""Of any image: scanners store 32 bits (4.3e9) and scale them; in float32, squares of a whole scan add up to 1e37."""
+
+
 def require_finite(path: Path, values: npt.NDArray[Any]) -> None:
-    """Refuse an image without any finite value, or with one value only."""
+    """Refuse an image without any finite value, with one value only, or with values whose squares overflow."""
     low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
     if np.isnan(low):
         raise ReadError(f"{path}: holds no finite value in {values.shape} voxels; export the image again")
     if low == high:
         raise ReadError(f"{path}: is constant, every voxel is {low:g}; export the image again")
+    if max(-low, high) > _LARGEST:
+        raise ReadError(
+            f"{path}: holds {max(-low, high):.3g}, scans hold at most {_LARGEST:g}; the file is damaged or its scale "
+            "factor wrong; export it again"
+        )
 
 
 def _times(shape: Sequence[int]) -> str:

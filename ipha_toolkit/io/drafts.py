@@ -12,15 +12,15 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from ipha_toolkit.errors import ReadError
+from ipha_toolkit.errors import LayoutError, ReadError
 from ipha_toolkit.io import proof
-from ipha_toolkit.io.files import read_json
+from ipha_toolkit.io.files import read_json, why_not_a_file
 from ipha_toolkit.io.locks import is_free, locked
 from ipha_toolkit.io.names import RESULTS_TOOL
 
@@ -42,9 +42,12 @@ def lock_of(target: Path) -> Path:
 
 
 def make_alike(folder: Path) -> None:
-    """Make a folder with the rights of the one it is made in, where it is not there."""
+    """Make a folder with the rights of the one it is made in, where there is none; a file in its place is kept."""
     if folder.is_dir():
         return
+    with suppress(FileNotFoundError):  # another run may have moved it meanwhile
+        if os.path.lexists(folder):
+            folder.rename(proof.free_name(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(exist_ok=True)  # another run may have made it meanwhile
     folder.chmod(rights_of(folder.parent))
@@ -119,8 +122,16 @@ def text_draft(path: Path) -> Path:
 def in_place_of(path: Path) -> Iterator[Path]:
     """A file beside ``path`` to write to, which then takes its place whole, or is taken away again.
 
-    Nobody can know its name, so that a link laid there beforehand is never followed.
+    Nobody can know its name, so that a link laid there beforehand is never followed. What is no file, as a device or
+    a pipe, is not replaced by one.
+
+    Raises
+    ------
+    LayoutError
+        Where a folder, device, pipe or socket lies at ``path``.
     """
+    if path.exists() and not path.is_file():
+        raise LayoutError(f"{path}: {why_not_a_file(path).partition(';')[0]}; give the name of a file to be written")
     draft = path.with_name(f".{path.name[:200]}.{token_hex(6)}.draft")
     try:
         yield draft

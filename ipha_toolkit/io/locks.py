@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from errno import EACCES, EAGAIN, EINVAL, ENOLCK, ENOSYS, ENOTSUP, EOPNOTSUPP
 from pathlib import Path
 from typing import IO
 
 from ipha_toolkit.errors import LayoutError
+from ipha_toolkit.io.proof import free_name
 
 try:
     import fcntl
@@ -116,6 +118,10 @@ def _is_in_place(path: Path, file: IO[bytes]) -> bool:
 
 
 def _open(path: Path) -> IO[bytes]:
+    """The lock's file, open; a pipe, link or folder that somebody put in its place is moved aside."""
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(path.lstat().st_mode):
+            path.rename(free_name(path))
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666), "r+b")
 
 

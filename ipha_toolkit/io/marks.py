@@ -21,7 +21,7 @@ from ipha_toolkit.errors import ReadError
 from ipha_toolkit.io.drafts import in_place_of, lock_of, make_alike, rights_of
 from ipha_toolkit.io.files import read_json
 from ipha_toolkit.io.locks import is_free, locked
-from ipha_toolkit.io.proof import digest_of, read_sealed, sealed
+from ipha_toolkit.io.proof import digest_of, free_name, read_sealed, sealed
 
 FOLDER = ".state"
 _RUNNING, _FAILED, _TOKEN = ".running.json", ".failed.json", ".token"
@@ -135,7 +135,10 @@ def has_token(out: Path, name: str) -> bool:
 
 
 def clear_tokens(out: Path) -> None:
-    """Take away tokens of runs that were killed."""
+    """Take away tokens of runs that were killed; what lies in place of the folder of marks is moved aside."""
+    place = out / FOLDER
+    if place.is_symlink() or (place.exists() and not place.is_dir()):
+        place.rename(free_name(place))
     for path in (out / FOLDER).glob(f"*{_TOKEN}"):
         with suppress(OSError), path.open("r+b") as file:
             if is_free(file, path):

@@ -285,8 +285,8 @@ def gone(out: Path, sessions: Collection[SessionFiles]) -> list[str]:
         All sessions of the cohort.
     """
     known = {session_folder(out, files) for files in sessions}
-    held = [path for path in sorted(out.glob(f"sub-*/**/{names.PROVENANCE}")) if path.parent not in known]
-    return [path.parent.relative_to(out).as_posix() for path in held if proof.read_sealed(path)]
+    held = [folder for folder in proof.session_folders(out) if folder not in known]
+    return [folder.relative_to(out).as_posix() for folder in held if proof.read_sealed(folder / names.PROVENANCE)]
 
 
 def remove_gone(out: Path, folders: Iterable[str]) -> None:

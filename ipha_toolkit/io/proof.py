@@ -22,6 +22,8 @@ from ipha_toolkit.io.files import read_json, why_not_a_file
 FILES, WRITTEN, SEAL = "files", "written", "seal"
 """Keys of a provenance: digests of a session's files, of the files of the whole cohort, and of the record itself."""
 
+LARGEST, _LONGEST_LOG = 4_000_000_000, 50_000_000
+"""Bytes of any file of results, and of a session's log, at most: what is larger was not written here, and not read."""
 _LOG_SEAL = re.compile(r"sha256 of the lines above: ([0-9a-f]{64})\n\Z")
 
 
@@ -60,14 +62,20 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def digest_of(path: Path) -> str:
-    """SHA-256 of a file, empty where it is none or cannot be read."""
-    if why_not_a_file(path):
-        return ""
+    """SHA-256 of a file, empty where it is none, cannot be read, or is larger than any that is written here."""
     try:
+        if why_not_a_file(path) or path.stat().st_size > LARGEST:
+            return ""
         with path.open("rb") as stream:
             return file_digest(stream, "sha256").hexdigest()
     except OSError:
         return ""
+
+
+def session_folders(out: Path) -> list[Path]:
+    """Folders of sessions in a results folder, in order; not the drafts of a run, living or killed."""
+    found = [path.parent for depth in ("", "*/") for path in out.glob(f"sub-*/{depth}{names.PROVENANCE}")]
+    return sorted(folder for folder in found if not any(part[0] == "." for part in folder.relative_to(out).parts))
 
 
 def is_hidden(path: Path) -> bool:
@@ -196,6 +204,8 @@ def _is_our_log(path: Path) -> bool:
     if path.name != names.LOG or why_not_a_file(path):
         return False
     try:
+        if path.stat().st_size > _LONGEST_LOG:
+            return False
         text = path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError):
         return False

@@ -30,12 +30,13 @@ from ipha_toolkit.io.layout import (
     read_session,
     read_visits,
 )
-from ipha_toolkit.io.proof import FILES, digest_of, read_sealed, written
+from ipha_toolkit.io.proof import FILES, WRITTEN, digest_of, read_sealed, session_folders, written
 from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Mask, Volume
 
 NOT_AS_WRITTEN = "is not as ipha analyze wrote it, it was edited or damaged since; run ipha analyze again"
+_GONE = "is gone, though ipha analyze wrote it; run ipha analyze again"
 _TOGETHER = 100
 """Tables parsed at once: most of the time that a small one takes is spent before its first line."""
 _TEXT = ("subject", "session", "modality", "region", "measure", "unit", "flag")
@@ -168,9 +169,20 @@ class Results:
 
     @cached_property
     def sessions(self) -> list[SessionResults]:
-        """Every session that was measured, in order of its label."""
-        found = sorted(path.parent for path in self.path.glob(f"sub-*/**/{names.PROVENANCE}"))
-        return [SessionResults(self, *names.session_key(*folder.relative_to(self.path).parts)) for folder in found]
+        """Every session that was measured and is in the tables, in order of its label.
+
+        Raises
+        ------
+        LayoutError
+            Where the folder of one is gone.
+        """
+        keys = [names.session_key(*folder.relative_to(self.path).parts) for folder in session_folders(self.path)]
+        found = {names.label_of(*key): SessionResults(self, *key) for key in keys}
+        told = read_sealed(self.path / names.PROVENANCE, WRITTEN).get("sessions", dict.fromkeys(found))
+        gone = sorted(set(told) - set(found))
+        if gone:
+            raise LayoutError(f"{self.path}: the folder of {gone[0]} {_GONE}")
+        return [session for label, session in found.items() if label in told]
 
     def __getitem__(self, key: str | tuple[str, str]) -> SessionResults:
         """``results["001", "01"]``, ``results["sub-001", "ses-01"]`` or ``results["sub-001_ses-01"]``.
@@ -286,11 +298,19 @@ class SessionResults:
         Raises
         ------
         LayoutError
-            Where the cohort folder has moved.
+            Where the cohort folder has moved, or an image that was measured is no longer in it.
         KeyError
             Where the session has no such image.
         """
-        return self._files.image(modality)
+        try:
+            return self._files.image(modality)
+        except KeyError:
+            if str(modality) not in self.modalities:
+                raise
+        place = self.results.cohort.root.joinpath(self.subject, self.session)
+        raise LayoutError(
+            f"{place}: the {modality} image that was measured is gone; put it back, or run ipha analyze again"
+        )
 
     def mask(self, modality: str, kind: str = "lung") -> Mask:
         """The lung mask that an image was measured in, ours or one made elsewhere.
@@ -326,8 +346,7 @@ class SessionResults:
 
     def has(self, modality: str, kind: str) -> bool:
         """Whether there is a mask or map of this kind."""
-        files = (names.mask_file(self.label, modality, kind), names.map_file(self.label, modality, kind))
-        return any((self.folder / name).exists() for name in files)
+        return self._has_mask(modality, kind) or self._has_map(modality, kind)
 
     def nodules(self, modality: str) -> pd.DataFrame:
         """The table of nodules, best first, of CT or T1w; errors as :meth:`mask`."""
@@ -351,7 +370,7 @@ class SessionResults:
         shown = modalities or [name for name in self.modalities if name != Modality.DX] or self.modalities
         volumes = [self.image(name) for name in shown]
         overlays = [self._overlays(name) for name in shown]
-        with_nodules = [name for name in shown if (self.folder / names.nodule_file(self.label, name)).exists()]
+        with_nodules = [name for name in shown if self._has(names.nodule_file(self.label, name))]
         if with_nodules and "nodules" not in options:
             found = self.nodules(with_nodules[0])
             options["nodules"] = found[found["score"] >= self.nodule_score]
@@ -372,10 +391,14 @@ class SessionResults:
         return masks | maps
 
     def _has_mask(self, modality: str, kind: str) -> bool:
-        return (self.folder / names.mask_file(self.label, modality, kind)).exists()
+        return self._has(names.mask_file(self.label, modality, kind))
 
     def _has_map(self, modality: str, kind: str) -> bool:
-        return (self.folder / names.map_file(self.label, modality, kind)).exists()
+        return self._has(names.map_file(self.label, modality, kind))
+
+    def _has(self, name: str) -> bool:
+        """Whether a file was made, be it there or no longer: reading one that is gone is refused."""
+        return (self.folder / name).exists() or name in self._digests
 
     def __repr__(self) -> str:
         made = sorted(path.name.removeprefix(f"{self.label}_") for path in self.folder.iterdir())
@@ -391,12 +414,18 @@ class SessionResults:
 
     def _made(self, name: str, what: str) -> Path:
         path = self.folder / name
+        if not path.exists() and (name in self._digests or not self._is_its_own()):
+            raise LayoutError(f"{path}: {_GONE}")
         if not path.exists():
             made = sorted(other.name for other in self.folder.iterdir())
             raise KeyError(f"{self.label} has no {what} ({name}); there are {', '.join(made)}")
         if digest_of(path) != self._digests.get(name):
             raise LayoutError(f"{path}: {NOT_AS_WRITTEN}")
         return path
+
+    def _is_its_own(self) -> bool:
+        """Whether what lies in the folder was made of this session, and not moved here from another's."""
+        return any(name.startswith(f"{self.label}_") for name in self._digests)
 
     @property
     def _digests(self) -> dict[str, str]:

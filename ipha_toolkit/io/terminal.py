@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from typing import TextIO
 
 from ipha_toolkit.io.files import printable
 
@@ -24,12 +25,18 @@ def plain(text: object) -> str:
 
 def say(text: object, *, end: str = "\n") -> None:
     """Print for a person or a pipe."""
-    print(plain(text), end=end)
+    _print(plain(text), sys.stdout, end)
 
 
 def warn(text: object) -> None:
     """Print beside what a pipe takes."""
-    print(plain(text), file=sys.stderr)
+    _print(plain(text), sys.stderr, "\n")
+
+
+def _print(text: str, stream: TextIO | None, end: str) -> None:
+    """Letters that the terminal cannot show stand as ``\\u65e5``, so that no name of a file ends a command."""
+    known = getattr(stream, "encoding", None) or "utf-8"
+    print(text.encode(known, "backslashreplace").decode(known), file=stream, end=end)
 
 
 class PlainFormatter(logging.Formatter):

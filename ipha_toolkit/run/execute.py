@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
-from ipha_toolkit.errors import IphaError
+from ipha_toolkit.errors import IphaError, in_words
 from ipha_toolkit.io import marks, names, outputs
 from ipha_toolkit.io.layout import SessionFiles
 from ipha_toolkit.io.room import is_full, no_room
@@ -168,7 +168,7 @@ def measure_one(task: Task, run: str = "", most: int = 0, limits: str = "") -> F
                 return []  # by the run that had it meanwhile
             return died(task, f" {most} times{limits}") if most and attempt > most else _measured(task)
     except OSError as error:
-        reason: object = no_room(task.out) if is_full(error) and not isinstance(error, IphaError) else error
+        reason = no_room(task.out) if is_full(error) and not isinstance(error, IphaError) else in_words(error)
         return keep_failure(task, f"{task.label}: {reason}")
 
 
@@ -180,8 +180,8 @@ def _measured(task: Task) -> Failures:
         result.failures = [within(task.root, each) | {"log": named} for each in result.failures]
         outputs.write_session(task.out, task.files, result, task.source, log.text())
     except Exception as error:
-        reason = str(error) if isinstance(error, IphaError) else f"{type(error).__name__}: {error}"
-        return keep_failure(task, f"{task.label}: {reason}")
+        known = isinstance(error, IphaError | OSError)
+        return keep_failure(task, f"{task.label}: {in_words(error) if known else f'{type(error).__name__}: {error}'}")
     return result.failures
 
 

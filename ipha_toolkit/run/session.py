@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ipha_toolkit.errors import IphaError
+from ipha_toolkit.errors import IphaError, in_words
 from ipha_toolkit.io.layout import SessionFiles
 from ipha_toolkit.io.names import PAIR
 from ipha_toolkit.io.outputs import Part, SessionResult, failure
@@ -101,5 +101,5 @@ def _add(result: SessionResult, files: SessionFiles, modality: str, path: Path, 
 
 def _reason(error: Exception, path: Path) -> str:
     """The error's text, naming the file, and for what is not ours its kind."""
-    text = str(error) if isinstance(error, IphaError) else f"{type(error).__name__}: {error}"
+    text = in_words(error) if isinstance(error, IphaError | OSError) else f"{type(error).__name__}: {error}"
     return text if path.name in text else f"{path.name}: {text}"

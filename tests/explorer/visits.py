@@ -19,6 +19,8 @@ def _seal(folder: Path, key: str) -> None:
     record = json.loads(path.read_text())
     del record[proof.SEAL]
     digests = proof.digests(folder)
+    if "sessions" in record:  # what the tables hold
+        record["sessions"] |= {"sub-p1_ses-2": proof.digest_of(folder / "sub-p1/ses-2/provenance.json")}
     record[key] = digests if key == proof.FILES else {name: digests[name] for name in record[key]}
     path.write_text(json.dumps(proof.sealed(record)))
 

@@ -7,7 +7,7 @@ import os
 import socket
 from pathlib import Path
 
-from lab import Tally, contents, fell, same
+from lab import ALONE, Tally, contents, fell, same
 
 TABLES = {
     "tabs at the ends": "participant_id\tgroup\tage\nsub-c1\tcontrol\t30\t\nsub-p1\tiph\t30\t\n",
@@ -198,6 +198,93 @@ def damaged_results(lab, rng, count):
 def _less_users(found, path):
     """Less what the damage itself left: a renamed file is the user's."""
     return {name: content for name, content in found.items() if not name.endswith(f"old_{path.name}")}
+
+
+RUNS_OWN = ("sub-p1/.ses-1.lock", ".run.lock", ".cohort.lock", ".state", "sub-p1", "sub-p1/ses-1")
+
+
+def runs_own(lab, rng, count):
+    """Pipes, folders, links and files in place of what a run keeps for itself: kept aside, and the run ends as ever."""
+    tally = Tally()
+    cases = [(name, kind) for name in RUNS_OWN for kind in ("file", *ENDLESS)]
+    for n in rng.permutation(len(cases))[:count]:
+        name, kind = cases[n]
+        folder = lab.analyzed()
+        path = folder / "out" / name
+        if path.is_dir():
+            _remove(path)
+        path.unlink(missing_ok=True)
+        path.write_text("years of work") if kind == "file" else put(path, kind)
+        answer = lab.analyze(folder, *ALONE)
+        outcome = fell(answer)
+        found = {place: text for place, text in contents(folder / "out").items() if not place.endswith(".lock")}
+        if not outcome and not same(found, lab.reference):
+            outcome = "lost"
+        kept = [
+            other for other in path.parent.glob(f"{path.name}*") if other.is_file() and _text(other) == "years of work"
+        ]
+        if not outcome and kind == "file" and not kept and not name.endswith(".lock"):
+            outcome = "lost"
+        tally.count(f"{name} {kind}: {answer['err'][-300:]}", outcome)
+    return tally
+
+
+def _gone(folder):
+    _remove(folder)
+
+
+def _linked(folder):
+    folder.rename(folder.parents[2] / "moved")
+    folder.symlink_to(folder.parents[2] / "moved")
+
+
+def _of_another(folder):
+    _remove(folder)
+    _copy(folder.parents[1] / "sub-c1/ses-1", folder)
+
+
+def _of_another_renamed(folder):
+    _of_another(folder)
+    for path in folder.iterdir():
+        path.rename(folder / path.name.replace("sub-c1", "sub-p1"))
+
+
+def _image_gone(folder):
+    (folder.parents[2] / "cohort" / PLACES["image"]).unlink()
+
+
+def _without(part):
+    def gone(folder):
+        next(folder.glob(f"*{part}*")).unlink()
+
+    gone.__name__ = f"without {part}"
+    return gone
+
+
+READERS = ("report", "share", "redcap", "checklist", "status", "explore")
+TAKEN = (
+    _image_gone, _gone, _linked, _of_another, _of_another_renamed, _without("lung_mask"), _without("ratio_map"),
+    _without("histogram"), _without("_measures"), _without("provenance"),
+)  # fmt: skip
+
+
+def read_results(lab, rng, count):
+    """Results of which a session is gone or another's, looked at before the next analysis: read, or refused by name."""
+    tally = Tally()
+    cases = [(how, reader) for how in TAKEN for reader in READERS]
+    for n in rng.permutation(len(cases))[:count]:
+        how, reader = cases[n]
+        folder = lab.analyzed()
+        how(folder / "out/sub-p1/ses-1")
+        if reader == "explore":
+            answer = lab.ask(explore=str(folder / "out"))
+        else:
+            made = () if reader == "status" else ("--out", folder / "made")
+            answer = lab.cli(reader, folder / "out", *made)
+        words = answer["err"] + answer["out"]
+        named = answer["code"] == 0 or "sub-p1" in words
+        tally.count(f"{how.__name__} {reader}: {words[-300:]}", fell(answer) or ("" if named else "unheard"))
+    return tally
 
 
 def users_files(lab, rng, count):

@@ -20,7 +20,9 @@ HERE = Path(__file__).parent
 BAD = ("silent", "killed", "hung", "lost", "traceback", "unheard")
 ALONE = ("--workers", "1")
 """For runs of which no more is asked than what they give: no process is started that has to import everything."""
-MAIN = "import sys; from ipha_toolkit.cli import main; sys.exit(main())"
+MAIN = "import sys; from ipha_toolkit.__main__ import main; sys.exit(main())"
+OLD_MAIN = "import sys; from ipha_toolkit.cli import main; sys.exit(main())"
+"""Of trees before ``ipha`` began there."""
 
 
 @dataclass
@@ -52,6 +54,7 @@ class Lab:
 
     def __init__(self, code, place):
         self.code, self.place = Path(code), Path(place)
+        self.main = MAIN if (self.code / "ipha_toolkit/__main__.py").exists() else OLD_MAIN
         self.environment = os.environ | {"PYTHONPATH": str(self.code), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, str(HERE / "server.py")]
         self._server = subprocess.Popen(
@@ -89,7 +92,7 @@ class Lab:
 
     def start(self, *argv, **options):
         """Start a command in a process group of its own."""
-        command = [sys.executable, "-c", MAIN, *map(str, argv), *self.quiet]
+        command = [sys.executable, "-c", self.main, *map(str, argv), *self.quiet]
         return subprocess.Popen(
             command, env=self.environment, cwd=self.place, start_new_session=True, text=True, preexec_fn=_hears_ctrl_c,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,

@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from lab import ALONE, MAIN, Tally, contents, end, fell, same
+from lab import ALONE, Tally, contents, end, fell, same
 
 WORKERS = ("--workers", "2")
 
@@ -189,7 +189,7 @@ def no_home(lab, rng, count):
         _may_only_be_read(code)
         start = (
             f"import os, sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); "
-            f"import server; server.as_anybody(); {MAIN}"
+            f"import server; server.as_anybody(); {lab.main}"
         )
         words = {name: lab.environment[name] for name in ("PATH", "LANG") if name in lab.environment}
         environment = words | {"PYTHONPATH": str(code), "HOME": "/dev/null/home", "PYTHONDONTWRITEBYTECODE": "1"}

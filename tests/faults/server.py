@@ -37,6 +37,24 @@ def load(path, modality):
         return 4
 
 
+def explore(results):
+    """Open results and make a page of them; 0, 3 and the refusal, 4 and any other exception."""
+    import ipha_toolkit
+    from ipha_toolkit.errors import IphaError
+    from ipha_toolkit.io.results import open_results
+
+    try:
+        opened = open_results(results)
+        made = ipha_toolkit.explore(opened)
+        for label in made.table()["label"]:
+            made.session = label
+        print(len(made.to_html()))
+        return 0
+    except IphaError as error:
+        print(error)
+        return 3
+
+
 def as_anybody():
     """Let go of root's right to open every file, where this is root; Linux only."""
     import ctypes
@@ -65,6 +83,8 @@ def child(job, out, err):
     try:
         if "load" in job:
             code = load(job["load"], job["modality"])
+        elif "explore" in job:
+            code = explore(job["explore"])
         else:
             from ipha_toolkit.cli import main
 

@@ -27,6 +27,8 @@ KINDS = {
     "pipe, socket, device, folder or broken link as a file": (folders.endless_files, 8, 48),
     "table of participants, oddly spelled": (folders.odd_tables, 3, 24),
     "file of the results damaged": (folders.damaged_results, 4, 176),
+    "results of which a session is gone or another's, looked at": (folders.read_results, 3, 60),
+    "what a run keeps for itself (locks, marks, folders) taken": (folders.runs_own, 2, 42),
     "file of the user's in the results": (folders.users_files, 1, 18),
     "image unreadable since, session gone, data behind a header changed": (folders.sessions_gone, 2, 24),
     "parent of two workers killed": (processes.killed, 1, 25),

@@ -7,6 +7,7 @@ import os
 import shutil
 
 import pytest
+from folders import put
 from test_tree import MODULES, PACKAGE
 
 from ipha_toolkit.cli import main
@@ -146,3 +147,29 @@ def test_what_a_killed_simulation_left_goes_with_the_next(tmp_path):
     write_population([], tmp_path / "cohort", about={}, progress=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cohort"]
     assert not (tmp_path / "cohort/.owner.json").exists()
+
+
+@pytest.mark.parametrize("command", ["redcap", "report", "checklist", "share"])
+@pytest.mark.parametrize("kind", ["fifo", "folder"])
+def test_a_pipe_or_folder_is_not_replaced_by_a_file(toy_analysis, tmp_path, command, kind, capsys):
+    """Nor a device: run as root, ``--out /dev/full`` had put a page in its place."""
+    put(place := tmp_path / "made", kind)
+    assert main([command, str(toy_analysis / "out"), "--out", str(place)]) == 2
+    assert not place.is_file() and f"{place}: is a " in capsys.readouterr().err
+
+
+def test_ctrl_c_while_parts_are_imported_is_a_line(monkeypatch, capfd):
+    import builtins
+
+    from ipha_toolkit.__main__ import main as first
+
+    real = builtins.__import__
+
+    def stopped(name, *rest, **more):
+        if name == "ipha_toolkit.cli":
+            raise KeyboardInterrupt
+        return real(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", stopped)
+    assert first([]) == 130
+    assert capfd.readouterr().err.strip() == "ipha: stopped before anything was done"

@@ -48,3 +48,15 @@ def test_a_refusal_is_one_plain_line(tmp_path, monkeypatch, capsys, words):
 def test_names_that_are_no_text_can_be_said(capsys):
     say(os.fsdecode(b"caf\xe9.nii"))
     assert capsys.readouterr().out == "caf\\xe9.nii\n"
+
+
+def test_letters_that_a_terminal_cannot_show_end_nothing(monkeypatch):
+    import io
+    import sys
+
+    from ipha_toolkit.io.terminal import say
+
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, "ascii", write_through=True))
+    say("Gr\u00f6\u00dfe \u65e5.nii.gz")
+    assert shown.getvalue() == b"Gr\\xf6\\xdfe \\u65e5.nii.gz\n"
