@@ -24,7 +24,7 @@ from ipha_toolkit.figures.films import plot_opacity_series
 from ipha_toolkit.io.results import open_results
 from ipha_toolkit.regions.films import film_zones
 from ipha_toolkit.report import cohort, pictures
-from ipha_toolkit.report.pieces import Panel, captioned, html_table, row_of_slices, write_sections
+from ipha_toolkit.report.pieces import Panel, captioned, html_table, or_why_not, row_of_slices, write_sections
 from ipha_toolkit.report.readings import READING, readings_table
 from ipha_toolkit.run.alone import why_alone
 from ipha_toolkit.wording import minus, number, signed
@@ -109,6 +109,7 @@ def _people(demo: Demo) -> str:
     )
 
 
+@or_why_not
 def _films(demo: Demo) -> str:
     """A film beside what is found on it, the same patient from day to day, and opacity over days."""
     person = next((person for person in demo.people if person.name == FILMED), None)

@@ -30,7 +30,7 @@ from ipha_toolkit.measure.hemosiderin import SignatureReference, signature_refer
 from ipha_toolkit.measure.rows import usable
 from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.report import pictures, words
-from ipha_toolkit.report.pieces import Panel, captioned, html_table, row_of_slices, write_sections
+from ipha_toolkit.report.pieces import Panel, captioned, html_table, or_why_not, row_of_slices, write_sections
 from ipha_toolkit.report.readings import READING, readings_table
 from ipha_toolkit.volume import Volume
 from ipha_toolkit.wording import column_words, minus, number, signed
@@ -228,6 +228,7 @@ def _cell(value: object) -> str:
     return "no value" if value is None or value is pd.NA else str(value)
 
 
+@or_why_not
 def looks(shown: Shown) -> str:
     """The sessions shown, in each modality, the lung mask outlined."""
     figures = []
@@ -318,6 +319,7 @@ def _group_cell(own: pd.DataFrame, away: pd.DataFrame, group: str) -> str:
     return number(values.mean()) + (f" ({signed(distance.mean())} SD)" if len(distance) else "")
 
 
+@or_why_not
 def maps(shown: Shown) -> str:
     """The ratio to muscle of the sessions shown, one scale, and R2*."""
     figures = []
@@ -352,6 +354,7 @@ def _r2star(shown: Shown) -> str:
     )
 
 
+@or_why_not
 def signature(shown: Shown) -> str:
     """T2w against T1w of the sessions shown, and where T2w lies below the line."""
     rows = shown.results.rows
@@ -406,6 +409,7 @@ def _without_line(seen: list[tuple[SessionResults, str]]) -> str:
     )
 
 
+@or_why_not
 def distributions(shown: Shown) -> str:
     """Histograms of the last session against the controls, and the zones of the lung."""
     if not shown.followed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from ipha_toolkit.explorer.tiles import HEIGHT_PX, Cut, first_window, webp
 from ipha_toolkit.explorer.voxels import Parts
 from ipha_toolkit.grid import PLANES
 from ipha_toolkit.io.names import label_of
+from ipha_toolkit.report.pieces import or_why_not
 from ipha_toolkit.run.ratings import review_queue
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.wording import number
@@ -32,8 +34,11 @@ _OUTLINE = (213, 94, 0)
 """As bright as lies between lung and tissue: WebP keeps brightness finer than colour."""
 _GAP_PX = 2
 _BAR_FROM = 60
+_MOST_NAMED = 20
+_LOG = logging.getLogger(__name__)
 
 
+@or_why_not
 def explorer(shown: Shown) -> str:
     """The explorer of the cohort: every session as a small picture, a control's and the last one's images whole."""
     from ipha_toolkit.explorer.widget import explore
@@ -69,11 +74,22 @@ def masks(shown: Shown) -> str:
     rows = queue.head(_MOST_MASKS).to_dict("records")
     doubted: list[str] = []
     others: list[str] = []
+    unread: list[str] = []
     for row in tqdm(rows, desc="masks", disable=len(rows) < _BAR_FROM, leave=False):
         parts = Parts(shown.results[label_of(row["subject"], row["session"])], shown.protocol)
-        html = _mosaic(parts, str(row["image"]), str(row["why"]), budget_kb)
+        try:
+            html = _mosaic(parts, str(row["image"]), str(row["why"]), budget_kb)
+        except (IphaError, KeyError, OSError) as error:
+            _LOG.warning("no picture of %s %s: %s", parts.session.label, row["image"], error)
+            unread.append(f"{parts.session.label} {row['image']}")
+            continue
         (doubted if row["doubt"] > 0 else others).append(html)
-    return _laid_out(list(filter(None, doubted)), list(filter(None, others)), len(queue) - len(rows))
+    return _laid_out(list(filter(None, doubted)), list(filter(None, others)), len(queue) - len(rows)) + _unread(unread)
+
+
+def _unread(images: list[str]) -> str:
+    said = ", ".join(images[:_MOST_NAMED]) + (f" and {len(images) - _MOST_NAMED} more" * (len(images) > _MOST_NAMED))
+    return f"<p>Not shown, as image or mask can no longer be read: {escape(said)}.</p>" if images else ""
 
 
 def _laid_out(doubted: list[str], others: list[str], left: int) -> str:
@@ -93,11 +109,8 @@ def _laid_out(doubted: list[str], others: list[str], left: int) -> str:
 
 
 def _mosaic(parts: Parts, modality: str, why: str, budget_kb: float) -> str:
-    """A mask as a figure; empty where its image cannot be read."""
-    try:
-        image, lungs = parts.image(modality).to_ras(), parts.mask(modality).to_ras()
-    except (IphaError, KeyError, OSError):
-        return ""
+    """A mask as a figure; empty where it holds nothing."""
+    image, lungs = parts.image(modality).to_ras(), parts.mask(modality).to_ras()
     if not lungs.array.any():
         return ""
     views = _views(image, lungs)

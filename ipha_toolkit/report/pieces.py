@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.figures.core import new_figure, to_html
 from ipha_toolkit.figures.slices import plot_slice
 from ipha_toolkit.io.drafts import in_place_of
+from ipha_toolkit.io.names import without_files
 from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.report.page import Heading, page
 from ipha_toolkit.volume import Volume
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_LOG = logging.getLogger(__name__)
+_Shown = TypeVar("_Shown")
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +33,20 @@ class Panel:
     image: Volume
     label: str
     overlays: dict[str, Any]
+
+
+def or_why_not(section: Callable[[_Shown], str]) -> Callable[[_Shown], str]:
+    """A section of pictures that says so where a file of theirs is gone or damaged, and leaves the rest of the page."""
+
+    @wraps(section)
+    def made(shown: _Shown) -> str:
+        try:
+            return section(shown)
+        except LayoutError as error:
+            _LOG.warning("pictures are left out of the page: %s", error)
+            return f"<p>Left out here: {escape(without_files(str(error)))}.</p>"
+
+    return made
 
 
 def row_of_slices(

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ipha_toolkit.errors import RenderError
+from ipha_toolkit.errors import LayoutError, RenderError
 from ipha_toolkit.io.drafts import in_place_of
 from ipha_toolkit.io.files import printable
 from ipha_toolkit.io.parameters import as_default
@@ -408,6 +408,8 @@ def _write(path: Path, text: str) -> Path:
                 print_deck(text, draft)
             else:
                 draft.write_text(text, encoding="utf-8")
+    except LayoutError as error:
+        raise RenderError(str(error)) from None
     except OSError as error:
         raise RenderError(f"{path}: page cannot be written: {error.strerror or error}") from None
     return path

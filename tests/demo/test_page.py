@@ -79,10 +79,15 @@ def test_text_from_data_is_escaped(small_demo, tmp_path, monkeypatch):
     assert evil not in text and text.count("&lt;script&gt;alert(1)") >= 3
 
 
-def test_a_session_without_masks_still_makes_a_page(small_demo, tmp_path):
+def test_sessions_whose_masks_are_gone_still_make_a_page_that_says_so(small_demo, tmp_path):
     shutil.copytree(small_demo.analysis.out, tmp_path / "results")
     shutil.copytree(small_demo.out / "cohort", tmp_path / "cohort")
-    for path in (tmp_path / "results").rglob("sub-*/**/*_m[ap]*.nii.gz"):
+    films = set((tmp_path / "results").rglob("sub-*/**/*_dx_desc-lung_mask.nii.gz"))
+    for path in set((tmp_path / "results").rglob("sub-*/**/*_m[ap]*.nii.gz")) - films:
         path.unlink()
+    for path in films:
+        path.write_bytes(path.read_bytes() + b"edited")
     bare = replace(small_demo, analysis=replace(small_demo.analysis, out=tmp_path / "results"))
-    assert "Measures by phase" in write_report(bare, tmp_path / "report.html").read_text("utf-8")
+    page = write_report(bare, tmp_path / "report.html").read_text("utf-8")
+    assert "Measures by phase" in page and "though ipha analyze wrote it" in page
+    assert "Not shown, as image or mask can no longer be read: sub-00" in page

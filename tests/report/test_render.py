@@ -122,7 +122,7 @@ def test_unknown_parameter_and_format_and_folder_are_refused_before_anything_run
 
 def test_page_that_cannot_be_written_leaves_nothing(notebook: Any, tmp_path: Path) -> None:
     (tmp_path / "out" / "toy.html").mkdir(parents=True)
-    with pytest.raises(RenderError, match=r"toy\.html: page cannot be written"):
+    with pytest.raises(RenderError, match=r"toy\.html: is a folder; give the name of a file"):
         render_all([notebook([["1"]])], tmp_path / "out", progress=False)
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["toy.html"]
 
