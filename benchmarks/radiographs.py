@@ -178,6 +178,7 @@ def _kept(films: Callable[[int], Iterator[Simulated]], body: int, keep: Path | N
         return pickle.loads(path.read_bytes())  # our own file, asked for
     simulated = list(films(body))
     if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(pickle.dumps(simulated))
     return simulated
 

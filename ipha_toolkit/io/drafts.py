@@ -27,6 +27,7 @@ from ipha_toolkit.io.names import RESULTS_TOOL
 PREFIX = ".draft-"
 _OWNER = ".owner.json"
 _OLD = re.compile(r"\.draft-(s(?:ub|es)-[A-Za-z0-9]+)-[a-z0-9_]{8}-old")
+_NEW = re.compile(_OLD.pattern.removesuffix("-old"))
 _TEXT = re.compile(r"\.[\w.+-]+\.ipha-[0-9a-f]{12}-(\d+)-[a-z0-9_]{8}\.draft")
 _FORGOTTEN_S = 86400.0
 """A draft of another machine is taken for a dead run's after this time: no session takes a day."""
@@ -101,7 +102,7 @@ def clear_leftovers(out: Path) -> None:
         for path in sorted(place.glob(f"{PREFIX}*")):
             if (found := _OLD.fullmatch(path.name)) and path.is_dir():
                 _take_back(path, place / found[1])
-            elif path.is_dir() and not path.is_symlink() and _is_dead(path / _OWNER):
+            elif path.is_dir() and not path.is_symlink() and (_is_bare(path) or _is_dead(path / _OWNER)):
                 shutil.rmtree(path, ignore_errors=True)
         for path in place.glob(".*.draft"):
             if (pid := _TEXT.fullmatch(path.name)) and _is_gone(path, _here() in path.name, int(pid[1])):
@@ -168,6 +169,15 @@ def _is_dead(marker: Path) -> bool:
         same = owner.get("host") == _here() and owner.get("started") == _started(owner["pid"])
         return _is_gone(marker, owner.get("host") == _here(), owner["pid"] if same else 0)
     except (ReadError, OSError):
+        return False
+
+
+def _is_bare(draft: Path) -> bool:
+    """Whether a run was killed before anything lay in the draft it had made."""
+    try:
+        old = time.time() - draft.stat().st_mtime >= _MOMENT_S
+        return bool(_NEW.fullmatch(draft.name)) and old and not any(draft.iterdir())
+    except OSError:
         return False
 
 

@@ -57,6 +57,18 @@ def locked(path: Path, what: str) -> Iterator[bool]:
 
 
 @contextmanager
+def if_free(path: Path) -> Iterator[bool]:
+    """Hold a lock if nobody else does; yields whether it is held. Its folder has to be there; the file goes with it."""
+    file = _taken(path)
+    try:
+        yield file is not None
+    finally:
+        if file is not None:
+            path.unlink(missing_ok=True)
+            file.close()
+
+
+@contextmanager
 def shared(path: Path, mark: str, refusal: str) -> Iterator[None]:
     """Hold a lock together with all who come with the same mark.
 

@@ -20,7 +20,7 @@ from typing import Any
 from ipha_toolkit.errors import ReadError
 from ipha_toolkit.io.drafts import in_place_of, lock_of, make_alike, rights_of
 from ipha_toolkit.io.files import read_json
-from ipha_toolkit.io.locks import is_free, locked
+from ipha_toolkit.io.locks import if_free, is_free, locked
 from ipha_toolkit.io.proof import digest_of, free_name, read_sealed, sealed
 
 FOLDER = ".state"
@@ -83,6 +83,18 @@ def since(out: Path, label: str, folder: Path) -> str:
     except OSError:
         return ""
     return str(_read(out / FOLDER / f"{label}{_RUNNING}").get("since", "")) or "this moment"
+
+
+def clear_dead(out: Path, label: str, folder: Path) -> None:
+    """Take away the mark and the lock of a session, whose results come into ``folder``, if its process was killed."""
+    mark, lock = out / FOLDER / f"{label}{_RUNNING}", folder.with_name(f".{folder.name}.lock")
+    with suppress(OSError):
+        if not folder.parent.is_dir():
+            mark.unlink(missing_ok=True)
+        elif mark.exists() or lock.exists():
+            with if_free(lock) as dead:
+                if dead:
+                    mark.unlink(missing_ok=True)
 
 
 def write_failed(out: Path, label: str, failures: Sequence[Mapping[str, str]]) -> None:

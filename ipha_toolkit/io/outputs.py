@@ -151,6 +151,13 @@ def results_folder(out: str | os.PathLike[str], cohort: Path) -> Path:
     return out
 
 
+def clear_dead(out: Path, sessions: Iterable[SessionFiles]) -> None:
+    """Take away what killed runs left: drafts, and marks and locks of sessions at which no process is at work."""
+    clear_leftovers(out)
+    for files in sessions:
+        marks.clear_dead(out, files.label, session_folder(out, files))
+
+
 def write_plan(out: Path, sessions: Sequence[SessionFiles]) -> None:
     """Which sessions the cohort has, so that the results folder alone can tell what is still to be done."""
     table = pd.DataFrame([[files.subject, files.session] for files in sessions], columns=["subject", "session"])

@@ -187,6 +187,7 @@ def run(
                 remarks += standing.remarks
                 rows, readings, findings = second_pass(out, cohort, protocol, standing=standing, done=found.done)
                 outputs.write_failures(out, failures)
+        outputs.clear_dead(out, chosen)
     n = len(found.tasks), len(found.done)
     return Analysis(rows, failures, *n, out, readings, findings, tuple(remarks), missing)
 

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 from toys import break_file, put_participants, put_session, toy_ct
 
@@ -49,3 +51,20 @@ def test_a_folder_without_a_plan_is_refused(cohort, tmp_path):
     (out / PLAN).unlink()
     with pytest.raises(LayoutError, match=r"plan\.tsv: is missing; run ipha analyze again"):
         ipha.status(out)
+
+
+def test_the_next_run_takes_away_what_a_killed_process_left_and_no_live_one_s(cohort, tmp_path):
+    out = run(cohort, tmp_path / "out", progress=False).out
+    as_it_was = {path.relative_to(out) for path in out.rglob("*")}
+    bare = out / "sub-1/.draft-ses-1-abcdefgh"
+    notes = out / "sub-1/.draft-notes"  # the user's
+    mark, lock = out / marks.FOLDER / "sub-1_ses-1.running.json", out / "sub-1/.ses-1.lock"
+    for folder in (bare, notes):
+        folder.mkdir()
+        os.utime(folder, (0, 0))
+    mark.write_text('{"since": "long ago"}')
+    lock.touch()
+    with outputs.session_lock(out, SessionFiles("sub-2", "ses-1")), marks.begun(out, "sub-2_ses-1"):
+        run(cohort, out, participant_label=["0", "1", "2"], progress=False)
+        left = {path.relative_to(out).as_posix() for path in out.rglob("*")} - {p.as_posix() for p in as_it_was}
+        assert left == {"sub-1/.draft-notes", "sub-2/.ses-1.lock", ".state/sub-2_ses-1.running.json"}
