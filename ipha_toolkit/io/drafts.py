@@ -109,6 +109,19 @@ def clear_leftovers(out: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
+def clear_begun(target: Path) -> None:
+    """Take away drafts of a folder in which nothing lies yet, however new they are; its lock has to be held."""
+    for draft in begun_beside(target):
+        if all(path.name == _OWNER and path.is_file() and not path.stat().st_size for path in draft.iterdir()):
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def begun_beside(target: Path) -> list[Path]:
+    """Drafts of a folder, its own and those of others."""
+    found = target.parent.glob(f"{PREFIX}{target.name}-*")
+    return [path for path in found if _NEW.fullmatch(path.name) and path.is_dir() and not path.is_symlink()]
+
+
 def text_draft(path: Path) -> Path:
     """An empty file beside ``path`` that no other process writes to, its owner in its name."""
     prefix = f".{path.name}.ipha-{_here()}-{os.getpid()}-"

@@ -18,7 +18,7 @@ from secrets import token_hex
 from typing import Any
 
 from ipha_toolkit.errors import ReadError
-from ipha_toolkit.io.drafts import in_place_of, lock_of, make_alike, rights_of
+from ipha_toolkit.io.drafts import begun_beside, clear_begun, in_place_of, lock_of, make_alike, rights_of
 from ipha_toolkit.io.files import read_json
 from ipha_toolkit.io.locks import if_free, is_free, locked
 from ipha_toolkit.io.proof import digest_of, free_name, read_sealed, sealed
@@ -86,14 +86,18 @@ def since(out: Path, label: str, folder: Path) -> str:
 
 
 def clear_dead(out: Path, label: str, folder: Path) -> None:
-    """Take away the mark and the lock of a session, whose results come into ``folder``, if its process was killed."""
+    """Take away mark, lock and bare drafts of a session, whose results come into ``folder``, if its process was killed.
+
+    Sessions are drafted under their lock: where it is free, nobody is about to write into a draft.
+    """
     mark, lock = out / FOLDER / f"{label}{_RUNNING}", folder.with_name(f".{folder.name}.lock")
     with suppress(OSError):
         if not folder.parent.is_dir():
             mark.unlink(missing_ok=True)
-        elif mark.exists() or lock.exists():
+        elif mark.exists() or lock.exists() or begun_beside(folder):
             with if_free(lock) as dead:
                 if dead:
+                    clear_begun(folder)
                     mark.unlink(missing_ok=True)
 
 

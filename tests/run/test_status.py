@@ -56,12 +56,12 @@ def test_a_folder_without_a_plan_is_refused(cohort, tmp_path):
 def test_the_next_run_takes_away_what_a_killed_process_left_and_no_live_one_s(cohort, tmp_path):
     out = run(cohort, tmp_path / "out", progress=False).out
     as_it_was = {path.relative_to(out) for path in out.rglob("*")}
-    bare = out / "sub-1/.draft-ses-1-abcdefgh"
+    bare = [out / f"sub-1/.draft-ses-1-abcdefg{n}" for n in range(2)]
     notes = out / "sub-1/.draft-notes"  # the user's
     mark, lock = out / marks.FOLDER / "sub-1_ses-1.running.json", out / "sub-1/.ses-1.lock"
-    for folder in (bare, notes):
+    for folder in (*bare, notes):
         folder.mkdir()
-        os.utime(folder, (0, 0))
+    os.utime(bare[0], (0, 0))  # the other was made this moment
     mark.write_text('{"since": "long ago"}')
     lock.touch()
     with outputs.session_lock(out, SessionFiles("sub-2", "ses-1")), marks.begun(out, "sub-2_ses-1"):
