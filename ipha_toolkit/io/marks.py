@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -85,20 +85,35 @@ def since(out: Path, label: str, folder: Path) -> str:
     return str(_read(out / FOLDER / f"{label}{_RUNNING}").get("since", "")) or "this moment"
 
 
-def clear_dead(out: Path, label: str, folder: Path) -> None:
-    """Take away mark, lock and bare drafts of a session, whose results come into ``folder``, if its process was killed.
+def clear_dead(out: Path, sessions: Iterable[tuple[str, Path]]) -> None:
+    """Take away marks, locks and bare drafts of sessions whose process was killed.
 
-    Sessions are drafted under their lock: where it is free, nobody is about to write into a draft.
+    Sessions are marked and drafted under their lock: where it is free, nobody is about to write into a draft.
+
+    Parameters
+    ----------
+    out : Path
+    sessions : iterable of (str, Path)
+        Label of each, and the folder that its results come into.
     """
-    mark, lock = out / FOLDER / f"{label}{_RUNNING}", folder.with_name(f".{folder.name}.lock")
     with suppress(OSError):
-        if not folder.parent.is_dir():
-            mark.unlink(missing_ok=True)
-        elif mark.exists() or lock.exists() or begun_beside(folder):
-            with if_free(lock) as dead:
-                if dead:
-                    clear_begun(folder)
-                    mark.unlink(missing_ok=True)
+        drafts = list((out / FOLDER).glob(".*.draft"))
+        for label, folder in sessions:
+            own = tuple(f".{label}{ending}." for ending in (_RUNNING, _FAILED))
+            _clear_dead(folder, [out / FOLDER / f"{label}{_RUNNING}", *(p for p in drafts if p.name.startswith(own))])
+
+
+def _clear_dead(folder: Path, stale: Sequence[Path]) -> None:
+    lock = folder.with_name(f".{folder.name}.lock")
+    if not folder.parent.is_dir():
+        for path in stale:
+            path.unlink(missing_ok=True)
+    elif lock.exists() or begun_beside(folder) or any(path.exists() for path in stale):
+        with if_free(lock) as dead:
+            if dead:
+                clear_begun(folder)
+                for path in stale:
+                    path.unlink(missing_ok=True)
 
 
 def write_failed(out: Path, label: str, failures: Sequence[Mapping[str, str]]) -> None:

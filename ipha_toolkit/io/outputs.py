@@ -154,8 +154,7 @@ def results_folder(out: str | os.PathLike[str], cohort: Path) -> Path:
 def clear_dead(out: Path, sessions: Iterable[SessionFiles]) -> None:
     """Take away what killed runs left: drafts, and marks and locks of sessions at which no process is at work."""
     clear_leftovers(out)
-    for files in sessions:
-        marks.clear_dead(out, files.label, session_folder(out, files))
+    marks.clear_dead(out, ((files.label, session_folder(out, files)) for files in sessions))
 
 
 def write_plan(out: Path, sessions: Sequence[SessionFiles]) -> None:

@@ -64,6 +64,7 @@ def test_the_next_run_takes_away_what_a_killed_process_left_and_no_live_one_s(co
     os.utime(bare[0], (0, 0))  # the other was made this moment
     mark.write_text('{"since": "long ago"}')
     lock.touch()
+    (mark.parent / f".{mark.name}.0123456789ab.draft").write_text("")
     with outputs.session_lock(out, SessionFiles("sub-2", "ses-1")), marks.begun(out, "sub-2_ses-1"):
         run(cohort, out, participant_label=["0", "1", "2"], progress=False)
         left = {path.relative_to(out).as_posix() for path in out.rglob("*")} - {p.as_posix() for p in as_it_was}
