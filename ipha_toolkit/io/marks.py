@@ -99,8 +99,8 @@ def clear_dead(out: Path, sessions: Iterable[tuple[str, Path]]) -> None:
     with suppress(OSError):
         drafts = list((out / FOLDER).glob(".*.draft"))
         for label, folder in sessions:
-            own = tuple(f".{label}{ending}." for ending in (_RUNNING, _FAILED))
-            _clear_dead(folder, [out / FOLDER / f"{label}{_RUNNING}", *(p for p in drafts if p.name.startswith(own))])
+            mark = out / FOLDER / f"{label}{_RUNNING}"
+            _clear_dead(folder, [mark, *(path for path in drafts if path.name.startswith(f".{mark.name}."))])
 
 
 def _clear_dead(folder: Path, stale: Sequence[Path]) -> None:
