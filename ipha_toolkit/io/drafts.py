@@ -21,7 +21,7 @@ from typing import Any
 from ipha_toolkit.errors import LayoutError, ReadError
 from ipha_toolkit.io import proof
 from ipha_toolkit.io.files import read_json, why_not_a_file
-from ipha_toolkit.io.locks import is_free, locked
+from ipha_toolkit.io.locks import if_free, is_free, locked
 from ipha_toolkit.io.names import RESULTS_TOOL
 
 PREFIX = ".draft-"
@@ -102,24 +102,28 @@ def clear_leftovers(out: Path) -> None:
         for path in sorted(place.glob(f"{PREFIX}*")):
             if (found := _OLD.fullmatch(path.name)) and path.is_dir():
                 _take_back(path, place / found[1])
-            elif path.is_dir() and not path.is_symlink() and (_is_bare(path) or _is_dead(path / _OWNER)):
-                shutil.rmtree(path, ignore_errors=True)
+            elif path.is_dir() and not path.is_symlink():
+                _clear(path, place)
         for path in place.glob(".*.draft"):
             if (pid := _TEXT.fullmatch(path.name)) and _is_gone(path, _here() in path.name, int(pid[1])):
                 path.unlink(missing_ok=True)
 
 
-def clear_begun(target: Path) -> None:
-    """Take away drafts of a folder in which nothing lies yet, however new they are; its lock has to be held."""
-    for draft in begun_beside(target):
-        if all(path.name == _OWNER and path.is_file() and not path.stat().st_size for path in draft.iterdir()):
-            shutil.rmtree(draft, ignore_errors=True)
+def _clear(draft: Path, place: Path) -> None:
+    """Take away a draft of a dead run; one in which nothing lies yet where nobody holds the lock it is made under."""
+    if _is_dead(draft / _OWNER):
+        shutil.rmtree(draft, ignore_errors=True)
+    elif (found := _NEW.fullmatch(draft.name)) and _is_bare(draft):
+        with suppress(OSError), if_free(lock_of(place / found[1])) as free:
+            if free and _is_bare(draft):
+                shutil.rmtree(draft, ignore_errors=True)
 
 
-def begun_beside(target: Path) -> list[Path]:
-    """Drafts of a folder, its own and those of others."""
-    found = target.parent.glob(f"{PREFIX}{target.name}-*")
-    return [path for path in found if _NEW.fullmatch(path.name) and path.is_dir() and not path.is_symlink()]
+def _is_bare(draft: Path) -> bool:
+    """Whether nothing lies in a draft, or only the file that is to say whose it is, and does not yet."""
+    with suppress(OSError):
+        return all(path.name == _OWNER and path.is_file() and not path.stat().st_size for path in draft.iterdir())
+    return False
 
 
 def text_draft(path: Path) -> Path:
@@ -185,21 +189,12 @@ def _is_dead(marker: Path) -> bool:
         return False
 
 
-def _is_bare(draft: Path) -> bool:
-    """Whether a run was killed before anything lay in the draft it had made."""
-    try:
-        old = time.time() - draft.stat().st_mtime >= _MOMENT_S
-        return bool(_NEW.fullmatch(draft.name)) and old and not any(draft.iterdir())
-    except OSError:
-        return False
-
-
 def _was_just_begun(marker: Path) -> bool:
     """Whether a run was killed between making a draft and saying whose it is: nothing else lies in it."""
-    if not marker.is_file() or marker.stat().st_size or time.time() - marker.stat().st_mtime < _MOMENT_S:
+    if not marker.is_file() or time.time() - marker.stat().st_mtime < _MOMENT_S or not _is_bare(marker.parent):
         return False
     with marker.open("r+b") as file:
-        return is_free(file, marker) and [path.name for path in marker.parent.iterdir()] == [_OWNER]
+        return is_free(file, marker)
 
 
 def _is_gone(path: Path, here: bool, pid: int) -> bool:

@@ -18,7 +18,7 @@ from secrets import token_hex
 from typing import Any
 
 from ipha_toolkit.errors import ReadError
-from ipha_toolkit.io.drafts import begun_beside, clear_begun, in_place_of, lock_of, make_alike, rights_of
+from ipha_toolkit.io.drafts import in_place_of, lock_of, make_alike, rights_of
 from ipha_toolkit.io.files import read_json
 from ipha_toolkit.io.locks import if_free, is_free, locked
 from ipha_toolkit.io.proof import digest_of, free_name, read_sealed, sealed
@@ -86,9 +86,7 @@ def since(out: Path, label: str, folder: Path) -> str:
 
 
 def clear_dead(out: Path, sessions: Iterable[tuple[str, Path]]) -> None:
-    """Take away marks, locks and bare drafts of sessions whose process was killed.
-
-    Sessions are marked and drafted under their lock: where it is free, nobody is about to write into a draft.
+    """Take away marks and locks of sessions whose process was killed: they are marked under their lock.
 
     Parameters
     ----------
@@ -96,10 +94,10 @@ def clear_dead(out: Path, sessions: Iterable[tuple[str, Path]]) -> None:
     sessions : iterable of (str, Path)
         Label of each, and the folder that its results come into.
     """
-    with suppress(OSError):
-        drafts = list((out / FOLDER).glob(".*.draft"))
-        for label, folder in sessions:
-            mark = out / FOLDER / f"{label}{_RUNNING}"
+    drafts = list((out / FOLDER).glob(".*.draft"))
+    for label, folder in sessions:
+        mark = out / FOLDER / f"{label}{_RUNNING}"
+        with suppress(OSError):
             _clear_dead(folder, [mark, *(path for path in drafts if path.name.startswith(f".{mark.name}."))])
 
 
@@ -108,12 +106,10 @@ def _clear_dead(folder: Path, stale: Sequence[Path]) -> None:
     if not folder.parent.is_dir():
         for path in stale:
             path.unlink(missing_ok=True)
-    elif lock.exists() or begun_beside(folder) or any(path.exists() for path in stale):
+    elif lock.exists() or any(path.exists() for path in stale):
         with if_free(lock) as dead:
-            if dead:
-                clear_begun(folder)
-                for path in stale:
-                    path.unlink(missing_ok=True)
+            for path in stale if dead else ():
+                path.unlink(missing_ok=True)
 
 
 def write_failed(out: Path, label: str, failures: Sequence[Mapping[str, str]]) -> None:
