@@ -13,7 +13,6 @@ from ipha_toolkit.run.machine import find_browser
 _FLAGS = (
     "--headless", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--window-size=1280,720",
     "--hide-scrollbars", "--no-pdf-header-footer", "--run-all-compositor-stages-before-draw",
-    "--virtual-time-budget=30000",
 )  # fmt: skip
 _SECONDS = 180
 

@@ -190,7 +190,7 @@
   });
   const start = () => {
     fitAll();
-    Reveal.initialize({
+    return Reveal.initialize({
       disableLayout: true, center: false, hash: true, respondToHashChanges: true, slideNumber: "c/t", transition: "none", backgroundTransition: "none",
       controlsTutorial: false, viewDistance: 2, pdfSeparateFragments: false, keyboardCondition: (event) => !event.target.closest?.(OWN),
     });
@@ -198,6 +198,11 @@
   // Pictures have a height once they are read, viewers once they are built.
   const read = Promise.all([...document.images].map((image) => image.decode().catch(() => {})));
   const built = () => document.querySelectorAll(".ipha-exported:not(:has(.ipha-viewer, .ipha-explorer))").length === 0;
-  const wait = (tries) => (built() || tries <= 0 ? start() : setTimeout(() => wait(tries - 1), 50));
-  addEventListener("load", () => read.then(() => wait(100)));
+  const wait = (tries) => (built() || tries <= 0 ? start() : new Promise((go) => setTimeout(go, 50)).then(() => wait(tries - 1)));
+  // A browser that is told to print does so when a page is loaded: a handout is not, until its slides are laid out.
+  if (document.body.matches(".handout")) {
+    const pending = document.body.appendChild(Object.assign(document.createElement("iframe"), {hidden: true}));
+    pending.contentDocument.open();
+    addEventListener("DOMContentLoaded", () => read.then(() => wait(600)).finally(() => { pending.contentDocument.close(); pending.remove(); }));
+  } else addEventListener("load", () => read.then(() => wait(100)));
 })();
