@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import cut_slides, opened, pixels, settle
+from browsing import VIEWER, cut_slides, opened, pixels, settle
 
 FORMATS = pytest.mark.parametrize("kind", ["html", "slides"])
 LEFT_OUT = "script, style, noscript"
@@ -329,3 +329,26 @@ def test_a_handout_has_a_page_a_slide(long_deck: Path, offline_page: Any, tmp_pa
     print_deck(long_deck.read_text("utf-8"), tmp_path / "long.pdf")
     pages = re.findall(rb"/Type\s*/Page\b", (tmp_path / "long.pdf").read_bytes())
     assert len(pages) == offline_page.evaluate("() => Reveal.getTotalSlides()")
+
+
+@pytest.mark.parametrize("which", ["long", "viewer"])
+def test_a_handout_is_loaded_when_it_is_laid_out_and_its_viewers_hold_all_their_voxels(
+    which: str, rendered: dict[str, Path], long_deck: Path, offline_page: Any, tmp_path: Path
+) -> None:
+    """A browser prints at the end of loading."""
+    from ipha_toolkit.report.handout import for_paper
+
+    deck, paper = (long_deck if which == "long" else rendered["slides"]), tmp_path / "paper.html"
+    paper.write_text(for_paper(deck.read_text("utf-8")), encoding="utf-8")
+    offline_page.add_init_script(f"""
+    const unpacked = Response.prototype.arrayBuffer, later = () => new Promise((go) => setTimeout(go, 300));
+    Response.prototype.arrayBuffer = async function () {{ await later(); return unpacked.call(this); }};
+    addEventListener("load", () => {{
+        const viewers = {VIEWER};
+        window.atLoad = [Reveal.isReady(), viewers.map((v) => v.complete), document.querySelectorAll(".slide").length];
+    }})""")
+    offline_page.goto(paper.as_uri())
+    offline_page.wait_for_function("() => window.atLoad")
+    ready, complete, slides = offline_page.evaluate("() => window.atLoad")
+    assert ready and complete == [True] * (which == "viewer")
+    assert slides == offline_page.evaluate("() => Reveal.getTotalSlides()") > 7
