@@ -11,8 +11,8 @@ from ipha_toolkit.regions.airways import midline_tubes
 
 _TUBE_MM = 30.0
 _LOW = 0.35
-"""Mean height of the windpipe over that of the lungs, 0 their lower end. Chosen: real and simulated chests 0.87 to 1.06,
-upside down -0.06 to 0.13."""
+"""Mean height of the windpipe over that of the lungs, 0 their lower end. Chosen: real and simulated chests 0.87 to
+1.06, upside down -0.06 to 0.13."""
 
 _CUT_SHARE = 0.3
 """Of the largest plane of air, on the uppermost: more is lung, less may be gas of the bowel."""
