@@ -90,7 +90,7 @@ def resting_box(locator: Any) -> dict[str, float]:
 
 
 def past(page: Any, milliseconds: int) -> None:
-    """Wait until timers have gone off that were set on the page for as long: its own, which runs after them, says so."""
+    """Wait until timers have gone off that were set on the page for as long: its own runs after them."""
     page.evaluate("(ms) => new Promise((r) => setTimeout(r, ms))", milliseconds)
     settle(page)
 

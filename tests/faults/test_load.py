@@ -79,9 +79,7 @@ def test_many_viewers_fit_into_one_page(share, offline_page, tmp_path):
     path = tmp_path / "page.html"
     path.write_text("".join(viewer.to_html() for viewer in viewers))
     offline_page.goto(path.as_uri())
-    offline_page.wait_for_function(
-        f"document.querySelectorAll('.ipha-viewer[data-ready]').length == {many}"
-    )
+    offline_page.wait_for_function(f"document.querySelectorAll('.ipha-viewer[data-ready]').length == {many}")
     assert offline_page.errors == []
 
 

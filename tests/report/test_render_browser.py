@@ -206,6 +206,30 @@ def test_slides_on_paper_are_all_there_with_their_viewers_drawn(offline_page: An
     assert not page.locator(".ipha-bar").first.is_visible()
 
 
+LATE = """
+    const url = URL.createObjectURL, read = Response.prototype.arrayBuffer, later = setTimeout, rest = () => new Promise((r) => later(r, 500));
+    window.setTimeout = (call, ms, ...given) => later(call, ms / 20, ...given);  // ten seconds of the page's own
+    window.rest = rest;
+    URL.createObjectURL = (blob) => url(new Blob(["await rest();", blob], {type: blob.type}));
+    Response.prototype.arrayBuffer = async function () { await rest(); return read.call(this); };
+"""  # noqa: E501
+
+
+def test_a_deck_waits_for_viewers_that_a_busy_browser_builds_late_and_a_handout_for_their_voxels(
+    offline_page: Any, rendered: dict[str, Path], tmp_path: Path
+) -> None:
+    page = offline_page
+    page.add_init_script(LATE)
+    page.goto(rendered["slides"].as_uri())
+    page.wait_for_function("() => window.Reveal?.isReady()")
+    assert page.locator(".ipha-viewer").count() == 1
+    handout = tmp_path / "handout.html"
+    text = rendered["slides"].read_text("utf-8").replace('<body class="deck">', '<body class="deck handout">', 1)
+    handout.write_text(text, encoding="utf-8")
+    page.goto(handout.as_uri())  # until it is loaded, when a browser that was told to print does so
+    assert page.evaluate(f"() => [Reveal.isReady(), {VIEWER}.length, {VIEWER}[0].whole]") == [True, 1, True]
+
+
 LONG = [
     "# Too much of everything",
     "## Rows\n\n"

@@ -81,6 +81,13 @@ def test_a_worker_that_comes_later_and_sees_others_stops_the_run_as_well(cohort,
         run(cohort, tmp_path / "out", client=threads, progress=False)
 
 
+def test_a_worker_that_leaves_while_it_is_asked_is_no_unlike_one(cohort, tmp_path, threads, wanted, monkeypatch):
+    gone = distributed.comm.CommClosedError("in <TCP (closed)>: Stream is closed")
+    monkeypatch.setattr(threads, "run", lambda *_, **__: {"tcp://127.0.0.1:9": gone})
+    run(cohort, tmp_path / "out", client=threads, progress=False)
+    assert tables(tmp_path / "out") == wanted
+
+
 def test_workers_of_another_installation_are_refused_by_name(cohort, tmp_path, threads, monkeypatch):
     from ipha_toolkit.run import provenance, worker
 

@@ -617,6 +617,34 @@ def test_all_panels_of_the_large_view_fit_into_the_window(
     page.locator("canvas.ipha-slice").first.focus()
     page.keyboard.press("M")
     settle(page)
-    fit = "() => [...document.querySelectorAll('canvas.ipha-slice')].every((c) => c.getBoundingClientRect().bottom <= innerHeight)"
-    page.wait_for_function(fit)  # the browser may fill the screen later
+    ends = "[...document.querySelectorAll('canvas.ipha-slice')].map((c) => c.getBoundingClientRect().bottom)"
+    page.wait_for_function(f"() => Math.max(...{ends}) <= innerHeight")  # the browser may fill the screen later
     assert page.locator("canvas.ipha-slice").count() == 6
+
+
+def test_a_full_screen_that_is_left_late_does_not_undo_what_was_done_since(
+    offline_page: Any, page_of: Callable[..., str], pair: Any
+) -> None:
+    viewer = ipha.view(pair[0])
+    viewer.embed()
+    page = opened(offline_page, page_of(viewer))
+    large = page.evaluate(
+        f"""async () => {{
+          const {{root, input: {{extras}}}} = {VIEWER}[0], settled = () => new Promise((r) => setTimeout(r));
+          let full = null;
+          const change = (to) => {{ full = to; document.dispatchEvent(new Event("fullscreenchange")); }};
+          Object.defineProperty(document, "fullscreenElement", {{get: () => full}});
+          root.requestFullscreen = document.exitFullscreen = async () => {{}};
+          extras.maximise();
+          change(root);
+          extras.maximise();
+          await settled();
+          extras.maximise();
+          change(null);
+          const late = extras.large;
+          change(root);
+          change(null); // the browser's own Escape
+          return [late, extras.large];
+        }}"""
+    )
+    assert large == [True, False]
