@@ -207,11 +207,13 @@ def test_slides_on_paper_are_all_there_with_their_viewers_drawn(offline_page: An
 
 
 LATE = """
-    const url = URL.createObjectURL, read = Response.prototype.arrayBuffer, later = setTimeout, rest = () => new Promise((r) => later(r, 500));
-    window.setTimeout = (call, ms, ...given) => later(call, ms / 20, ...given);  // ten seconds of the page's own
+    const url = URL.createObjectURL, read = Response.prototype.arrayBuffer, later = setTimeout, rest = (ms = 500) => new Promise((r) => later(r, ms));
+    window.setTimeout = (call, ms, ...given) => later(call, ms / 20, ...given);  // half a minute of the page's own
     window.rest = rest;
-    URL.createObjectURL = (blob) => url(new Blob(["await rest();", blob], {type: blob.type}));
+    URL.createObjectURL = (blob) => url(new Blob(["await rest(1500);", blob], {type: blob.type}));
     Response.prototype.arrayBuffer = async function () { await rest(); return read.call(this); };
+    const built = () => document.querySelectorAll(".ipha-viewer").length, ready = () => document.querySelector(".reveal.ready");
+    new MutationObserver(() => { if (ready()) window.built ??= built(); }).observe(document, {attributes: true, childList: true, subtree: true});
 """  # noqa: E501
 
 
@@ -221,8 +223,8 @@ def test_a_deck_waits_for_viewers_that_a_busy_browser_builds_late_and_a_handout_
     page = offline_page
     page.add_init_script(LATE)
     page.goto(rendered["slides"].as_uri())
-    page.wait_for_function("() => window.Reveal?.isReady()")
-    assert page.locator(".ipha-viewer").count() == 1
+    page.wait_for_function("() => window.built !== undefined")
+    assert page.evaluate("window.built") == 1
     handout = tmp_path / "handout.html"
     text = rendered["slides"].read_text("utf-8").replace('<body class="deck">', '<body class="deck handout">', 1)
     handout.write_text(text, encoding="utf-8")
