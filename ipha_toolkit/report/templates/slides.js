@@ -6,6 +6,7 @@
 (() => {
   const OWN = ".ipha-viewer, .ipha-explorer, .ipha-control, input, select, textarea, button, summary";
   const MOST_TRIES = 1200; // a minute, for viewers that a busy machine builds late
+  const paper = document.body.matches(".handout");
   const LEAST_FIGURE = 0.5, LEAST_VIEWER = 0.42, SLACK = 2, SMALLER = [94, 88], LARGER = [1.4, 1.3, 1.2, 1.1];
   for (const node of document.querySelectorAll(".output")) node.setAttribute("data-prevent-swipe", "");
   addEventListener("keydown", (event) => {
@@ -196,16 +197,15 @@
       controlsTutorial: false, viewDistance: 2, pdfSeparateFragments: false, keyboardCondition: (event) => !event.target.closest?.(OWN),
     });
   };
-  // Pictures have a height once they are read, viewers once they are built; on paper they are seen once they hold all voxels.
+  // Pictures have a height once they are read, viewers once they are built.
   const read = Promise.all([...document.images].map((image) => image.decode().catch(() => {})));
-  const built = () => !document.querySelector(".ipha-exported:empty:not([data-failed])");
-  const drawn = () => [...document.querySelectorAll(".ipha-exported")].every((node) => node.iphaViewer?.whole ?? true);
-  const until = async (done, tries) => { while (!done() && tries-- > 0) await new Promise((go) => setTimeout(go, 50)); };
-  // A browser that is told to print does so when a page is loaded: a handout is not, until its slides are laid out.
-  if (document.body.matches(".handout")) {
+  const built = () => !document.querySelector(".ipha-exported:empty:not([data-failed])") && (!paper || whole());
+  const whole = () => [...document.querySelectorAll(".ipha-exported")].every(({iphaViewer: viewer}) => !viewer || viewer.complete);
+  const wait = (tries = MOST_TRIES) => (built() || tries <= 0 ? start() : new Promise((go) => setTimeout(go, 50)).then(() => wait(tries - 1)));
+  // A browser that is told to print does so when a page is loaded: a handout is not, until its slides are laid out and its viewers hold their voxels.
+  if (paper) {
     const pending = document.body.appendChild(Object.assign(document.createElement("iframe"), {hidden: true}));
     pending.contentDocument.open();
-    const ready = () => read.then(() => until(built, MOST_TRIES)).then(start).then(() => until(drawn, MOST_TRIES));
-    addEventListener("DOMContentLoaded", () => ready().finally(() => { pending.contentDocument.close(); pending.remove(); }));
-  } else addEventListener("load", () => read.then(() => until(built, MOST_TRIES)).then(start));
+    addEventListener("DOMContentLoaded", () => read.then(() => wait()).finally(() => { pending.contentDocument.close(); pending.remove(); }));
+  } else addEventListener("load", () => read.then(() => wait()));
 })();

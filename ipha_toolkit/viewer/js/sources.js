@@ -32,7 +32,6 @@ export class KernelSource {
     model.on("msg:custom", this.onMessage);
   }
   close() { this.model.off("msg:custom", this.onMessage); }
-  get whole() { return true; } // it asks for what it needs
   receive(msg, buffers) {
     if (msg.type === "changed") return this.change(msg, buffers[0]);
     if (msg.type === "stale") return this.forget(msg.layer);
@@ -103,7 +102,6 @@ export class ExportSource {
     this.unpackAll();
   }
   close() { this.closed = true; }
-  get whole() { return this.layers.every((layer) => !layer || layer.ready.every(Boolean)); }
   async unpackAll() {
     const todo = [];
     this.layers.forEach((layer) => {

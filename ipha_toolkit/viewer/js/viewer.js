@@ -61,7 +61,7 @@ export class Viewer {
   // Shorthands for whoever holds a viewer: tests, benchmarks, a page's own script.
   get(key) { return this.state.get(key); }
   get source() { return this.scene.source; }
-  get whole() { return this.scene.source.whole; }
+  get complete() { return this.source.layers.every((layer) => !layer || layer.ready?.every(Boolean)); }
   view(panel) { return this.scene.view(panel); }
   roiStatistics(panel, roi) { return this.scene.roiStatistics(panel, roi); }
 
