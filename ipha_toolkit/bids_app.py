@@ -26,8 +26,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ipha-bids",
         description="Measure a BIDS dataset: ipha analyze INPUT --out OUTPUT --level LEVEL.",
-        epilog="Every other option of ipha analyze is taken as well, such as --participant_label 001 002 or --workers N. "
-        f"{EPILOG}",
+        epilog="Every other option of ipha analyze is taken as well, such as --participant_label 001 002 or "
+        f"--workers N. {EPILOG}",
     )
     parser.add_argument("--version", action="version", version=f"ipha_toolkit {__version__}")
     parser.add_argument("input", metavar="INPUT", help="the dataset: a cohort folder")
