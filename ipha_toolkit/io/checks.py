@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ipha_toolkit.errors import ImageError, ReadError
 from ipha_toolkit.grid import Affine, checked_affine
 from ipha_toolkit.settings import ReadingSettings
+from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Volume
 
 _MM = {"": 1.0, "unknown": 1.0, "mm": 1.0, "millimeter": 1.0, "millimetre": 1.0}
@@ -107,25 +108,65 @@ def require_hu_bound(path: Path, values: npt.NDArray[np.float32], settings: Read
         )
 
 
-def require_chest_hu(ct: Volume, settings: ReadingSettings) -> None:
-    """Refuse to measure a CT without air or without tissue: its values are not HU, or it shows no chest.
+def require_signal(image: Volume, settings: ReadingSettings) -> None:
+    """Refuse to measure an image whose values cannot be what its modality measures: HU of a chest, signal magnitude.
 
     Raises
     ------
     ImageError
-        Where no value is as low as the air in lungs, or none as high as tissue.
+        Where a CT has no value as low as the air in lungs, none as high as tissue, is cut to a window or denser than
+        any body, or a part of an MR image lies below zero.
     """
+    if image.modality is Modality.CT:
+        _require_chest_hu(image, settings)
+    elif image.modality in (Modality.T1W, Modality.T2W, Modality.MEGRE):
+        _require_magnitude(image, settings)
+
+
+def _require_chest_hu(ct: Volume, settings: ReadingSettings) -> None:
     low, high = np.fmin.reduce(ct.array, axis=None), np.fmax.reduce(ct.array, axis=None)
     if high < settings.ct_tissue_hu:
         raise ImageError(
             f"{ct.name}: the highest value is {high:.4g} HU, so there is no tissue of {settings.ct_tissue_hu:g} HU or "
-            "more; the values are not Hounsfield units, or no chest is in view; export it again"
+            "more; the values are not Hounsfield units, were cut to a window, or no chest is in view; export it again"
         )
     if low > settings.ct_air_hu:
         raise ImageError(
             f"{ct.name}: the lowest value is {low:.4g} HU, so there is no air of {settings.ct_air_hu:g} HU or less; "
             "the values are not Hounsfield units (offset or slope lost?), or no lung is in view; export it again"
         )
+    if low > _AIR_HU and np.count_nonzero(ct.array == low) > settings.ct_clipped_share * ct.array.size:
+        raise ImageError(
+            f"{ct.name}: {np.mean(ct.array == low):.0%} of the values are {low:.4g} HU and none is lower, so they were "
+            "cut to a window and clear lung is lost; export the image again with all its values"
+        )
+    if (middle := np.median(_every_few(ct))) > settings.ct_median_hu:
+        raise ImageError(
+            f"{ct.name}: half of the values are {middle:.4g} HU or more, denser than any body; they are not Hounsfield "
+            "units (slope negative or lost?); export it again"
+        )
+
+
+def _require_magnitude(image: Volume, settings: ReadingSettings) -> None:
+    values = _every_few(image)
+    below = np.mean(values < -0.02 * np.percentile(values, 99))
+    if below > settings.mr_negative_share:
+        raise ImageError(
+            f"{image.name}: {below:.0%} of the values lie below zero, and the magnitude of a signal never does; it was "
+            "standardized, subtracted or is not the magnitude, and has no ratio to muscle; export the image as acquired"
+        )
+
+
+_AIR_HU = -950.0
+"""Air outside the body is -1000 HU, in some voxels 50 more; lung -900 to -700."""
+
+
+def _every_few(image: Volume) -> npt.NDArray[Any]:
+    """A million finite voxels or fewer, evenly over the image."""
+    values = image.array.ravel()
+    few = values[:: 1 + values.size // 1_000_000]
+    few = few[np.isfinite(few)]
+    return few if few.size else values[np.isfinite(values)]
 
 
 _LARGEST = 1e15

@@ -32,7 +32,8 @@ def segment_lungs(volume: Volume, *, protocol: Protocol = DEFAULT) -> Mask:
     ------
     ImageError
         Where no lung is found, an MR image does not look like a chest, holds far less dark lung than its chest allows,
-        or the modality is none that lungs are looked for in.
+        a CT lies upside down or back to front by its header (:func:`ipha_toolkit.regions.upright.require_upright`), or
+        the modality is none that lungs are looked for in.
 
     Notes
     -----
