@@ -14,7 +14,7 @@ _FLAGS = (
     "--headless", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--window-size=1280,720",
     "--hide-scrollbars", "--no-pdf-header-footer", "--run-all-compositor-stages-before-draw",
 )  # fmt: skip
-_SECONDS = 180
+_SECONDS = 600
 
 
 def print_deck(deck: str, target: Path) -> None:

@@ -110,7 +110,7 @@ def serve(job):
         if pid == 0:
             child(job, out, err)
         status = None
-        while time.monotonic() - begun < job.get("timeout", 60):
+        while time.monotonic() - begun < job.get("timeout", 300):
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
                 break

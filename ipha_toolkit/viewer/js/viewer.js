@@ -46,6 +46,7 @@ export class Viewer {
       const full = document.fullscreenElement === this.root;
       if (full && !extras.large) extras.leaveFullScreen(); // it came after the large view was left
       else if (!full && this.filled && extras.large && !extras.leaving) extras.maximise();
+      if (!full) extras.leaving = false;
       this.filled = full;
     });
     guard(this.root, this.disposer, {onKey: (event) => this.key(event), aloneOnPage: !!model.exported});
