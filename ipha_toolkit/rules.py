@@ -141,6 +141,7 @@ GATE_LINES = (
     "withheld lower_zone_predominance: slices_missing -- a zone may be missing",
     f"absence {_PATTERNS}: cut_field_of_view -- part is not seen",
     f"absence {_PATTERNS}: slices_missing -- part is not seen",
+    f"absence {_GAIN}, {_DEFICIT}, {_PATTERNS}: lung_voxels_missing -- part is not seen",
     "limited reticulation: blurred_slices -- a net of septa may be missed",
     "absence ground_glass_opacity, air_space_opacity, consolidation: implausible_lung_volume -- the mask may be wrong",
     "absence micronodules: coarse_for_micronodules -- smaller nodules than the voxels are not seen",

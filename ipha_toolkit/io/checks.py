@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ipha_toolkit.errors import ImageError, ReadError
 from ipha_toolkit.grid import Affine, checked_affine
 from ipha_toolkit.settings import ReadingSettings
+from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Volume
 
 _MM = {"": 1.0, "unknown": 1.0, "mm": 1.0, "millimeter": 1.0, "millimetre": 1.0}
@@ -91,19 +92,19 @@ def require_slope(path: Path, slope: float, intercept: float, name: str) -> None
         )
 
 
-def require_hu_bound(path: Path, values: npt.NDArray[np.float32], settings: ReadingSettings) -> None:
-    """Refuse a CT with a value higher than any scanner writes; NaN is no value.
+def require_measurable(image: Volume, settings: ReadingSettings) -> None:
+    """Refuse to measure what can be read and holds no signal: a CT as :func:`require_chest_hu`, MR without magnitudes.
 
     Raises
     ------
-    ReadError
-        Where it has one: the file is damaged, or its unit is another.
+    ImageError
     """
-    high = np.fmax.reduce(values, axis=None)
-    if high > settings.ct_highest_hu:
-        raise ReadError(
-            f"{path}: holds {high:.4g} HU, scanners write at most {settings.ct_highest_hu:g} HU; the file is damaged "
-            "or not in Hounsfield units; export it again"
+    if image.modality is Modality.CT:
+        require_chest_hu(image, settings)
+    elif image.modality is not Modality.DX and np.fmax.reduce(image.array, axis=None) <= 0:
+        raise ImageError(
+            f"{image.name}: holds no value above zero, an MR image needs magnitudes; its scale factor has the wrong "
+            "sign, or it is no magnitude image; export it again"
         )
 
 
@@ -128,21 +129,34 @@ def require_chest_hu(ct: Volume, settings: ReadingSettings) -> None:
         )
 
 
-_LARGEST = 1e15
-"""Of any image: scanners store 32 bits (4.3e9) and scale them; in float32, squares of a whole scan add up to 1e37."""
+def require_plausible(path: Path, values: npt.NDArray[Any], role: Modality, settings: ReadingSettings) -> None:
+    """Refuse an image whose values cannot be those of a scan of its modality; NaN is no value.
 
-
-def require_finite(path: Path, values: npt.NDArray[Any]) -> None:
-    """Refuse an image without any finite value, with one value only, or with values whose squares overflow."""
+    Raises
+    ------
+    ReadError
+        Where no value is finite, all are the same, or one is further from zero than the settings ``ct_highest_hu``,
+        ``mr_highest`` and ``film_highest`` allow.
+    """
     low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
     if np.isnan(low):
         raise ReadError(f"{path}: holds no finite value in {values.shape} voxels; export the image again")
     if low == high:
         raise ReadError(f"{path}: is constant, every voxel is {low:g}; export the image again")
-    if max(-low, high) > _LARGEST:
+    _require_bound(path, float(low), float(high), role, settings)
+
+
+def _require_bound(path: Path, low: float, high: float, role: Modality, settings: ReadingSettings) -> None:
+    if role is Modality.CT and high > settings.ct_highest_hu:
         raise ReadError(
-            f"{path}: holds {max(-low, high):.3g}, scans hold at most {_LARGEST:g}; the file is damaged or its scale "
-            "factor wrong; export it again"
+            f"{path}: holds {high:.4g} HU, scanners write at most {settings.ct_highest_hu:g} HU; the file is damaged "
+            "or not in Hounsfield units; export it again"
+        )
+    name, most = ("film_highest", settings.film_highest) if role is Modality.DX else ("mr_highest", settings.mr_highest)
+    if role is not Modality.CT and max(-low, high) > most:
+        raise ReadError(
+            f"{path}: holds {max(-low, high):.3g}, scans hold at most {most:.3g} (setting reading.{name}); the file is "
+            "damaged or its scale factor wrong; export it again"
         )
 
 

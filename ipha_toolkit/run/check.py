@@ -12,7 +12,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ipha_toolkit.errors import GridError, IphaError, LayoutError
-from ipha_toolkit.io.checks import require_chest_hu
+from ipha_toolkit.io.checks import require_measurable
 from ipha_toolkit.io.images import load, load_echoes, load_mask
 from ipha_toolkit.io.layout import Cohort, Problem, SessionFiles, read_cohort
 from ipha_toolkit.io.masks import MaskFile
@@ -98,8 +98,7 @@ def _read(files: SessionFiles, modality: Modality, protocol: Protocol) -> Volume
             raise LayoutError(f"{files.echoes[0]}: is the only echo; R2* needs 2 or more, in files _echo-1_MEGRE ...")
         return load_echoes(files.echoes, settings=protocol.reading)[0][0]
     volume = load(files.images[modality], modality=modality, settings=protocol.reading)
-    if modality is Modality.CT:
-        require_chest_hu(volume, protocol.reading)
+    require_measurable(volume, protocol.reading)
     return volume
 
 

@@ -163,8 +163,7 @@ def run(
     gate_rules(protocol.gate.rules)
     here = os.fspath if client is None else os.path.abspath  # workers have working directories of their own
     cohort = read_cohort(here(cohort_dir), protocol=protocol)
-    if Path(out_dir).resolve() == cohort.root.resolve():
-        raise LayoutError(f"{out_dir}: is the cohort folder itself; give another folder for the results")
+    _require_apart(Path(out_dir), cohort)
     chosen = asked.of(cohort.sessions)
     redone = [each for each in _changed_files(Path(out_dir)) if each.path.name == names.DATASET]
     out = outputs.results_folder(here(out_dir), cohort.root)
@@ -190,6 +189,21 @@ def run(
         outputs.clear_dead(out, chosen)
     n = len(found.tasks), len(found.done)
     return Analysis(rows, failures, *n, out, readings, findings, tuple(remarks), missing)
+
+
+def _require_apart(out: Path, cohort: Cohort) -> None:
+    """Refuse to write results where images of the cohort are looked for."""
+    place, root = out.resolve(), cohort.root.resolve()
+    if place == root:
+        raise LayoutError(f"{out}: is the cohort folder itself; give another folder for the results")
+    inside = place.relative_to(root).parts[0] if place.is_relative_to(root) else ""
+    subjects = sorted({files.subject for files in cohort.sessions})
+    linked = [subject for subject in subjects if place.is_relative_to((root / subject).resolve())]
+    if inside.startswith("sub-") or linked:
+        raise LayoutError(
+            f"{out}: lies in {inside or linked[0]}, where the cohort keeps a subject's images; give a folder outside "
+            f"it, such as {cohort.root / 'derivatives' / 'ipha'}"
+        )
 
 
 def _require_workers(workers: int | None, client: object) -> None:

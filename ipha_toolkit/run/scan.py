@@ -14,7 +14,7 @@ from ipha_toolkit.errors import GridError, ImageError, IphaError, LayoutError
 from ipha_toolkit.image.bias import correct_bias
 from ipha_toolkit.image.geometry import crop, resample_to
 from ipha_toolkit.io.acquisition import acquisition_of
-from ipha_toolkit.io.checks import require_chest_hu
+from ipha_toolkit.io.checks import require_measurable
 from ipha_toolkit.io.claims import in_expiration
 from ipha_toolkit.io.images import load, load_echoes, load_mask
 from ipha_toolkit.io.layout import MaskFile, SessionFiles
@@ -102,8 +102,7 @@ class Scan:
             self.flags |= {"contrast_enhanced"} if is_contrast_enhanced(volume) else set()
         self.facts = acquisition_of(volume)
         self.flags |= set(volume.meta.get("ReadFlags", ()))
-        if self.role is Modality.CT:
-            require_chest_hu(volume, self.protocol.reading)
+        require_measurable(volume, self.protocol.reading)
         self.flags |= {"expiration"} if self.role is Modality.CT and in_expiration(volume.name) else set()
         return volume
 

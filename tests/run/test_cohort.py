@@ -258,6 +258,20 @@ def test_results_do_not_go_where_other_files_are(cohort, tmp_path):
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.parametrize("place", ["sub-c1", "sub-c1/ses-1/out", "sub-new", "linked/out"])
+def test_results_do_not_go_where_images_of_a_subject_are_looked_for(cohort, tmp_path, place):
+    """Results are named as images are: a mask there would be a subject's at the next run."""
+    (tmp_path / "elsewhere").mkdir()
+    subject = next(cohort.glob("sub-*"))
+    subject.rename(tmp_path / "elsewhere" / "a")
+    subject.symlink_to(tmp_path / "elsewhere" / "a")
+    out = tmp_path / "elsewhere" / "a" / "out" if place == "linked/out" else cohort / place
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(LayoutError, match="where the cohort keeps a subject's images; give a folder outside it"):
+        run(cohort, out, progress=False)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_results_may_lie_in_the_cohorts_derivatives(cohort):
     out = cohort / "derivatives" / "ipha"
     first = run(cohort, out, progress=False)
