@@ -120,8 +120,5 @@ def report(before, after, seconds):
             lines += [f"| {' | '.join(map(str, cells))} |"] if cells else []
     tried = sum(figures["tried"] for figures in after.values())
     bad = sum(figures[how] for figures in after.values() for how in BAD)
-    return (
-        f"{HEAD}After: {tried} faults of {len(after)} of {len(KINDS)} kinds in {seconds / 60:.0f} minutes, {bad} ended badly.\n\n"
-        + "\n".join(lines)
-        + "\n"
-    )
+    run = f"{tried} faults of {len(after)} of {len(KINDS)} kinds in {seconds / 60:.0f} minutes"
+    return f"{HEAD}After: {run}, {bad} ended badly.\n\n" + "\n".join(lines) + "\n"
