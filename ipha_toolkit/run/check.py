@@ -12,6 +12,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ipha_toolkit.errors import GridError, IphaError, LayoutError
+from ipha_toolkit.io.acquisition import unbelieved
 from ipha_toolkit.io.checks import require_measurable
 from ipha_toolkit.io.images import load, load_echoes, load_mask
 from ipha_toolkit.io.layout import Cohort, Problem, SessionFiles, read_cohort
@@ -83,13 +84,14 @@ def _check_session(
         except Exception as error:  # any file, of anybody's: no image ends the check of the others
             yield record, [_problem(files, path, error)]
             continue
+        remarks = [Problem(path, text) for text in unbelieved(volume)]
         if modality in files.lungs:
             record["lungs"] = str(files.lungs[modality].path.relative_to(cohort.root))
         for masks in (files.lungs, files.muscle):
             if modality in masks:
                 problems += _check_mask(files, masks[modality], volume, protocol)
         record["image"] = "cannot be used" if problems else record["image"]
-        yield record, problems
+        yield record, [*problems, *remarks]
 
 
 def _read(files: SessionFiles, modality: Modality, protocol: Protocol) -> Volume:

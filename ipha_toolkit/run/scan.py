@@ -13,7 +13,7 @@ from functools import cached_property
 from ipha_toolkit.errors import GridError, ImageError, IphaError, LayoutError
 from ipha_toolkit.image.bias import correct_bias
 from ipha_toolkit.image.geometry import crop, resample_to
-from ipha_toolkit.io.acquisition import acquisition_of
+from ipha_toolkit.io.acquisition import acquisition_of, unbelieved
 from ipha_toolkit.io.checks import require_measurable
 from ipha_toolkit.io.claims import in_expiration
 from ipha_toolkit.io.images import load, load_echoes, load_mask
@@ -101,6 +101,7 @@ class Scan:
             volume = load(self.files.images[self.role], modality=self.role, settings=self.protocol.reading)
             self.flags |= {"contrast_enhanced"} if is_contrast_enhanced(volume) else set()
         self.facts = acquisition_of(volume)
+        self.flags |= {"facts_not_believed"} if unbelieved(volume) else set()
         self.flags |= set(volume.meta.get("ReadFlags", ()))
         require_measurable(volume, self.protocol.reading)
         self.flags |= {"expiration"} if self.role is Modality.CT and in_expiration(volume.name) else set()

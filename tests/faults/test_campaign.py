@@ -26,7 +26,7 @@ KINDS = {
     "header field of nonsense (MetaImage, NRRD, NIfTI)": (images.lying_headers, 48, 1100),
     "bytes of any kind behind a header's beginning": (images.random_bytes, 24, 600),
     "pipe, socket, device, folder or broken link as a file": (folders.endless_files, 8, 48),
-    "image, mask or sidecar mistaken or damaged as a whole": (strange.odd_bytes, 4, 74),
+    "image, mask or sidecar mistaken or damaged as a whole": (strange.odd_bytes, 4, 75),
     "command with odd words, streams, limits, surroundings": (strange.odd_commands, 2, 57),
     "table of participants, oddly spelled": (folders.odd_tables, 3, 24),
     "file of the results damaged": (folders.damaged_results, 4, 176),
