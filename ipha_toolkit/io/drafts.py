@@ -109,8 +109,9 @@ def clear_leftovers(out: Path) -> None:
 
 def forget_owner(folder: Path) -> None:
     """Take away what says whose draft a folder was, where a run was killed right after moving it into its place."""
-    if (marker := folder / _OWNER).is_file() and _is_dead(marker):
-        marker.unlink(missing_ok=True)
+    with suppress(OSError):  # a folder that may not be read
+        if (marker := folder / _OWNER).is_file() and _is_dead(marker):
+            marker.unlink(missing_ok=True)
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -114,6 +114,11 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def real(path: str | os.PathLike[str]) -> Path:
+    """Where a path leads, links followed; as far as they go where they lead in a circle."""
+    return Path(os.path.realpath(path))
+
+
 def home() -> list[Path]:
     """The user's home folder; none where the system knows none."""
     try:

@@ -20,6 +20,7 @@ from ipha_toolkit.compare.matching import acquisition_table
 from ipha_toolkit.compare.phases import FINDING_COLUMNS, READING_COLUMNS, read_sessions
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io import names, outputs, results
+from ipha_toolkit.io.files import real
 from ipha_toolkit.io.layout import Cohort, Problem, SessionFiles, read_cohort
 from ipha_toolkit.io.proof import changed, digest_of
 from ipha_toolkit.measure.histogram import BIN_EDGES
@@ -193,12 +194,12 @@ def run(
 
 def _require_apart(out: Path, cohort: Cohort) -> None:
     """Refuse to write results where images of the cohort are looked for."""
-    place, root = out.resolve(), cohort.root.resolve()
+    place, root = real(out), real(cohort.root)
     if place == root:
         raise LayoutError(f"{out}: is the cohort folder itself; give another folder for the results")
     inside = place.relative_to(root).parts[0] if place.is_relative_to(root) else ""
     subjects = sorted({files.subject for files in cohort.sessions})
-    linked = [subject for subject in subjects if place.is_relative_to((root / subject).resolve())]
+    linked = [subject for subject in subjects if place.is_relative_to(real(root / subject))]
     if inside.startswith("sub-") or linked:
         raise LayoutError(
             f"{out}: lies in {inside or linked[0]}, where the cohort keeps a subject's images; give a folder outside "

@@ -258,6 +258,12 @@ def test_results_do_not_go_where_other_files_are(cohort, tmp_path):
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
+def test_an_out_that_is_a_link_to_itself_is_refused(cohort, tmp_path):
+    (tmp_path / "out").symlink_to("out")
+    with pytest.raises(LayoutError, match="is no folder"):
+        run(cohort, tmp_path / "out", progress=False)
+
+
 @pytest.mark.parametrize("place", ["sub-c1", "sub-c1/ses-1/out", "sub-new", "linked/out"])
 def test_results_do_not_go_where_images_of_a_subject_are_looked_for(cohort, tmp_path, place):
     """Results are named as images are: a mask there would be a subject's at the next run."""
