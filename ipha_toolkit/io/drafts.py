@@ -103,7 +103,8 @@ def clear_leftovers(out: Path) -> None:
             if path.name.startswith("ses-"):
                 forget_owner(path)
             elif path.name.startswith("."):
-                _clear(path, place)
+                with suppress(OSError):  # no folder without rights ends a run
+                    _clear(path, place)
         forget_owner(place)
 
 

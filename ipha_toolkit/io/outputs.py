@@ -205,6 +205,13 @@ def standing_of(out: Path, files: SessionFiles, expected: Mapping[str, Any]) -> 
     return bool(record == expected and not damaged), damaged
 
 
+def is_stale(out: Path, files: SessionFiles, expected: Mapping[str, Any]) -> bool:
+    """Whether what lies in a session's folder was made from anything else, as where it could not be taken away."""
+    record = proof.read_sealed(session_folder(out, files) / names.PROVENANCE)
+    made = {name: value for name, value in record.items() if name not in (proof.FILES, "failures")}
+    return bool(record) and made != expected
+
+
 def has_results(out: Path, files: SessionFiles) -> bool:
     """Whether there are results of a session that can be read, be they of all its images or not."""
     return bool(proof.read_sealed(session_folder(out, files) / names.PROVENANCE))

@@ -175,9 +175,11 @@ def run(
         _LOG.info("%d sessions to measure, %d done before", len(found.tasks), len(found.done))
         measured = measure_all(found.tasks, workers or 1, progress, client=client)
         remarks = [*cohort.remarks, *redone, *found.remarks]
+        tasks = [task for task in found.tasks if measured.get(task.label)]
+        stale = {task.label for task in tasks if outputs.is_stale(out, task.files, task.source)}
         if asked.level == "participant":
             failures, missing = _failed(out, cohort, chosen, measured, found.done)
-            rows = _rows_of(out, chosen)
+            rows = _rows_of(out, [files for files in chosen if files.label not in stale])
             readings, findings = (pd.DataFrame(columns=columns) for columns in (READING_COLUMNS, FINDING_COLUMNS))
         else:
             with outputs.cohort_lock(out):
@@ -185,7 +187,9 @@ def run(
                 failures, missing = _failed(out, cohort, cohort.sessions, measured, found.done)
                 standing = ratings_standing(asked.ratings, out)
                 remarks += standing.remarks
-                rows, readings, findings = second_pass(out, cohort, protocol, standing=standing, done=found.done)
+                rows, readings, findings = second_pass(
+                    out, cohort, protocol, standing=standing, done=found.done, stale=stale
+                )
                 outputs.write_failures(out, failures)
         outputs.clear_dead(out, chosen)
     n = len(found.tasks), len(found.done)
@@ -317,6 +321,7 @@ def second_pass(
     strata: Mapping[str, str] | None = None,
     standing: Standing = NONE_RATED,
     done: Collection[str] = (),
+    stale: Collection[str] = (),
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Rows of all sessions with what controls say of them, readings, findings; made anew only if they would differ.
 
@@ -333,11 +338,15 @@ def second_pass(
         Which images ratings leave out.
     done : collection of str
         Labels of sessions whose results were looked at already, and are whole.
+    stale : collection of str
+        Labels of sessions whose results are older than what they were measured from, and count for nothing.
     """
     folders = {
         files.label: outputs.session_folder(out, files)
         for files in cohort.sessions
-        if (files.label in done or outputs.has_results(out, files)) and not cohort.stopped(files)
+        if (files.label in done or outputs.has_results(out, files))
+        and files.label not in stale
+        and not cohort.stopped(files)
     }
     source = provenance.second_pass(
         {label: digest_of(folder / names.PROVENANCE) for label, folder in folders.items()}, cohort, protocol
