@@ -22,6 +22,8 @@ FLAGS: dict[str, str] = {
     "expiration": "CT in expiration, by its name: lungs are denser than in inspiration, for which norms are given",
     "slices_missing": "slices missing between others were filled in from their neighbours: nothing was seen there",
     "hot_voxels": "MR voxels a thousand times above the others, of a damaged file or receiver, count as missing",
+    "lung_voxels_missing": "over 1 % of the lung's voxels have no value in the file: what lies there was not measured",
+    "facts_not_believed": "a time, angle, field or voltage in the sidecar is no number of its unit: see ipha check",
     "tilt_resampled": "slices of a tilted gantry, resampled to upright ones: values are interpolated",
     RATED_UNUSABLE: "a rater called image or mask unusable: in no reference, group or plot, and in no reading",
     # radiographs

@@ -144,6 +144,7 @@ GATE_LINES = (
     f"absence {_PATTERNS}, {_GAIN}: single_slice -- the rest of the lungs is not seen",
     f"absence {_PATTERNS}, {_GAIN}: one_lung -- the other lung is not seen: it may be full",
     "absence ground_glass_opacity, air_space_opacity, consolidation: lung_perhaps_missing -- dense lung is lost first",
+    f"absence {_GAIN}, {_DEFICIT}, {_PATTERNS}: lung_voxels_missing -- part is not seen",
     "limited reticulation: blurred_slices -- a net of septa may be missed",
     "absence ground_glass_opacity, air_space_opacity, consolidation: implausible_lung_volume -- the mask may be wrong",
     "absence micronodules: coarse_for_micronodules -- smaller nodules than the voxels are not seen",

@@ -31,6 +31,16 @@ class ReadingSettings:
     ct_highest_hu: float = _setting(
         32767.0, "a CT with a higher value is damaged or not in HU", "largest of the 16 bits scanners store"
     )
+    mr_highest: float = _setting(
+        1e9,
+        "an MR image with a value further from zero is damaged or has a wrong scale factor",
+        "chosen: scanners store 16 bits (65535) and scale them, exports and filters some thousandfold",
+    )
+    film_highest: float = _setting(
+        4294967295.0,
+        "a radiograph with a value further from zero is damaged",
+        "largest of the 32 bits image files store",
+    )
     ct_air_hu: float = _setting(
         -600.0,
         "a CT without a value this low is not in HU, or shows no lung",

@@ -19,6 +19,9 @@ _ONE_LUNG_SHARE = 0.05
 
 _SMALLEST_LUNG_ML = 15.0
 
+_MISSING_SHARE = 0.01
+"""Chosen: a coil's hot voxels are fewer, a slab that was lost is more."""
+
 
 def lung_flags(lungs: Mask, image: Volume, *, sides: Sides | None = None, missing_ml: float | None = None) -> list[str]:
     """Flags of a lung mask, our own or foreign, on the image it was made for.
@@ -38,7 +41,8 @@ def lung_flags(lungs: Mask, image: Volume, *, sides: Sides | None = None, missin
     list of str
         Codes of :data:`ipha_toolkit.flags.FLAGS`: ``single_slice`` (the image has one), ``one_lung`` (one side
         holds under 5 % of the mask), ``lung_perhaps_missing`` (CT: see :func:`missing_lung_ml` for how much, mL),
-        ``cut_field_of_view`` (lungs on the border of the image), and
+        ``cut_field_of_view`` (lungs on the border of the image), ``lung_voxels_missing`` (over 1 % of the lungs have no
+        value, NaN), and
         ``implausible_lung_volume`` (not within 60 mL, an infant's, to 9 L; not asked of one slice).
 
     Raises
@@ -60,6 +64,8 @@ def lung_flags(lungs: Mask, image: Volume, *, sides: Sides | None = None, missin
         flags.append("lung_perhaps_missing")
     if _is_cut(lungs, image):
         flags.append("cut_field_of_view")
+    if np.count_nonzero(np.isnan(image.array) & lungs.array) > _MISSING_SHARE * lungs.n_voxels:
+        flags.append("lung_voxels_missing")
     if min(lungs.shape) > 1 and not _PLAUSIBLE_ML[0] <= lungs.volume_ml <= _PLAUSIBLE_ML[1]:
         flags.append("implausible_lung_volume")
     return flags
