@@ -118,9 +118,44 @@ def test_nodules_with_faint_haze_are_subacute_or_chronic_and_nodules_alone_are_c
     alone = classify_phase(ct_rows(120.0, 0.5, []), bleeds=True)
     assert alone.phase == "chronic"
     faint = classify_phase(ct_rows(120.0, 5.0, ["faint_haze"]), bleeds=True)
-    assert faint.phase == "withheld" and "faint haze and nodules (ground glass opacity)" in faint.reasons[0]
-    clear = classify_phase(ct_rows(20.0, 5.0, ["faint_haze"]))
-    assert clear.phase == "none"
+    assert faint.phase == "withheld" and "none is sure to be ground glass (ground glass opacity)" in faint.reasons[0]
+    assert classify_phase(ct_rows(20.0, 1.5, [])).phase == "none"
+
+
+@pytest.mark.parametrize(
+    ("beside", "distance", "verdict"),
+    [
+        ({}, None, "withheld"),  # Pneumocystis with 2 to 8 % of opaque lung read none
+        ({}, 2.3, "withheld"),
+        ({}, 0.4, "limited"),  # controls of like age have as much
+        ({"reticulation": 0.5}, None, "given"),  # a net of septa is dense itself
+        ({"consolidation_extent": 9.0}, None, "given"),
+    ],
+)
+def test_faint_haze_is_absence_only_where_something_else_explains_it_or_health_has_it(beside, distance, verdict):
+    values = {"ground_glass_extent": 5.0, "consolidation_extent": 0.0, "reticulation": 0.0} | beside
+    values |= {} if distance is None else {"ground_glass_extent_vs_controls": distance}
+    rows = [
+        row(name, v, modality="ct", region="lung", n_voxels=9, flags=["faint_haze"] * (name == "ground_glass_extent"))
+        for name, v in values.items()
+    ]
+    found = {f.finding: f for f in read_findings(table(rows))}["ground_glass_opacity"]
+    assert (found.verdict.verdict, found.grade) == (verdict, -1 if verdict == "withheld" else 0)
+
+
+@pytest.mark.parametrize(
+    ("distance", "grade", "phase"),
+    [(1.5, "absent", "acute"), (None, "withheld", "acute"), (2.5, "moderate", "chronic")],
+)
+def test_forks_of_vessels_in_a_child_are_no_nodules_of_the_chronic_phase(distance, grade, phase):
+    """Seen: nine tenths of a child's lung in even haze, 60 forks a litre as in its controls, read chronic."""
+    values = {"ground_glass_extent": 91.0, "opacity_fraction": 91.0, "consolidation_extent": 0.0, "patchiness": 0.05}
+    values |= {"nodules_per_litre": 60.0, "reticulation": -0.2, "opacity_lower_excess": 20.0}
+    values |= {} if distance is None else {"nodules_per_litre_vs_controls": distance}
+    rows = table(row(name, v, modality="ct", region="lung", n_voxels=9, flags=["child"]) for name, v in values.items())
+    found = {f.finding: f.grade_name for f in read_findings(rows)}
+    assert found["micronodules"] == grade
+    assert classify_phase(rows, bleeds=True).phase == phase
 
 
 def test_no_iron_says_how_much_would_not_show():
