@@ -1,9 +1,10 @@
 """Whether pleural avoidance tells random, centrilobular and subpleural nodules apart, on the second generator.
 
-Run ``python benchmarks/avoidance.py [--seeds N]``. Lungs of :mod:`other_generator` (choosing half) at 1, 1.5 and 2 mm hold no
-nodules, nodules anywhere, nodules 6 mm and more off the pleura (centrilobular), or within 4 mm of it (perilymphatic).
-Beside what is given stand designs that were tried: the shares compared with implants alone (vessels left out), the ranks
-of all depths in place of the share within 5 mm, and points thrown into the lung without the detector (the old null).
+Run ``python benchmarks/avoidance.py [--seeds N]``. Lungs of :mod:`other_generator` (choosing half) at 1, 1.5 and 2 mm
+hold no nodules, nodules anywhere, nodules 6 mm and more off the pleura (centrilobular), or within 4 mm of it
+(perilymphatic). Beside what is given stand designs that were tried: the shares compared with implants alone (vessels
+left out), the ranks of all depths in place of the share within 5 mm, and points thrown into the lung without the
+detector (the old null).
 """
 
 from __future__ import annotations
