@@ -73,6 +73,7 @@ FLAGS: dict[str, str] = {
     # nodules
     "few_nodules": "too few nodules for a size or pattern",
     "no_detector_null": "pleural avoidance withheld: not set against nodules put into this image at random and found",
+    "coarse_for_avoidance": "pleural avoidance withheld: voxels too large to tell random from centrilobular nodules",
     "coarse_for_micronodules": "voxels too large for micronodules: only larger nodules are counted",
     # reference tissue
     "small_reference": "under 2 mL of reference muscle",

@@ -214,6 +214,12 @@ class GateSettings:
     beyond_controls: float = _setting(
         2.0, "a child's mild finding counts so far beyond controls, SD", "2.3 % of healthy people lie beyond"
     )
+    health_chance: float = _setting(
+        0.002,
+        "where healthy people lie as far beyond the controls by chance more often than this, in one of the findings "
+        "looked at, these findings are withheld",
+        "chosen on both generators",
+    )
     field_t: float = _setting(0.2, "fields further apart than this do not match, T", "chosen: 2.89 T is a 3 T scanner")
     te_share: float = _setting(
         0.1, "nor echo times by more than this share", "chosen: e-fold of a T2* of 1.4 ms moves the lung by a tenth"
