@@ -230,7 +230,8 @@ def measured(volume):
 
 PARTS = {
     "phantoms": (phantoms, True), "children": (children, True), "second": (second, True), "abdomens": (abdomens, False),
-    "pelves": (pelves, False), "hips": (hips, False), "legs": (legs, False), "heads": (heads, False), "noise": (noise, False),
+    "pelves": (pelves, False), "hips": (hips, False), "legs": (legs, False), "heads": (heads, False),
+    "noise": (noise, False),
 }  # fmt: skip
 
 

@@ -38,8 +38,7 @@ _LEAST_BETWEEN = 0.5
 _LEAST_DEPTH, _USUAL_DEPTH = 0.4, 0.6
 """Of the body's depth, that lungs reach over, from the ribs in front to those at the back: less is refused, less than
 usual looked at again. Chosen on phantoms, a second generator and four real chests: 0.57 to 0.73, one measured of lungs
-full of water 0.48; columns of muscle in simulated pelves 0.22 to 0.28, bulky muscle on both sides of a hip 0.51 to 0.57.
-"""
+full of water 0.48; columns of muscle in simulated pelves 0.22 to 0.28, bulky muscle beside hips 0.51 to 0.57."""
 _LEAST_DOME = 0.06
 """Of the height of a lung, that its lower surface lies higher in the middle than at its rim: the dome of the diaphragm.
 Chosen on the same: chests 0.08 to 0.37, real ones 0.11 to 0.14, muscle of pelves -0.11 to 0.08."""
