@@ -10,6 +10,7 @@ FLAGS: dict[str, str] = {
     "cut_field_of_view": "the lungs reach the border of the image: volumes and zones are of what is shown",
     "implausible_lung_volume": "the lung volume is outside what a child or adult can have; look at the mask",
     "perhaps_no_chest": "MRI mask hardly as deep as lungs and without a diaphragm's domes: a pelvis? Look at the image",
+    "suppressed_fat": "T1w with fat darker than muscle: fat beside the lungs may be in the mask; look at it",
     "lungs_partly_missing": "MRI mask far smaller than another scan's: lung as bright as muscle is lost; pass a mask",
     "lungs_from_t1w": "T2w measured in the lungs of T1w, moved by position alone: its own were not told from tissue",
     "lungs_by_lungmask": "lungs found by the lungmask command installed here, not by this package",

@@ -127,6 +127,7 @@ GATE_LINES = (
     "limited hemosiderin_signature: iron_may_hide -- less iron, up to {signature_hidden_loss} of T2w, would not show",
     f"absence {_GAIN}, {_DEFICIT}: lungs_partly_missing -- bright lung is lost first",
     f"withheld {_GAIN}, {_DEFICIT}: perhaps_no_chest -- the mask may hold muscle of another part of the body",
+    f"limited {_GAIN}, {_DEFICIT}: suppressed_fat -- fat as dark as lung may be in the mask",
     f"absence {_GAIN}: implausible_lung_volume -- the mask may be wrong",
     f"limited {_GAIN}, {_DEFICIT}: few_controls -- their spread is hardly known",
     f"limited {_GAIN}, {_DEFICIT}: sequence_unknown -- nobody says that they match",

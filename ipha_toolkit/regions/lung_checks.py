@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ipha_toolkit.errors import ImageError
 from ipha_toolkit.regions.chest import perhaps_no_chest
 from ipha_toolkit.regions.lacking import missing_lung_ml, perhaps_missing
+from ipha_toolkit.regions.mr_levels import suppressed_fat
 from ipha_toolkit.regions.zones import Sides, split_left_right
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Mask, Volume
@@ -41,7 +42,7 @@ def lung_flags(lungs: Mask, image: Volume, *, sides: Sides | None = None, missin
     list of str
         Codes of :data:`ipha_toolkit.flags.FLAGS`: ``single_slice`` (the image has one), ``one_lung`` (one side
         holds under 5 % of the mask), ``lung_perhaps_missing`` (CT: see :func:`missing_lung_ml` for how much, mL),
-        ``perhaps_no_chest`` (MRI: :func:`ipha_toolkit.regions.chest.perhaps_no_chest`),
+        ``perhaps_no_chest`` (MRI: :func:`ipha_toolkit.regions.chest.perhaps_no_chest`), ``suppressed_fat`` (T1w),
         ``cut_field_of_view`` (lungs on the border of the image), and
         ``implausible_lung_volume`` (not within 60 mL, an infant's, to 9 L; not asked of one slice).
 
@@ -64,6 +65,8 @@ def lung_flags(lungs: Mask, image: Volume, *, sides: Sides | None = None, missin
         flags.append("lung_perhaps_missing")
     if image.modality in _MR and perhaps_no_chest(lungs, image):
         flags.append("perhaps_no_chest")
+    if suppressed_fat(lungs, image):
+        flags.append("suppressed_fat")
     if _is_cut(lungs, image):
         flags.append("cut_field_of_view")
     if min(lungs.shape) > 1 and not _PLAUSIBLE_ML[0] <= lungs.volume_ml <= _PLAUSIBLE_ML[1]:
