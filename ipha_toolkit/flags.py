@@ -15,7 +15,7 @@ FLAGS: dict[str, str] = {
     "lungs_from_t1w": "T2w measured in the lungs of T1w, moved by position alone: its own were not told from tissue",
     "lungs_by_lungmask": "lungs found by the lungmask command installed here, not by this package",
     "lungs_by_totalsegmentator": "lungs found by the TotalSegmentator command installed here, not by this package",
-    "lung_perhaps_missing": "the CT mask lacks a tenth or more, beside ribs or the other lung: dense lung, or fluid",
+    "lung_perhaps_missing": "the CT mask lacks 7 % or more, beside ribs or the other lung: dense lung, or fluid",
     "too_coarse_for_nodules": "voxels too large for nodules of this size: none are counted",
     "single_slice": "measured on one slice: no volume, no zones along the missing axis",
     "child": "under 16 years by participants.tsv: norms of adults at full inspiration do not hold",

@@ -88,9 +88,6 @@ def require_chest(lungs: Mask, image: Volume, sides: Sequence[BoolArray]) -> Non
     misplaced = _misplaced(inside, body, spacing, alone=alone, whole=min(image.shape) > 1)
     if misplaced:
         raise _no_chest(image, f"the dark spaces are no lungs by their place: {misplaced}")
-    depth = _depth_share(inside, body, spacing)
-    if depth < _LEAST_DEPTH:
-        raise _no_chest(image, f"the dark spaces reach over {depth:.0%} of the body's depth: no lungs within ribs")
     share = _share_of_body(inside, signal, around, spacing)
     if share < _LEAST_SHARE:
         raise _no_chest(
@@ -98,6 +95,9 @@ def require_chest(lungs: Mask, image: Volume, sides: Sequence[BoolArray]) -> Non
             f"only {lungs.volume_ml:.0f} mL of dark lung in a chest that holds far more: lung as bright as the tissue "
             "around, as after bleeding, is not told from it",
         )
+    depth = _depth_share(inside, body, spacing)
+    if depth < _LEAST_DEPTH:
+        raise _no_chest(image, f"the dark spaces reach over {depth:.0%} of the body's depth: no lungs within ribs")
 
 
 def perhaps_no_chest(lungs: Mask, image: Volume) -> bool:
