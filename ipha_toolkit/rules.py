@@ -145,6 +145,7 @@ GATE_LINES = (
     f"absence {_PATTERNS}: slices_missing -- part is not seen",
     "limited reticulation: blurred_slices -- a net of septa may be missed",
     "absence ground_glass_opacity, air_space_opacity, consolidation: implausible_lung_volume -- the mask may be wrong",
+    "absence ground_glass_opacity, air_space_opacity, consolidation: lung_perhaps_missing -- dense lung is lost first",
     "absence micronodules: coarse_for_micronodules -- smaller nodules than the voxels are not seen",
     "absence film_opacity: uncertain_lung_field -- the field may leave out what is opaque",
     "withheld film_opacity: perhaps_not_frontal -- cuts are of frontal films",
