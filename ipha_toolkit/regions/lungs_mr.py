@@ -86,11 +86,6 @@ def segment_mr(volume: Volume) -> Mask:
     follow = volume.modality == Modality.T1W and min(core.shape) > 1  # in T2w blood is as bright as what is around
     dark = core
     score, core, filled = _cut_between_levels(smooth, core, spacing, follow=follow)
-    if filled and fat_is_dark(smooth, dark, muscle_around(smooth, dark, spacing), spacing):
-        raise ImageError(
-            f"{volume.name or 'volume'}: its fat is suppressed and its lungs are partly filled: fat between the organs "
-            "is as dark as such lung and not told from it. Pass a lung mask, or a T1w with bright fat"
-        )
     box = roomy_box(core, spacing, 2 * _PATCHY_CLOSING_MM)
     sides = _whole(core[box], grid, filled)
     closed = np.zeros(core.shape, bool)
@@ -100,6 +95,11 @@ def segment_mr(volume: Volume) -> Mask:
     fine = enlarge(score.astype(np.float32), factors, volume.shape) > 0
     lungs = Mask(fine, volume.affine, name="lungs")
     require_chest(lungs, volume, sides)
+    if filled and fat_is_dark(smooth, dark, muscle_around(smooth, dark, spacing), spacing):
+        raise ImageError(
+            f"{volume.name or 'volume'}: its fat is suppressed and its lungs are partly filled: fat between the organs "
+            "is as dark as such lung and not told from it. Pass a lung mask, or a T1w with bright fat"
+        )
     return lungs
 
 
