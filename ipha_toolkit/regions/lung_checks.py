@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from ipha_toolkit.errors import ImageError
 from ipha_toolkit.regions.chest import perhaps_no_chest
+from ipha_toolkit.regions.field_of_view import unseen
 from ipha_toolkit.regions.lacking import missing_lung_ml, perhaps_missing
 from ipha_toolkit.regions.mr_levels import suppressed_fat
 from ipha_toolkit.regions.upright import airway_perhaps_inside, dense_border
@@ -23,6 +24,8 @@ _MR = (Modality.T1W, Modality.T2W, Modality.MEGRE)
 _ONE_LUNG_SHARE = 0.05
 
 _SMALLEST_LUNG_ML = 15.0
+
+_CUT_MM2 = 100.0
 
 _MISSING_SHARE = 0.01
 """Chosen: a coil's hot voxels are fewer, a slab that was lost is more."""
@@ -85,15 +88,21 @@ def lung_flags(lungs: Mask, image: Volume, *, sides: Sides | None = None, missin
 
 
 def _is_cut(lungs: Mask, image: Volume) -> bool:
-    """Whether more than 1 cm2 of lung lies on a border of the image (axes of one voxel aside)."""
+    """Whether more than 1 cm2 of lung lies on a border of the image (axes of one voxel aside), or of what it shows."""
+    hidden = unseen(image) if image.modality is Modality.CT else np.isnan(image.array)
+    beside = 0.0
     for axis in range(3):
         if lungs.shape[axis] == 1:
             continue
         area = np.prod([s for a, s in enumerate(lungs.spacing_mm) if a != axis])
         for end in (0, -1):
-            if np.count_nonzero(lungs.array.take(end, axis)) * area > 100.0:
+            if np.count_nonzero(lungs.array.take(end, axis)) * area > _CUT_MM2:
                 return True
-    return False
+        if hidden.any():
+            lung, beyond = np.moveaxis(lungs.array & ~hidden, axis, 0), np.moveaxis(hidden, axis, 0)
+            beside += float(area * np.count_nonzero(lung[1:] & beyond[:-1]))
+            beside += float(area * np.count_nonzero(lung[:-1] & beyond[1:]))
+    return bool(beside > _CUT_MM2)
 
 
 def lung_sized(n_voxels: int, shape: tuple[int, ...], spacing: npt.NDArray[np.float64]) -> bool:

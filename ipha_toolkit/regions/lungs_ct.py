@@ -17,6 +17,7 @@ from ipha_toolkit.image.geometry import (
 from ipha_toolkit.image.morphology import ball, close_by, dilate_by, largest_piece, local_mean, open_by, touching
 from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.regions.airways import midline_tubes, upright_lumens
+from ipha_toolkit.regions.field_of_view import unseen
 from ipha_toolkit.regions.lung_checks import lung_sized, no_lung
 from ipha_toolkit.regions.lung_shape import costal_gaps, without_enclosed_holes
 from ipha_toolkit.regions.orientation import require_upright
@@ -85,7 +86,8 @@ def segment_ct(ct: Volume, protocol: Protocol) -> Mask:
     factors = block_factors(ct, _CT_SPACING_MM)
     hu = block_mean(ct.array, factors, missing=_ROOM_AIR_HU)
     spacing = np.array(ct.grid.coarser(factors).spacing_mm)
-    air = _enclosed_air(hu < _AIR_HU, hu, spacing)
+    beyond = block_mean(unseen(ct), factors) >= 0.5
+    air = _enclosed_air((hu < _AIR_HU) & ~beyond, hu, spacing, beyond)
     require_upright(ct.name, air, hu, spacing)
     airways = _airways(air, hu, spacing)
     aerated = _without_gas(_lung_pieces(air & ~airways, spacing), hu)
@@ -228,16 +230,17 @@ def _repeated(blocks: npt.NDArray[Any], factors: tuple[int, int, int], shape: tu
     return blocks[: shape[0], : shape[1], : shape[2]]
 
 
-def _enclosed_air(air: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float64]) -> BoolArray:
+def _enclosed_air(air: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float64], beyond: BoolArray) -> BoolArray:
     """Air spaces inside the body: neither room air (lighter, or open to the sides) nor the mattress."""
     from scipy import ndimage
 
     labels, count = ndimage.label(air)
     if not count:
         return air
-    body = largest_piece(
-        ndimage.binary_opening(np.pad(~air, 2, mode="edge"), ball(1))[2:-2, 2:-2, 2:-2] if min(air.shape) > 1 else ~air
-    )
+    body = ~air & ~beyond
+    if min(air.shape) > 1:
+        body = ndimage.binary_opening(np.pad(body, 2, mode="edge"), ball(1))[2:-2, 2:-2, 2:-2]
+    body = largest_piece(body)
     walls = np.zeros(air.shape, np.float32)
     axes = [axis for axis in (0, 1) if air.shape[axis] > 1]  # a single coronal or sagittal slice has walls on one
     for axis in axes:
