@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 from ipha_toolkit import __version__, cli
 from ipha_toolkit.arguments import EPILOG
+from ipha_toolkit.io.terminal import heard
 
 
+@heard
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the ``ipha-bids`` command; returns its exit status, that of ``ipha analyze``."""
     options, further = _parser().parse_known_args(arguments)

@@ -31,6 +31,16 @@ class ReadingSettings:
     ct_highest_hu: float = _setting(
         32767.0, "a CT with a higher value is damaged or not in HU", "largest of the 16 bits scanners store"
     )
+    mr_highest: float = _setting(
+        1e9,
+        "an MR image with a value further from zero is damaged or has a wrong scale factor",
+        "chosen: scanners store 16 bits (65535) and scale them, exports and filters some thousandfold",
+    )
+    film_highest: float = _setting(
+        4294967295.0,
+        "a radiograph with a value further from zero is damaged",
+        "largest of the 32 bits image files store",
+    )
     ct_air_hu: float = _setting(
         -600.0,
         "a CT without a value this low is not in HU, or shows no lung",
@@ -203,6 +213,12 @@ class GateSettings:
     )
     beyond_controls: float = _setting(
         2.0, "a child's mild finding counts so far beyond controls, SD", "2.3 % of healthy people lie beyond"
+    )
+    health_chance: float = _setting(
+        0.002,
+        "where healthy people lie as far beyond the controls by chance more often than this, in one of the findings "
+        "looked at, these findings are withheld",
+        "chosen on both generators",
     )
     field_t: float = _setting(0.2, "fields further apart than this do not match, T", "chosen: 2.89 T is a 3 T scanner")
     te_share: float = _setting(

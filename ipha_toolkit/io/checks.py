@@ -92,34 +92,18 @@ def require_slope(path: Path, slope: float, intercept: float, name: str) -> None
         )
 
 
-def require_hu_bound(path: Path, values: npt.NDArray[np.float32], settings: ReadingSettings) -> None:
-    """Refuse a CT with a value higher than any scanner writes; NaN is no value.
-
-    Raises
-    ------
-    ReadError
-        Where it has one: the file is damaged, or its unit is another.
-    """
-    high = np.fmax.reduce(values, axis=None)
-    if high > settings.ct_highest_hu:
-        raise ReadError(
-            f"{path}: holds {high:.4g} HU, scanners write at most {settings.ct_highest_hu:g} HU; the file is damaged "
-            "or not in Hounsfield units; export it again"
-        )
-
-
-def require_signal(image: Volume, settings: ReadingSettings) -> None:
+def require_measurable(image: Volume, settings: ReadingSettings) -> None:
     """Refuse to measure an image whose values cannot be what its modality measures: HU of a chest, signal magnitude.
 
     Raises
     ------
     ImageError
         Where a CT has no value as low as the air in lungs, none as high as tissue, is cut to a window or denser than
-        any body, or a part of an MR image lies below zero.
+        any body, or an MR image holds no value above zero, or a part of it lies below.
     """
     if image.modality is Modality.CT:
         _require_chest_hu(image, settings)
-    elif image.modality in (Modality.T1W, Modality.T2W, Modality.MEGRE):
+    elif image.modality is not Modality.DX:
         _require_magnitude(image, settings)
 
 
@@ -148,6 +132,11 @@ def _require_chest_hu(ct: Volume, settings: ReadingSettings) -> None:
 
 
 def _require_magnitude(image: Volume, settings: ReadingSettings) -> None:
+    if np.fmax.reduce(image.array, axis=None) <= 0:
+        raise ImageError(
+            f"{image.name}: holds no value above zero, an MR image needs magnitudes; its scale factor has the wrong "
+            "sign, or it is no magnitude image; export it again"
+        )
     values = _every_few(image)
     below = np.mean(values < -0.02 * np.percentile(values, 99))
     if below > settings.mr_negative_share:
@@ -169,21 +158,34 @@ def _every_few(image: Volume) -> npt.NDArray[Any]:
     return few if few.size else values[np.isfinite(values)]
 
 
-_LARGEST = 1e15
-"""Of any image: scanners store 32 bits (4.3e9) and scale them; in float32, squares of a whole scan add up to 1e37."""
+def require_plausible(path: Path, values: npt.NDArray[Any], role: Modality, settings: ReadingSettings) -> None:
+    """Refuse an image whose values cannot be those of a scan of its modality; NaN is no value.
 
-
-def require_finite(path: Path, values: npt.NDArray[Any]) -> None:
-    """Refuse an image without any finite value, with one value only, or with values whose squares overflow."""
+    Raises
+    ------
+    ReadError
+        Where no value is finite, all are the same, or one is further from zero than the settings ``ct_highest_hu``,
+        ``mr_highest`` and ``film_highest`` allow.
+    """
     low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
     if np.isnan(low):
         raise ReadError(f"{path}: holds no finite value in {values.shape} voxels; export the image again")
     if low == high:
         raise ReadError(f"{path}: is constant, every voxel is {low:g}; export the image again")
-    if max(-low, high) > _LARGEST:
+    _require_bound(path, float(low), float(high), role, settings)
+
+
+def _require_bound(path: Path, low: float, high: float, role: Modality, settings: ReadingSettings) -> None:
+    if role is Modality.CT and high > settings.ct_highest_hu:
         raise ReadError(
-            f"{path}: holds {max(-low, high):.3g}, scans hold at most {_LARGEST:g}; the file is damaged or its scale "
-            "factor wrong; export it again"
+            f"{path}: holds {high:.4g} HU, scanners write at most {settings.ct_highest_hu:g} HU; the file is damaged "
+            "or not in Hounsfield units; export it again"
+        )
+    name, most = ("film_highest", settings.film_highest) if role is Modality.DX else ("mr_highest", settings.mr_highest)
+    if role is not Modality.CT and max(-low, high) > most:
+        raise ReadError(
+            f"{path}: holds {max(-low, high):.3g}, scans hold at most {most:.3g} (setting reading.{name}); the file is "
+            "damaged or its scale factor wrong; export it again"
         )
 
 

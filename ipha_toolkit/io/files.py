@@ -13,6 +13,7 @@ from ipha_toolkit.errors import ReadError
 LARGEST_TEXT = 64_000_000
 """Bytes of a table or JSON file above which it is refused unread; that of ten thousand patients holds a few million."""
 
+_JSON_KINDS = {list: "a list", str: "a text", bool: "true or false", type(None): "null"}
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
@@ -134,10 +135,17 @@ def read_json(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise ReadError(f"{path}: is nested too deep; needs a flat JSON object of facts") from None
     except ValueError as error:
-        raise ReadError(f"{path}: not a JSON file: {error}; mend it or move it away") from None
+        reason = str(error).partition(" for integer string")[0]  # of a number of thousands of figures
+        raise ReadError(f"{path}: not a JSON file: {reason}; mend it or move it away") from None
     if not isinstance(content, dict):
-        raise ReadError(f"{path}: needs a JSON object of acquisition facts, got a {type(content).__name__}")
+        got = _JSON_KINDS.get(type(content), "a number")
+        raise ReadError(f"{path}: needs a JSON object of acquisition facts, got {got}; mend it or move it away")
     return content
+
+
+def real(path: str | os.PathLike[str]) -> Path:
+    """Where a path leads, links followed; as far as they go where they lead in a circle."""
+    return Path(os.path.realpath(path))
 
 
 def home() -> list[Path]:

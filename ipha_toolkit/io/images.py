@@ -18,7 +18,7 @@ from ipha_toolkit.errors import GridError, ReadError
 from ipha_toolkit.flags import FLAGS
 from ipha_toolkit.grid import Affine, reorient_to_ras
 from ipha_toolkit.io import itk, nifti, pixels
-from ipha_toolkit.io.checks import require_finite, require_hu_bound, require_place
+from ipha_toolkit.io.checks import require_place, require_plausible
 from ipha_toolkit.io.components import magnitude_only
 from ipha_toolkit.io.files import read_json, require_no_stand_in, require_regular
 from ipha_toolkit.io.names import entities_of, image_ending, is_image, role_of, sidecar_of, sidecars_of
@@ -352,9 +352,7 @@ def _volume(array: npt.NDArray[Any], affine: Affine, path: Path, role: Modality,
     meta = _read_sidecars(path)
     if role not in (Modality.CT, Modality.DX):
         meta |= _without_hot_voxels(values, meta, settings)
-    require_finite(path, values)
-    if role is Modality.CT:
-        require_hu_bound(path, values, settings)
+    require_plausible(path, values, role, settings)
     require_place(path, affine, values.shape, settings)
     unit = "HU" if role is Modality.CT else ""
     return Volume(handed_over(values), affine, modality=role, unit=unit, name=path.name, meta=meta)
@@ -402,7 +400,7 @@ def _echoes_of(path: Path, settings: ReadingSettings) -> list[Volume]:
             f"needs one EchoTime in seconds for each echo in {sidecar_of(path).name}"
         )
     values = np.array(stack, np.float32)
-    require_finite(path, values)
+    require_plausible(path, values, Modality.MEGRE, settings)
     meta |= _without_hot_voxels(values, meta, settings)
     return [
         Volume(values[..., n], affine, modality=Modality.MEGRE, name=path.name, meta=meta | {"EchoTime": time})

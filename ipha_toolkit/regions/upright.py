@@ -1,84 +1,87 @@
-"""Whether a CT lies as its header says: windpipe at the upper end of the lungs, spine behind them."""
+"""What is to be said of lungs in a single coronal or sagittal slice of a CT, which no rib cage frames."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-from ipha_toolkit.errors import ImageError
 from ipha_toolkit.grid import BoolArray, FloatArray
-from ipha_toolkit.regions.airways import midline_tubes
+from ipha_toolkit.image.geometry import block_mean
+from ipha_toolkit.image.morphology import dilate_by, local_mean
+from ipha_toolkit.terms import Modality
+from ipha_toolkit.volume import Mask, Volume
 
-_TUBE_MM = 30.0
-_LOW = 0.35
-"""Mean height of the windpipe over that of the lungs, 0 their lower end. Chosen: real and simulated chests 0.87 to 1.06,
-upside down -0.06 to 0.13."""
-
-_CUT_SHARE = 0.3
-"""Of the largest plane of air, on the uppermost: more is lung, less may be gas of the bowel."""
-
-_BONE_HU = 200.0
-_BESIDE_MM = 35.0
-"""Half the width of what holds the spine and the sternum."""
-_LEAST_BONE_ML = 10.0
-_FRONT = 0.7
-"""Of the bone in the front and the back third of the lungs' depth. Chosen: real and simulated chests 0 to 0.21. The
-heart full of contrast agent lies between."""
+_COARSE_MM = 2.5
+_TISSUE_HU, _DENSE_HU, _NEAR_MM = -250.0, -500.0, 6.0
+"""Tissue beside the mask, and the mean density of lung within some mm from which tissue may be lung as well. Chosen."""
+_MOST_DENSE = 0.5
+"""Of the mask's border to tissue. Chosen on 96 coronal slices of phantoms: health, subacute and chronic disease 0 to
+0.23, slices that lost a tenth and more 0.48 to 0.79, all but one over a half."""
+_EMPHYSEMA_HU = -900.0
+"""Median of lung so light that the air of a lumen does not stand out. Chosen: 100 HU from room air, as in a lumen."""
+_MIDDLE, _SMALL, _OWN_MM2 = (0.4, 0.6), 0.25, 75.0
+"""Pieces of the mask of their own, small beside the largest, in the middle of a coronal slice, and their least area.
+Chosen on 84 slices of phantoms: six of seven that held over 60 mm2 of an airway, six of the others."""
 
 
-def require_upright(name: str, air: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float64]) -> None:
-    """Refuse a CT of which the header says that it stands on its head or faces backwards.
+def dense_border(lungs: Mask, ct: Volume) -> bool:
+    """Whether most of the mask's border to tissue lies beside dense lung, so that the lung may go on unseen.
 
     Parameters
     ----------
-    name : str
-        Of the image, for the message.
-    air : bool array, shape (i, j, k)
-        Air inside the body, RAS order.
-    hu : array, same shape
-    spacing : array, shape (3,)
-        mm.
-
-    Raises
-    ------
-    ImageError
-        Where a windpipe of at least 30 mm leaves the lungs at their lower end, or bone of at least 10 mL, such as a
-        spine, lies in front of the lungs. Nothing is said of single coronal or sagittal slices, of lungs that are cut
-        at their upper end, and of right and left, which a chest does not tell.
+    lungs : Mask
+    ct : Volume
+        In HU, on the same grid; only one coronal or sagittal slice is asked.
     """
-    if not air.any() or min(air.shape[:2]) == 1:
-        return
-    if _bone_in_front(air, hu, spacing) > _FRONT:
-        raise _lies(name, "back to front", "the spine lies in front of the lungs")
-    if air.shape[2] > 1 and _windpipe_height(air, spacing) < _LOW:
-        raise _lies(name, "upside down", "the windpipe leaves the lungs at their lower end")
+    if not _is_upright(ct):
+        return False
+    hu, inside, spacing = _seen_coarsely(lungs, ct)
+    near = float(max(s for s, n in zip(spacing, hu.shape, strict=True) if n > 1)) * 1.05
+    border = inside & dilate_by(~inside & (hu > _TISSUE_HU), spacing, near)
+    if not border.any():
+        return False
+    return bool(np.mean(local_mean(hu, inside, spacing, _NEAR_MM)[border] > _DENSE_HU) > _MOST_DENSE)
 
 
-def _windpipe_height(air: BoolArray, spacing: npt.NDArray[np.float64]) -> float:
-    """Mean height of the windpipe, 0 at the lower end of the lungs and 1 at the upper; infinite where none is seen."""
-    tube = midline_tubes(air, spacing)
-    heights = np.nonzero(tube)[2]
-    areas = np.count_nonzero(air, axis=(0, 1))
-    if areas[-1] > _CUT_SHARE * areas.max() or len(np.unique(heights)) * spacing[2] < _TUBE_MM:
-        return np.inf
-    low, high = np.percentile(np.nonzero(air & ~tube)[2], [2, 98])
-    return float(np.mean(heights) - low) / max(float(high - low), 1.0)
+def airway_perhaps_inside(lungs: Mask, ct: Volume) -> bool:
+    """Whether trachea or bronchi may be in the mask: emphysema hides them, or pieces lie in the middle by themselves.
+
+    Parameters
+    ----------
+    lungs : Mask
+    ct : Volume
+        In HU, on the same grid; only one coronal or sagittal slice is asked, of a sagittal one only for emphysema.
+    """
+    from scipy import ndimage
+
+    if not _is_upright(ct):
+        return False
+    hu, inside, spacing = _seen_coarsely(lungs, ct)
+    if not inside.any():
+        return False
+    if np.median(hu[inside]) < _EMPHYSEMA_HU:
+        return True
+    if hu.shape[0] == 1:
+        return False
+    labels, _ = ndimage.label(inside)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    columns = np.flatnonzero(inside.any(axis=(1, 2)))
+    place = (np.arange(len(inside)) - columns[0]) / max(1, columns[-1] - columns[0])
+    middle = ((place > _MIDDLE[0]) & (place < _MIDDLE[1]))[:, None, None]
+    own = inside & (sizes < _SMALL * sizes.max())[labels] & middle
+    return bool(np.count_nonzero(own) * spacing[0] * spacing[2] > _OWN_MM2)
 
 
-def _bone_in_front(air: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float64]) -> float:
-    """Share of the bone in front of the lungs, of that in front of and behind them; 0 where there is too little."""
-    x, y, z = np.nonzero(air)
-    middle, reach = np.mean(np.percentile(x, [1, 99])), _BESIDE_MM / spacing[0]
-    band = (hu > _BONE_HU)[max(0, round(middle - reach)) : round(middle + reach) + 1, :, z.min() : z.max() + 1]
-    rows = band.sum(axis=(0, 2)) * spacing.prod() / 1000
-    back, front = np.percentile(y, [2, 98])
-    third = (front - back) / 3
-    behind, before = rows[: round(back + third)].sum(), rows[round(front - third) :].sum()
-    return float(before / (before + behind)) if before > _LEAST_BONE_ML else 0.0
+def _is_upright(ct: Volume) -> bool:
+    shape = ct.to_ras().shape
+    return ct.modality is Modality.CT and min(shape[:2]) == 1 and shape[2] > 1
 
 
-def _lies(name: str, how: str, seen: str) -> ImageError:
-    return ImageError(
-        f"{name or 'volume'}: lies {how} by its header: {seen}. Convert the DICOM files again, or mend the orientation "
-        "(affine, sform) of the image and of the masks made on it"
-    )
+def _seen_coarsely(lungs: Mask, ct: Volume) -> tuple[FloatArray, BoolArray, npt.NDArray[np.float64]]:
+    ct.require_same_grid(lungs)
+    image = ct.to_ras()
+    factors = image.grid.block_factors(_COARSE_MM)
+    spacing = np.array(image.grid.coarser(factors).spacing_mm)
+    hu = block_mean(image.array, factors, missing=-1000.0)
+    return hu, block_mean(lungs.to_ras().array, factors) >= 0.5, spacing

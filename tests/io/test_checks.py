@@ -5,7 +5,7 @@ import pytest
 
 import ipha_toolkit as ipha
 from ipha_toolkit.errors import ImageError
-from ipha_toolkit.io.checks import require_signal
+from ipha_toolkit.io.checks import require_measurable
 from ipha_toolkit.settings import ReadingSettings
 
 RNG = np.random.default_rng(7)
@@ -17,12 +17,12 @@ SIGNAL = np.abs(np.select([PLACES < 0.4, PLACES < 0.6], [0, 60], 400) + RNG.norm
 def refused(values, modality):
     volume = ipha.Volume(values, np.diag([3, 3, 3, 1]), modality=modality, name="a")
     with pytest.raises(ImageError) as caught:
-        require_signal(volume, ReadingSettings())
+        require_measurable(volume, ReadingSettings())
     return str(caught.value)
 
 
 def taken(values, modality):
-    require_signal(ipha.Volume(values, np.diag([3, 3, 3, 1]), modality=modality, name="a"), ReadingSettings())
+    require_measurable(ipha.Volume(values, np.diag([3, 3, 3, 1]), modality=modality, name="a"), ReadingSettings())
 
 
 @pytest.mark.parametrize(
