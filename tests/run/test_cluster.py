@@ -50,7 +50,7 @@ def wanted(cohort, tmp_path_factory):
 @pytest.fixture(scope="module")
 def threads():
     """A cluster within this process, which costs next to nothing."""
-    with distributed.Client(processes=False, n_workers=2, threads_per_worker=1, dashboard_address=None) as client:
+    with distributed.Client(processes=False, n_workers=2, threads_per_worker=1, dashboard_address=":0") as client:
         yield client
 
 
