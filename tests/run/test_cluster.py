@@ -50,7 +50,7 @@ def wanted(cohort, tmp_path_factory):
 @pytest.fixture(scope="module")
 def threads():
     """A cluster within this process, which costs next to nothing."""
-    with distributed.Client(processes=False, n_workers=2, threads_per_worker=1, dashboard_address=None) as client:
+    with distributed.Client(processes=False, n_workers=2, threads_per_worker=1, dashboard_address=":0") as client:
         yield client
 
 
@@ -204,9 +204,11 @@ def address_in(file, scheduler):
 @pytest.fixture
 def by_hand(tmp_path):
     """A scheduler and a worker started by their commands; yields the address and a way to start more."""
-    started = []
+    started, over = [], threading.Event()
 
     def start(*arguments):
+        if over.is_set():  # of a test that failed: nobody would end it
+            return None
         command = [sys.executable, "-m", "dask", *arguments]
         there = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # segmenters of these tests
         started.append(subprocess.Popen(command, env=there, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL))
@@ -215,6 +217,7 @@ def by_hand(tmp_path):
     file = tmp_path / "scheduler.json"
     scheduler = start("scheduler", "--scheduler-file", str(file), "--port", "0", "--no-dashboard")
     yield address_in(file, scheduler), start, scheduler
+    over.set()
     for process in started:
         process.kill()
         process.wait()

@@ -12,7 +12,7 @@ from urllib.request import Request, urlopen
 
 import nbformat
 import pytest
-from browsing import becomes, past
+from browsing import becomes, past, resting_box
 from tools_round import VIEWER_CODE, made, try_all
 
 _spec = importlib.util.spec_from_file_location("viewer_conftest", Path(__file__).with_name("conftest.py"))
@@ -183,7 +183,7 @@ def test_every_tool_answers_to_button_and_key_with_a_kernel(live: Any) -> None:
 
 def test_the_right_button_over_the_image_opens_no_menu(shared: Any) -> None:
     page = shared
-    box = page.locator(IMAGE).first.bounding_box()
+    box = resting_box(page.locator(IMAGE).first)
     width = "() => [...document.querySelectorAll('*')].find((e) => e.iphaViewer).iphaViewer.get('width')"
     before = page.evaluate(width)
     page.mouse.move(box["x"] + 200, box["y"] + 200)
@@ -216,7 +216,7 @@ def test_every_notch_of_the_wheel_arrives_in_the_kernel(shared: Any) -> None:
     page.keyboard.press("a")
     page.keyboard.press("Home")
     page.wait_for_function("() => document.querySelector('canvas.ipha-slice').dataset.index === '0'")
-    box = page.locator(IMAGE).bounding_box()
+    box = resting_box(page.locator(IMAGE))
     page.mouse.move(box["x"] + 100, box["y"] + 100)
     page.wait_for_function("() => document.querySelector('canvas.ipha-slice').matches(':hover')")
     for _ in range(60):
