@@ -7,19 +7,29 @@ from collections.abc import Sequence
 
 from ipha_toolkit import __version__, cli
 from ipha_toolkit.arguments import EPILOG
+from ipha_toolkit.io.terminal import heard
 
 
+@heard
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the ``ipha-bids`` command; returns its exit status, that of ``ipha analyze``."""
     options, further = _parser().parse_known_args(arguments)
+    further = [_hyphened(each) for each in further]
     return cli.main(["analyze", options.input, "--out", options.output, "--level", options.level, *further])
+
+
+def _hyphened(option: str) -> str:
+    """An option as ``ipha analyze`` spells it: BIDS-Apps write ``--participant_label``."""
+    name, equals, value = option.partition("=")
+    return (name.replace("_", "-") if name.startswith("--") else name) + equals + value
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ipha-bids",
         description="Measure a BIDS dataset: ipha analyze INPUT --out OUTPUT --level LEVEL.",
-        epilog=f"Every other option of ipha analyze is taken as well, such as --workers N. {EPILOG}",
+        epilog="Every other option of ipha analyze is taken as well, such as --participant_label 001 002 or "
+        f"--workers N. {EPILOG}",
     )
     parser.add_argument("--version", action="version", version=f"ipha_toolkit {__version__}")
     parser.add_argument("input", metavar="INPUT", help="the dataset: a cohort folder")

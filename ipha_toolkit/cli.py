@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ipha_toolkit.arguments import parser
 from ipha_toolkit.errors import IphaError, in_words
 from ipha_toolkit.io.room import is_full, no_room
-from ipha_toolkit.io.terminal import AboveBar, PlainFormatter, say, warn
+from ipha_toolkit.io.terminal import AboveBar, PlainFormatter, heard, say, warn
 from ipha_toolkit.run.stopping import STOPPED, stopped_by_ctrl_c, words
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _STAMP = "%(asctime)s %(levelname)s"
 
 
+@heard
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the ``ipha`` command; returns its exit status."""
     given = sys.argv[1:] if arguments is None else list(arguments)
@@ -39,19 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _RUN[options.command](options)
     except (IphaError, ValueError, OSError) as error:
         full = isinstance(error, OSError) and not isinstance(error, IphaError) and is_full(error)
-        warn(f"ipha {options.command}: {_full(options, error) if full else in_words(error)}")
+        warn(f"ipha {options.command}: {no_room(_written_to(options)) if full else in_words(error)}")
+        return 2
+    except MemoryError:
+        warn(f"ipha {options.command}: no memory is left; give fewer --workers, or use a machine with more")
         return 2
     except KeyboardInterrupt as stop:
         if not stop.args:  # not by Ctrl-C here, which has said so
             warn(f"\n{words(f'ipha {options.command}')}")
         return STOPPED
-
-
-def _full(options: argparse.Namespace, error: Exception) -> object:
-    """Which disk is full: of a command that writes no file, where its words are sent."""
-    if getattr(error, "filename", None) is None and not getattr(options, "out", None):
-        return "where its output is sent to there is no room; send it elsewhere"
-    return no_room(_written_to(options))
 
 
 def _written_to(options: argparse.Namespace) -> Path:

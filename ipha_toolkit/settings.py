@@ -31,13 +31,39 @@ class ReadingSettings:
     ct_highest_hu: float = _setting(
         32767.0, "a CT with a higher value is damaged or not in HU", "largest of the 16 bits scanners store"
     )
+    mr_highest: float = _setting(
+        1e9,
+        "an MR image with a value further from zero is damaged or has a wrong scale factor",
+        "chosen: scanners store 16 bits (65535) and scale them, exports and filters some thousandfold",
+    )
+    film_highest: float = _setting(
+        4294967295.0,
+        "a radiograph with a value further from zero is damaged",
+        "largest of the 32 bits image files store",
+    )
     ct_air_hu: float = _setting(
         -600.0,
         "a CT without a value this low is not in HU, or shows no lung",
         "chosen: air is -1000 HU, lung -900 to -700",
     )
     ct_tissue_hu: float = _setting(
-        -300.0, "a CT without a value this high shows no chest", "chosen: muscle and blood are 0 to 60 HU"
+        0.0,
+        "a CT without a value this high shows no chest, or was cut to a window",
+        "chosen: muscle and blood are 10 to 60 HU, bone 200 and more",
+    )
+    ct_median_hu: float = _setting(
+        300.0,
+        "a CT of which half is denser is not in HU",
+        "chosen: a body is water, fat and air but for its bones; a negated one lies at 100 to 1000",
+    )
+    ct_clipped_share: float = _setting(
+        0.01, "a CT that holds its lowest value, of denser than -950 HU, in a larger share is cut to a window", "chosen"
+    )
+    mr_negative_share: float = _setting(
+        0.05,
+        "an MR image with a larger share of values below zero, by over a fiftieth of its 99th percentile, is none of "
+        "magnitude",
+        "chosen: interpolation leaves a few below zero at edges, standardization and subtraction a third and more",
     )
     hot_times: float = _setting(
         1000.0,

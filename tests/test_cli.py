@@ -138,3 +138,10 @@ def test_a_bids_app_call_is_an_analysis_of_one_level(monkeypatch):
     assert called == [["analyze", "in", "--out", "out", "--level", "participant", "--workers", "2"]]
     with pytest.raises(SystemExit):
         bids_app.main(["in", "out", "cohort"])
+
+
+def test_a_bids_app_takes_its_options_as_bids_apps_write_them(monkeypatch):
+    asked = []
+    monkeypatch.setattr("ipha_toolkit.cli.main", lambda words: asked.append(words) or 0)
+    bids_app.main(["in", "out", "participant", "--participant_label", "a_b", "--session_label=01_x"])
+    assert asked[0][-3:] == ["--participant-label", "a_b", "--session-label=01_x"]

@@ -31,9 +31,11 @@ FACTS: dict[str, str] = {
 ACQUISITION_COLUMNS = ("subject", "session", "modality", *FACTS)
 
 _NUMBERS = {
-    "field_t": ("MagneticFieldStrength", 1.0), "te_ms": ("EchoTime", 1e3), "tr_ms": ("RepetitionTime", 1e3),
-    "flip_deg": ("FlipAngle", 1.0), "kvp": ("KVP", 1.0),
+    "field_t": ("MagneticFieldStrength", 1.0, 25.0, "T"), "te_ms": ("EchoTime", 1e3, 2.0, "s"),
+    "tr_ms": ("RepetitionTime", 1e3, 100.0, "s"), "flip_deg": ("FlipAngle", 1.0, 360.0, "degrees"),
+    "kvp": ("KVP", 1.0, 500.0, "kV"),
 }  # fmt: skip
+"""Name in a sidecar, factor to the unit here, and the most that is believed, chosen: what is more has another unit."""
 FAT_WORDS = frozenset({"fs", "fatsat", "spair", "spir", "stir", "tirm"})
 """Words of a series' name that mean that fat was suppressed."""
 _PLANES = ("sagittal", "coronal", "axial")
@@ -56,8 +58,8 @@ def acquisition_of(volume: Volume) -> dict[str, str | float]:
     meta = volume.meta
     found: dict[str, str | float] = {
         fact: round(float(meta[name]) * scale, 4)
-        for fact, (name, scale) in _NUMBERS.items()
-        if _is_number(meta.get(name))
+        for fact, (name, scale, most, _) in _NUMBERS.items()
+        if _is_number(meta.get(name), most)
     }
     if volume.modality is Modality.CT:
         found |= _kernel(str(meta.get("ConvolutionKernel") or ""))
@@ -68,6 +70,15 @@ def acquisition_of(volume: Volume) -> dict[str, str | float]:
     if volume.modality is not Modality.DX and min(volume.shape) > 1:
         found |= _slices(volume)
     return found
+
+
+def unbelieved(volume: Volume) -> list[str]:
+    """What an image's sidecar gives as a number of :data:`FACTS` and is none, in words; it counts as not given."""
+    return [
+        f"{name} = {str(volume.meta[name])[:40]!r} is no number above 0 up to {most:g} {unit}; it counts as not given"
+        for name, _, most, unit in _NUMBERS.values()
+        if volume.meta.get(name) is not None and not _is_number(volume.meta[name], most)
+    ]
 
 
 def _slices(volume: Volume) -> dict[str, str | float]:
@@ -98,5 +109,5 @@ def _kernel(name: str) -> dict[str, str]:
     return {"kernel": next((kind for kind, pattern in kinds.items() if re.search(pattern, name, re.I)), name)}
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == value and value > 0
+def _is_number(value: Any, most: float = 1000.0) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= most

@@ -28,11 +28,12 @@ PREFIX = ".draft-"
 _OWNER = ".owner.json"
 _OLD = re.compile(r"\.draft-(s(?:ub|es)-[A-Za-z0-9]+)-[a-z0-9_]{8}-old")
 _NEW = re.compile(_OLD.pattern.removesuffix("-old"))
-_TEXT = re.compile(r"\.[\w.+-]+\.ipha-[0-9a-f]{12}-(\d+)-[a-z0-9_]{8}\.draft")
+_TEXT = re.compile(r"\.[\w.+-]+\.ipha-([0-9a-f]{12})-(\d+)(?:\.(\d*))?-[a-z0-9_]{8}\.draft")
 _FORGOTTEN_S = 86400.0
 """A draft of another machine is taken for a dead run's after this time: no session takes a day."""
-_MOMENT_S = 0.5
-"""Longer than a run takes from making a draft to saying whose it is."""
+_MOMENT_S = 600.0
+"""Longer than a run takes from making a draft to saying whose it is, on a machine that stands still meanwhile; drafts
+of sessions are made under a lock and need not wait for it."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -97,19 +98,41 @@ def swap(draft: Path, target: Path) -> None:
 
 def clear_leftovers(out: Path) -> None:
     """Take away what dead runs left in a results folder; never what another run is writing, nor what is not ours."""
-    places = [out, *(path for path in out.glob("sub-*") if path.is_dir() and not path.is_symlink())]
-    for place in places:
-        for path in sorted(place.glob(f"{PREFIX}*")):
-            if (found := _OLD.fullmatch(path.name)) and path.is_dir():
-                _take_back(path, place / found[1])
-            elif path.is_dir() and not path.is_symlink():
-                _clear(path, place)
-        for path in place.glob(".*.draft"):
-            if (pid := _TEXT.fullmatch(path.name)) and _is_gone(path, _here() in path.name, int(pid[1])):
-                path.unlink(missing_ok=True)
+    subjects = [path for path in _listed(out) if path.name.startswith("sub-") and path.is_dir()]
+    for place in [out, *(path for path in subjects if not path.is_symlink())]:
+        for path in _listed(place):
+            if path.name.startswith("ses-"):
+                forget_owner(path)
+            elif path.name.startswith("."):
+                with suppress(OSError):  # no folder without rights ends a run
+                    _clear(path, place)
+        forget_owner(place)
 
 
-def _clear(draft: Path, place: Path) -> None:
+def forget_owner(folder: Path) -> None:
+    """Take away what says whose draft a folder was, where a run was killed right after moving it into its place."""
+    with suppress(OSError):  # a folder that may not be read
+        if (marker := folder / _OWNER).is_file() and _is_dead(marker):
+            marker.unlink(missing_ok=True)
+
+
+def _listed(folder: Path) -> list[Path]:
+    with suppress(OSError):
+        return sorted(folder.iterdir())
+    return []
+
+
+def _clear(path: Path, place: Path) -> None:
+    """Take away one of the files and folders that a dead run left, as its name and owner tell."""
+    if (found := _OLD.fullmatch(path.name)) and path.is_dir():
+        _take_back(path, place / found[1])
+    elif path.name.startswith(PREFIX) and path.is_dir() and not path.is_symlink():
+        _clear_draft(path, place)
+    elif (found := _TEXT.fullmatch(path.name)) and _is_gone(path, found[1] == _here(), int(found[2]), found[3]):
+        path.unlink(missing_ok=True)
+
+
+def _clear_draft(draft: Path, place: Path) -> None:
     """Take away a draft of a dead run; one in which nothing lies yet where nobody holds the lock it is made under."""
     if _is_dead(draft / _OWNER):
         shutil.rmtree(draft, ignore_errors=True)
@@ -128,7 +151,7 @@ def _is_bare(draft: Path) -> bool:
 
 def text_draft(path: Path) -> Path:
     """An empty file beside ``path`` that no other process writes to, its owner in its name."""
-    prefix = f".{path.name}.ipha-{_here()}-{os.getpid()}-"
+    prefix = f".{path.name}.ipha-{_here()}-{os.getpid()}.{_started(os.getpid())}-"
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".draft")
     os.close(handle)
     draft = Path(name)
@@ -183,8 +206,7 @@ def _is_dead(marker: Path) -> bool:
         with marker.open("r+b") as file:
             if not is_free(file, marker):
                 return False
-        same = owner.get("host") == _here() and owner.get("started") == _started(owner["pid"])
-        return _is_gone(marker, owner.get("host") == _here(), owner["pid"] if same else 0)
+        return _is_gone(marker, owner.get("host") == _here(), owner["pid"], owner.get("started", ""))
     except (ReadError, OSError):
         return False
 
@@ -197,19 +219,25 @@ def _was_just_begun(marker: Path) -> bool:
         return is_free(file, marker)
 
 
-def _is_gone(path: Path, here: bool, pid: int) -> bool:
-    """Whether the process that wrote a file has ended: on this machine by its number, on another by the file's age."""
+def _is_gone(path: Path, here: bool, pid: int, started: str | None) -> bool:
+    """Whether the process that wrote a file has ended: on this machine by its number, on another by the file's age.
+
+    ``started`` tells it from a later process of its number; None where that was not kept.
+    """
     if not here:
         return time.time() - path.stat().st_mtime > _FORGOTTEN_S
-    if pid == os.getpid() or pid <= 0:
-        return pid <= 0
+    return pid <= 0 or started not in (None, _started(pid)) or not _is_alive(pid)
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether a process is there and has not ended: it keeps its number until its parent has heard of its end."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
-        return True
-    except OSError:
         return False
-    return False
+    except OSError:
+        return True
+    return _stat(pid)[:1] not in (["Z"], ["X"])
 
 
 def _owner() -> dict[str, Any]:
@@ -223,7 +251,12 @@ def _here() -> str:
 
 def _started(pid: int) -> str:
     """When a process began, so that a number given anew is not taken for it; empty where the system does not say."""
+    return "".join(_stat(pid)[19:20])
+
+
+def _stat(pid: int) -> list[str]:
+    """What the system says of a process, from its state on; empty where it does not."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []

@@ -13,6 +13,7 @@ from ipha_toolkit.errors import ReadError
 LARGEST_TEXT = 64_000_000
 """Bytes of a table or JSON file above which it is refused unread; that of ten thousand patients holds a few million."""
 
+_JSON_KINDS = {list: "a list", str: "a text", bool: "true or false", type(None): "null"}
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
@@ -53,6 +54,35 @@ def require_regular(path: Path, largest: float) -> int:
     if size > largest:
         raise ReadError(f"{path}: holds {size / 1e6:.0f} MB, more than the {largest / 1e6:.0f} MB that are read")
     return size
+
+
+_STAND_INS = (
+    (b"version https://git-lfs", "a pointer of Git LFS, not the file itself; fetch it (git lfs pull)"),
+    (b"/annex/objects/", "a pointer of git-annex, not the file itself; fetch it (git annex get)"),
+    (b"<!doctype html", "a web page, as downloads without a login leave it; download the file again"),
+    (b"<html", "a web page, as downloads without a login leave it; download the file again"),
+    (b"<?xml", "an XML text, as refused downloads leave it; download the file again"),
+    (b"\xfd7zXZ", "a file compressed with xz; unpack it (xz -d), and compress it with gzip"),
+    (b"\x28\xb5\x2f\xfd", "a file compressed with zstd; unpack it, and compress it with gzip"),
+    (b"BZh", "a file compressed with bzip2; unpack it (bunzip2), and compress it with gzip"),
+    (b"PK\x03\x04", "a zip file; unpack it"),
+)
+"""How files begin that stand where an image should, in small letters where they are text, and what to do about it."""
+
+
+def require_no_stand_in(path: Path) -> None:
+    """Refuse a pointer, web page or archive that bears an image's name.
+
+    Raises
+    ------
+    ReadError
+        That says what it is and how to get the image.
+    """
+    with path.open("rb") as file:
+        head = file.read(32)
+    for start, what in _STAND_INS:
+        if head.startswith(start) or head.lstrip().lower().startswith(start):
+            raise ReadError(f"{path}: is {what}")
 
 
 def require_data(path: Path, file: Path) -> None:
@@ -105,10 +135,17 @@ def read_json(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise ReadError(f"{path}: is nested too deep; needs a flat JSON object of facts") from None
     except ValueError as error:
-        raise ReadError(f"{path}: not a JSON file: {error}; mend it or move it away") from None
+        reason = str(error).partition(" for integer string")[0]  # of a number of thousands of figures
+        raise ReadError(f"{path}: not a JSON file: {reason}; mend it or move it away") from None
     if not isinstance(content, dict):
-        raise ReadError(f"{path}: needs a JSON object of acquisition facts, got a {type(content).__name__}")
+        got = _JSON_KINDS.get(type(content), "a number")
+        raise ReadError(f"{path}: needs a JSON object of acquisition facts, got {got}; mend it or move it away")
     return content
+
+
+def real(path: str | os.PathLike[str]) -> Path:
+    """Where a path leads, links followed; as far as they go where they lead in a circle."""
+    return Path(os.path.realpath(path))
 
 
 def home() -> list[Path]:

@@ -18,6 +18,7 @@ import pandas as pd
 
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io.dicom import Part
+from ipha_toolkit.io.files import real
 from ipha_toolkit.io.layout import read_table
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def next_label(kind: str, taken: Iterable[str], width: int) -> str:
 
 def exposed(folder: Path) -> str:
     """Why others could read the key in this folder, in words; empty where nothing speaks for it."""
-    place = folder.resolve()
+    place = real(folder)
     for part in (place, *place.parents):
         if any(name in part.name.lower() for name in _SYNCED) or (part / ".stfolder").exists():
             return f"it lies in {part}, which is synchronised with other machines"

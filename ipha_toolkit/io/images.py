@@ -18,9 +18,9 @@ from ipha_toolkit.errors import GridError, ReadError
 from ipha_toolkit.flags import FLAGS
 from ipha_toolkit.grid import Affine, reorient_to_ras
 from ipha_toolkit.io import itk, nifti, pixels
-from ipha_toolkit.io.checks import require_finite, require_hu_bound, require_place
+from ipha_toolkit.io.checks import require_place, require_plausible
 from ipha_toolkit.io.components import magnitude_only
-from ipha_toolkit.io.files import read_json, require_regular
+from ipha_toolkit.io.files import read_json, require_no_stand_in, require_regular
 from ipha_toolkit.io.names import entities_of, image_ending, is_image, role_of, sidecar_of, sidecars_of
 from ipha_toolkit.io.room import room
 from ipha_toolkit.protocol import DEFAULT
@@ -339,6 +339,7 @@ def _require_file(path: Path, settings: ReadingSettings) -> None:
         known = ", ".join((*nifti.SUFFIXES, *itk.SUFFIXES, *pixels.SUFFIXES))
         raise ReadError(f"{path}: not an image format that can be read here; known endings: {known}")
     require_regular(path, settings.largest_gb * 1e9)
+    require_no_stand_in(path)
 
 
 def _volume(array: npt.NDArray[Any], affine: Affine, path: Path, role: Modality, settings: ReadingSettings) -> Volume:
@@ -351,9 +352,7 @@ def _volume(array: npt.NDArray[Any], affine: Affine, path: Path, role: Modality,
     meta = _read_sidecars(path)
     if role not in (Modality.CT, Modality.DX):
         meta |= _without_hot_voxels(values, meta, settings)
-    require_finite(path, values)
-    if role is Modality.CT:
-        require_hu_bound(path, values, settings)
+    require_plausible(path, values, role, settings)
     require_place(path, affine, values.shape, settings)
     unit = "HU" if role is Modality.CT else ""
     return Volume(handed_over(values), affine, modality=role, unit=unit, name=path.name, meta=meta)
@@ -401,7 +400,7 @@ def _echoes_of(path: Path, settings: ReadingSettings) -> list[Volume]:
             f"needs one EchoTime in seconds for each echo in {sidecar_of(path).name}"
         )
     values = np.array(stack, np.float32)
-    require_finite(path, values)
+    require_plausible(path, values, Modality.MEGRE, settings)
     meta |= _without_hot_voxels(values, meta, settings)
     return [
         Volume(values[..., n], affine, modality=Modality.MEGRE, name=path.name, meta=meta | {"EchoTime": time})

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ipha_toolkit.io.files import real
 from ipha_toolkit.io.layout import read_table
 from ipha_toolkit.io.outputs import write_tsv
 
@@ -45,7 +46,7 @@ def made_of(record: dict[str, dict[str, str]]) -> list[str]:
 def forget(root: Path, record: dict[str, dict[str, str]], series: str) -> None:
     """Remove what an earlier import made of a series."""
     for file in record.pop(series, {}).get("files", "").split():
-        if not (root / file).resolve().is_relative_to(root.resolve()):
+        if not real(root / file).is_relative_to(real(root)):
             continue  # a record that leads out of the cohort was not written here
         (root / file).unlink(missing_ok=True)
         for folder in (root / file).parents:

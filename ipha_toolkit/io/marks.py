@@ -124,8 +124,9 @@ def read_failed(out: Path, label: str) -> list[dict[str, str]] | None:
 
 
 def forget_failed(out: Path, label: str) -> None:
-    """A session is no longer known to have failed."""
-    (out / FOLDER / f"{label}{_FAILED}").unlink(missing_ok=True)
+    """A session is no longer known to have failed; its results stand even where the mark cannot be taken away."""
+    with suppress(OSError):
+        (out / FOLDER / f"{label}{_FAILED}").unlink(missing_ok=True)
 
 
 def remember(out: Path, name: str) -> None:

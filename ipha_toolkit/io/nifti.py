@@ -140,11 +140,16 @@ def _header(path: Path, stream: IO[bytes]) -> Nifti1Header:
         elif 348 in length:
             header = Nifti1Header(block, "<>"[length.index(348)], check=False)
         else:
-            raise ReadError(f"{path}: not a NIfTI image, its first number is {length[0]} and not 348 or 540")
+            raise ReadError(
+                f"{path}: not a NIfTI image, its first number is {length[0]} and not 348 or 540; copy, download or "
+                "export it again"
+            )
     except ReadError:
         raise
     except Exception as error:  # a decompressor or nibabel, on bytes of any kind
-        raise ReadError(f"{path}: not a NIfTI image, or a damaged one: {_first_line(error)}") from None
+        raise ReadError(
+            f"{path}: not a NIfTI image, or a damaged one: {_reason(error)}; copy or export it again"
+        ) from None
     if not bytes(header["magic"]).startswith((b"n+1", b"ni1", b"n+2", b"ni2")):
         raise ReadError(f"{path}: not a NIfTI image (Analyze 7.5 has no orientation); convert it to NIfTI")
     return header
@@ -161,7 +166,7 @@ def _facts(path: Path, header: Nifti1Header, settings: ReadingSettings) -> _Fact
         code = int(header["datatype"])
         raise ReadError(f"{path}: the header's datatype {code} is not one of NIfTI; export the image again") from None
     if kind.kind not in "iufb":
-        what = "RGB colour" if kind.names else str(kind)
+        what = "RGB colour" if kind.names else "one-bit" if kind.itemsize == 0 else str(kind)
         raise ReadError(f"{path}: holds {what} values; needs one real number per voxel, export it as grayscale")
     size = require_size(path, shape, kind.itemsize, settings)
     start = float(header["vox_offset"])
@@ -209,6 +214,11 @@ def _scaled(content: bytes, facts: _Facts) -> npt.NDArray[Any]:
         return stored
     spec = (facts.shape, facts.kind, 0, facts.slope, facts.intercept)
     return np.asarray(ArrayProxy(io.BytesIO(content), spec), dtype=np.float32)
+
+
+def _reason(error: BaseException) -> str:
+    """Why a header cannot be read, in words."""
+    return "the file ends within its header" if isinstance(error, struct.error) else _first_line(error)
 
 
 def _first_line(error: BaseException) -> str:

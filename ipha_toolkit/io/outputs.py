@@ -27,6 +27,7 @@ from ipha_toolkit.io import marks, names, proof
 from ipha_toolkit.io.acquisition import ACQUISITION_COLUMNS
 from ipha_toolkit.io.axes import on_axes, stored_grid
 from ipha_toolkit.io.drafts import PREFIX, clear_leftovers, draft_of, lock_of, put
+from ipha_toolkit.io.files import real
 from ipha_toolkit.io.images import save
 from ipha_toolkit.io.layout import SessionFiles, is_own_result
 from ipha_toolkit.io.locks import locked, shared
@@ -132,8 +133,9 @@ def results_folder(out: str | os.PathLike[str], cohort: Path) -> Path:
         Where the folder holds something that this toolkit did not write.
     """
     out = Path(out)
-    if out.exists() and not out.is_dir():
-        raise LayoutError(f"{out}: is a file; --out needs a folder")
+    if os.path.lexists(out) and not out.is_dir():
+        what = "is a file" if out.exists() else "is no folder, but a link that leads nowhere"
+        raise LayoutError(f"{out}: {what}; --out needs a folder")
     if out.is_dir() and not _is_ours(out):
         raise LayoutError(f"{out}: holds files that are not results of {RESULTS_TOOL}; give a new or empty folder")
     described = {
@@ -201,6 +203,13 @@ def standing_of(out: Path, files: SessionFiles, expected: Mapping[str, Any]) -> 
     damaged = proof.damage(folder, record)
     record.pop(proof.FILES, None)
     return bool(record == expected and not damaged), damaged
+
+
+def is_stale(out: Path, files: SessionFiles, expected: Mapping[str, Any]) -> bool:
+    """Whether what lies in a session's folder was made from anything else, as where it could not be taken away."""
+    record = proof.read_sealed(session_folder(out, files) / names.PROVENANCE)
+    made = {name: value for name, value in record.items() if name not in (proof.FILES, "failures")}
+    return bool(record) and made != expected
 
 
 def has_results(out: Path, files: SessionFiles) -> bool:
@@ -415,7 +424,7 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _relative(cohort: Path, out: Path) -> str:
-    return Path(os.path.relpath(cohort.resolve(), out.resolve())).as_posix()
+    return Path(os.path.relpath(real(cohort), real(out))).as_posix()
 
 
 @cache

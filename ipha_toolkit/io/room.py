@@ -36,7 +36,7 @@ def room(folder: Path, needed: int) -> Iterator[None]:
     except OSError as error:
         if not is_full(error):
             raise
-        raise no_room(folder, needed) from error
+        raise no_room(folder, needed, error) from error
 
 
 def is_full(error: OSError) -> bool:
@@ -44,11 +44,12 @@ def is_full(error: OSError) -> bool:
     return error.errno in _FULL
 
 
-def no_room(folder: Path, needed: int = 0) -> RoomError:
+def no_room(folder: Path, needed: int = 0, error: OSError | None = None) -> RoomError:
     """The words for a folder without room; ``needed`` in bytes, 0 where it is not known."""
     free = f"{_in_words(free_bytes(folder))} are free there"
     more = f"up to {_in_words(needed)} are needed, {free}" if needed else free
-    return RoomError(f"{folder}: the disk or the quota is full: {more}; make room and run it again, what is done stays")
+    what = "files may not grow any larger here" if error and error.errno == EFBIG else "the disk or the quota is full"
+    return RoomError(f"{folder}: {what}: {more}; make room and run it again, what is done stays")
 
 
 def free_bytes(folder: Path) -> int:

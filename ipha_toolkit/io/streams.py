@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from ipha_toolkit.errors import ReadError
+from ipha_toolkit.io.files import real
 
 _CHUNK = 1 << 20
 _LONGEST_NAME = 1000
@@ -82,7 +83,7 @@ def data_files(path: Path, named: Sequence[str], *, elsewhere: bool) -> list[Pat
             raise ReadError(f"{path}: names {name[:80]!r} as the file of its voxels; mend the header")
         place = Path(name)
         inside = not place.is_absolute() and ".." not in place.parts
-        if not elsewhere and not (inside and (path.parent / place).resolve().is_relative_to(path.parent.resolve())):
+        if not elsewhere and not (inside and real(path.parent / place).is_relative_to(real(path.parent))):
             raise ReadError(
                 f"{path}: its voxels are in {name!r}, outside its folder; move that file beside the header and name "
                 "it there, or set reading.data_elsewhere = true"

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from errno import EPIPE
+from functools import wraps
 from typing import TextIO
 
 from ipha_toolkit.io.files import printable
 
 _BETWEEN_BREAKS = re.compile(r"[^\n\t]+")
+_Command = Callable[[Sequence[str] | None], int]
+_untaken: list[OSError] = []
+"""Why standard output took no more, where it did not."""
 
 
 def plain(text: object) -> str:
@@ -24,13 +32,62 @@ def plain(text: object) -> str:
 
 
 def say(text: object, *, end: str = "\n") -> None:
-    """Print for a person or a pipe."""
-    _print(plain(text), sys.stdout, end)
+    """Print for a person or a pipe; where nobody takes it, the command goes on, and :func:`heard` tells of it."""
+    try:
+        _print(plain(text), sys.stdout, end)
+    except OSError as error:
+        _untaken.append(error)
 
 
 def warn(text: object) -> None:
-    """Print beside what a pipe takes."""
-    _print(plain(text), sys.stderr, "\n")
+    """Print beside what a pipe takes; where nobody takes it, nothing is left to tell it by."""
+    with suppress(OSError):
+        _print(plain(text), sys.stderr, "\n")
+
+
+def heard(main: _Command) -> _Command:
+    """A command that says where its output found no room, and returns 2 then.
+
+    A pipe that was closed, as by ``head``, wants no more to be said: the status is the command's own.
+    """
+
+    @wraps(main)
+    def run(arguments: Sequence[str] | None = None) -> int:
+        _untaken.clear()
+        try:
+            status = main(arguments)
+        except SystemExit:  # by --help, or a wrong word
+            if _had_no_room():
+                raise SystemExit(2) from None
+            raise
+        return 2 if _had_no_room() else status
+
+    return run
+
+
+def _had_no_room() -> bool:
+    """Whether standard output could not take all; nothing is left to be written when the process ends."""
+    _untaken.extend(_settled(sys.stdout, bool(_untaken)))
+    full = any(error.errno != EPIPE for error in _untaken)
+    if full:
+        warn("ipha: where its output is sent to there is no room; send it elsewhere")
+    _settled(sys.stderr, False)
+    return full
+
+
+def _settled(stream: TextIO | None, untaken: bool) -> list[OSError]:
+    """Why a stream does not take what was written; it takes all that follows, and lets it fall."""
+    errors = []
+    try:
+        if stream is not None:
+            stream.flush()
+    except (OSError, ValueError) as error:
+        errors += [error] if isinstance(error, OSError) else []
+    if stream is not None and (errors or untaken):
+        with suppress(OSError, ValueError, AttributeError):  # no file: of a test, or a notebook
+            number = stream.fileno()
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+    return errors
 
 
 def _print(text: str, stream: TextIO | None, end: str) -> None:

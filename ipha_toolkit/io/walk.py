@@ -11,6 +11,9 @@ from pathlib import Path
 from ipha_toolkit.io.files import printable, why_not_a_file
 from ipha_toolkit.io.names import is_image
 
+_DEEPEST, _MOST_FILES = 100, 200_000
+"""Chosen: images lie three folders deep in that of a subject; a CT as DICOM has a thousand files."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -79,20 +82,37 @@ def _walk(place: Path, skip: Callable[[Path], bool], found: Found, above: tuple[
     except OSError as error:
         found.unread.append((place, f"the folder cannot be opened: {error.strerror or error}"))
         return
-    if here in above:
-        found.unread.append((place, "it is a link to a folder it lies in"))
+    if reason := _why_not_entered(here, found, above):
+        found.unread.append((place, reason))
         return
     for path in (place / name for name in names):
         if is_hidden(path):
             continue
         if reason := bad_name(path):
             found.unread.append((path, reason))
-        elif path.is_dir() and is_image(path):
+        elif _is_folder(path) and is_image(path):
             found.unread.append((path, "it is a folder named like an image; DICOM folders are read by ipha import"))
-        elif path.is_dir():
+        elif _is_folder(path):
             if not skip(path):
                 _walk(path, skip, found, (*above, here))
         elif reason := why_not_a_file(path):
             found.unread.append((path, f"it {reason}"))
         else:
             found.files.append(path)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # whoever opens it says why it cannot be
+        return False
+
+
+def _why_not_entered(here: str, found: Found, above: tuple[str, ...]) -> str:
+    if here in above:
+        return "it is a link to a folder it lies in"
+    if len(above) >= _DEEPEST:
+        return f"it lies {_DEEPEST} folders deep"
+    if len(found.files) + len(found.unread) >= _MOST_FILES:
+        return f"{_MOST_FILES} files were found before it; is it, or one above it, a link to a whole disk?"
+    return ""

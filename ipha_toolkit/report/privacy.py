@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from ipha_toolkit.errors import PrivacyError
-from ipha_toolkit.io.files import home
+from ipha_toolkit.io.files import home, real
 
 NAMES = ("PatientName", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName", "ResponsiblePerson")
 DATES = ("PatientBirthDate",)
@@ -182,7 +182,7 @@ def named(notebook: Any, folder: Path) -> list[Path]:
 def _within_reach(place: Path, folder: Path) -> bool:
     """Whether a place is there, and not a folder that holds the notebook's own folder and much besides."""
     try:
-        return place.exists() and place.resolve() not in folder.resolve().parents
+        return place.exists() and real(place) not in real(folder).parents
     except OSError:
         return False
 

@@ -12,7 +12,8 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ipha_toolkit.errors import GridError, IphaError, LayoutError
-from ipha_toolkit.io.checks import require_chest_hu
+from ipha_toolkit.io.acquisition import unbelieved
+from ipha_toolkit.io.checks import require_measurable
 from ipha_toolkit.io.images import load, load_echoes, load_mask
 from ipha_toolkit.io.layout import Cohort, Problem, SessionFiles, read_cohort
 from ipha_toolkit.io.masks import MaskFile
@@ -74,7 +75,7 @@ def _check_session(
     jobs += [(Modality.MEGRE, files.echoes[0])] if files.echoes else []
     for modality, path in jobs:
         record = {"subject": files.subject, "session": files.session, "group": group, "modality": str(modality)}
-        record |= {"file": str(path.relative_to(cohort.root)), "lungs": "found here", "image": "cannot be used"}
+        record |= {"file": str(path.relative_to(cohort.root)), "lungs": "", "image": "cannot be used"}
         problems = []
         try:
             volume = _read(files, modality, protocol)
@@ -83,23 +84,26 @@ def _check_session(
         except Exception as error:  # any file, of anybody's: no image ends the check of the others
             yield record, [_problem(files, path, error)]
             continue
-        if modality in files.lungs:
-            record["lungs"] = str(files.lungs[modality].path.relative_to(cohort.root))
+        remarks = [Problem(path, text) for text in unbelieved(volume)]
+        given = files.lungs.get(modality)
+        record["lungs"] = str(given.path.relative_to(cohort.root)) if given else "found here"
         for masks in (files.lungs, files.muscle):
             if modality in masks:
                 problems += _check_mask(files, masks[modality], volume, protocol)
         record["image"] = "cannot be used" if problems else record["image"]
-        yield record, problems
+        yield record, [*problems, *remarks]
 
 
 def _read(files: SessionFiles, modality: Modality, protocol: Protocol) -> Volume:
     if modality is Modality.MEGRE:
         if len(files.echoes) == 1 and len(load_echoes(files.echoes)[0]) == 1:
             raise LayoutError(f"{files.echoes[0]}: is the only echo; R2* needs 2 or more, in files _echo-1_MEGRE ...")
-        return load_echoes(files.echoes, settings=protocol.reading)[0][0]
+        echoes, _ = load_echoes(files.echoes, settings=protocol.reading)
+        for echo in echoes:
+            require_measurable(echo, protocol.reading)
+        return echoes[0]
     volume = load(files.images[modality], modality=modality, settings=protocol.reading)
-    if modality is Modality.CT:
-        require_chest_hu(volume, protocol.reading)
+    require_measurable(volume, protocol.reading)
     return volume
 
 

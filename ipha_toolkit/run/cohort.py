@@ -20,6 +20,7 @@ from ipha_toolkit.compare.matching import acquisition_table
 from ipha_toolkit.compare.phases import FINDING_COLUMNS, READING_COLUMNS, read_sessions
 from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io import names, outputs, results
+from ipha_toolkit.io.files import real
 from ipha_toolkit.io.layout import Cohort, Problem, SessionFiles, read_cohort
 from ipha_toolkit.io.proof import changed, digest_of
 from ipha_toolkit.measure.histogram import BIN_EDGES
@@ -163,8 +164,7 @@ def run(
     gate_rules(protocol.gate.rules)
     here = os.fspath if client is None else os.path.abspath  # workers have working directories of their own
     cohort = read_cohort(here(cohort_dir), protocol=protocol)
-    if Path(out_dir).resolve() == cohort.root.resolve():
-        raise LayoutError(f"{out_dir}: is the cohort folder itself; give another folder for the results")
+    _require_apart(Path(out_dir), cohort)
     chosen = asked.of(cohort.sessions)
     redone = [each for each in _changed_files(Path(out_dir)) if each.path.name == names.DATASET]
     out = outputs.results_folder(here(out_dir), cohort.root)
@@ -175,9 +175,11 @@ def run(
         _LOG.info("%d sessions to measure, %d done before", len(found.tasks), len(found.done))
         measured = measure_all(found.tasks, workers or 1, progress, client=client)
         remarks = [*cohort.remarks, *redone, *found.remarks]
+        tasks = [task for task in found.tasks if measured.get(task.label)]
+        stale = {task.label for task in tasks if outputs.is_stale(out, task.files, task.source)}
         if asked.level == "participant":
             failures, missing = _failed(out, cohort, chosen, measured, found.done)
-            rows = _rows_of(out, chosen)
+            rows = _rows_of(out, [files for files in chosen if files.label not in stale])
             readings, findings = (pd.DataFrame(columns=columns) for columns in (READING_COLUMNS, FINDING_COLUMNS))
         else:
             with outputs.cohort_lock(out):
@@ -185,11 +187,28 @@ def run(
                 failures, missing = _failed(out, cohort, cohort.sessions, measured, found.done)
                 standing = ratings_standing(asked.ratings, out)
                 remarks += standing.remarks
-                rows, readings, findings = second_pass(out, cohort, protocol, standing=standing, done=found.done)
+                rows, readings, findings = second_pass(
+                    out, cohort, protocol, standing=standing, done=found.done, stale=stale
+                )
                 outputs.write_failures(out, failures)
         outputs.clear_dead(out, chosen)
     n = len(found.tasks), len(found.done)
     return Analysis(rows, failures, *n, out, readings, findings, tuple(remarks), missing)
+
+
+def _require_apart(out: Path, cohort: Cohort) -> None:
+    """Refuse to write results where images of the cohort are looked for."""
+    place, root = real(out), real(cohort.root)
+    if place == root:
+        raise LayoutError(f"{out}: is the cohort folder itself; give another folder for the results")
+    inside = place.relative_to(root).parts[0] if place.is_relative_to(root) else ""
+    subjects = sorted({files.subject for files in cohort.sessions})
+    linked = [subject for subject in subjects if place.is_relative_to(real(root / subject))]
+    if inside.startswith("sub-") or linked:
+        raise LayoutError(
+            f"{out}: lies in {inside or linked[0]}, where the cohort keeps a subject's images; give a folder outside "
+            f"it, such as {cohort.root / 'derivatives' / 'ipha'}"
+        )
 
 
 def _require_workers(workers: int | None, client: object) -> None:
@@ -302,6 +321,7 @@ def second_pass(
     strata: Mapping[str, str] | None = None,
     standing: Standing = NONE_RATED,
     done: Collection[str] = (),
+    stale: Collection[str] = (),
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Rows of all sessions with what controls say of them, readings, findings; made anew only if they would differ.
 
@@ -318,11 +338,15 @@ def second_pass(
         Which images ratings leave out.
     done : collection of str
         Labels of sessions whose results were looked at already, and are whole.
+    stale : collection of str
+        Labels of sessions whose results are older than what they were measured from, and count for nothing.
     """
     folders = {
         files.label: outputs.session_folder(out, files)
         for files in cohort.sessions
-        if (files.label in done or outputs.has_results(out, files)) and not cohort.stopped(files)
+        if (files.label in done or outputs.has_results(out, files))
+        and files.label not in stale
+        and not cohort.stopped(files)
     }
     source = provenance.second_pass(
         {label: digest_of(folder / names.PROVENANCE) for label, folder in folders.items()}, cohort, protocol

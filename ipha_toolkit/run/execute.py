@@ -194,7 +194,10 @@ def died(task: Task, more: str = "") -> Failures:
 def keep_failure(task: Task, error: object) -> Failures:
     """The failure of a whole session, kept in the results folder in place of older results."""
     failures = [within(task.root, outputs.failure(task.files, "", "", error))]
-    outputs.write_failed(task.out, task.files, failures)
+    try:
+        outputs.write_failed(task.out, task.files, failures)
+    except OSError as reason:  # the second pass leaves them out
+        _LOG.warning("%s: older results cannot be taken away: %s", task.label, in_words(reason))
     return failures
 
 

@@ -13,8 +13,8 @@ from functools import cached_property
 from ipha_toolkit.errors import GridError, ImageError, IphaError, LayoutError
 from ipha_toolkit.image.bias import correct_bias
 from ipha_toolkit.image.geometry import crop, resample_to
-from ipha_toolkit.io.acquisition import acquisition_of
-from ipha_toolkit.io.checks import require_chest_hu
+from ipha_toolkit.io.acquisition import acquisition_of, unbelieved
+from ipha_toolkit.io.checks import require_measurable
 from ipha_toolkit.io.claims import in_expiration
 from ipha_toolkit.io.images import load, load_echoes, load_mask
 from ipha_toolkit.io.layout import MaskFile, SessionFiles
@@ -96,14 +96,16 @@ class Scan:
         """The image as acquired; of several echoes, the one in which lungs are looked for."""
         if self.role is Modality.MEGRE:
             echoes, te_ms = self.echoes
+            for echo in echoes:
+                require_measurable(echo, self.protocol.reading)
             volume = echoes[max([n for n, te in enumerate(te_ms) if te <= _LATEST_MS], default=0)]
         else:
             volume = load(self.files.images[self.role], modality=self.role, settings=self.protocol.reading)
+            require_measurable(volume, self.protocol.reading)
             self.flags |= {"contrast_enhanced"} if is_contrast_enhanced(volume) else set()
         self.facts = acquisition_of(volume)
+        self.flags |= {"facts_not_believed"} if unbelieved(volume) else set()
         self.flags |= set(volume.meta.get("ReadFlags", ()))
-        if self.role is Modality.CT:
-            require_chest_hu(volume, self.protocol.reading)
         self.flags |= {"expiration"} if self.role is Modality.CT and in_expiration(volume.name) else set()
         return volume
 

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from ipha_toolkit import __version__
 from ipha_toolkit.errors import LayoutError
-from ipha_toolkit.io.drafts import clear_leftovers, draft_of, swap
+from ipha_toolkit.io.drafts import clear_leftovers, draft_of, forget_owner, swap
 from ipha_toolkit.io.images import save
 from ipha_toolkit.io.names import FOLDERS
 from ipha_toolkit.io.outputs import write_json, write_tsv
@@ -135,6 +135,7 @@ def write_population(
     ``replace``: an earlier simulation that nothing was added to gives way, as the demo's own does.
     """
     target, wanted = Path(out), tuple(modalities)
+    forget_owner(target)
     _refuse_held(target, replace)
     target.parent.mkdir(parents=True, exist_ok=True)
     clear_leftovers(target.parent)

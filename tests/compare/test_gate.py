@@ -27,6 +27,15 @@ from ipha_toolkit.rules import finding_rules, gate_rules
         ("ground_glass_opacity", True, "few_controls", "given"),
         ("micronodules", False, "coarse_for_micronodules", "withheld"),
         ("micronodules", True, "coarse_for_micronodules", "limited"),
+        ("ground_glass_opacity", False, "single_slice", "withheld"),
+        ("t1w_signal_gain", False, "single_slice", "withheld"),
+        ("reticulation", True, "single_slice", "limited"),
+        ("air_space_opacity", False, "one_lung", "withheld"),
+        ("consolidation", False, "lung_perhaps_missing", "withheld"),
+        ("consolidation", True, "lung_perhaps_missing", "limited"),
+        ("film_opacity", True, "perhaps_no_radiograph", "withheld"),
+        ("film_haze", False, "perhaps_no_radiograph", "withheld"),
+        ("film_haze", False, "perhaps_not_frontal", "withheld"),
     ],
 )
 def test_what_a_flag_does_to_a_finding(finding, seen, flag, verdict):

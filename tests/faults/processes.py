@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import json
 import os
 import shutil
@@ -37,16 +39,56 @@ def _resumed(lab, folder):
     return "" if good else "lost", f"{answer['err']} {left}"
 
 
+@contextlib.contextmanager
+def unreaped():
+    """Processes that lose their parent keep their numbers when they have ended, as in a container without an init."""
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+    groups = []
+    try:
+        yield groups
+    finally:
+        ctypes.CDLL(None).prctl(36, 0, 0, 0, 0)
+        for number in groups:
+            with contextlib.suppress(ChildProcessError):
+                while os.waitpid(-number, os.WNOHANG)[0]:
+                    pass
+
+
+def _writing(lab, folder, rng):
+    """An analysis with two workers, of which one has begun to write."""
+    process = _begun(lab, folder, rng, 0.05)
+    while process.poll() is None and not any((folder / "out").glob("sub-*/.draft-*")):
+        time.sleep(0.001)
+    time.sleep(float(rng.uniform(0, 0.05)))
+    return process
+
+
 def killed(lab, rng, count):
-    """The parent of two workers killed at any moment: the workers end, and the next run goes on."""
+    """The parent of two workers killed at any moment, or while one writes: they end, and the next run goes on."""
     tally = Tally()
-    for _ in range(count):
+    for n in range(count):
         folder = lab.cohort()
-        process = _begun(lab, folder, rng)
-        process.send_signal(signal.SIGKILL)
-        _, ended = end(process)
-        outcome, words = _resumed(lab, folder)
+        with unreaped() as groups:
+            process = (_begun, _writing)[n % 2](lab, folder, rng)
+            groups.append(process.pid)
+            process.send_signal(signal.SIGKILL)
+            _, ended = end(process, lab.soon)
+            outcome, words = _resumed(lab, folder)
         tally.count(words[-300:], outcome if ended else "hung")
+    return tally
+
+
+def killed_at_steps(lab, rng, count):
+    """A run killed before any step that changes its folder, and not yet reaped: the next run leaves what it has to."""
+    tally, folder = Tally(), lab.cohort()
+    told = folder / "told"
+    lab.analyze(folder, *ALONE, steps=str(folder / "out"), told=str(told))
+    steps = int(told.read_text())
+    for last in sorted(rng.permutation(steps)[:count] + 1):
+        folder = lab.cohort()
+        fallen = lab.analyze(folder, *ALONE, steps=str(folder / "out"), last=int(last), unreaped=True)
+        outcome, words = _resumed(lab, folder)
+        tally.count(f"step {last} of {steps}: {words[-300:]}", outcome if fallen["code"] == -9 else "unheard")
     return tally
 
 
@@ -70,7 +112,7 @@ def worker_killed(lab, rng, count):
         pid = _worker_of(process)
         if pid:
             os.kill(pid, signal.SIGKILL)
-        words, ended = end(process, 90)
+        words, ended = end(process)
         outcome = fell({"code": process.returncode, "out": words, "err": ""}) if ended else "hung"
         again, more = _resumed(lab, folder)
         tally.count((words + more)[-300:], outcome or again)
@@ -78,7 +120,7 @@ def worker_killed(lab, rng, count):
 
 
 def stopped(lab, rng, count):
-    """SIGTERM, or Ctrl-C as a terminal sends it, to all: over within 5 s, no traceback, and the next run goes on."""
+    """SIGTERM, or Ctrl-C as a terminal sends it, to all: soon over, no traceback, and the next run goes on."""
     tally = Tally()
     for n in range(count):
         folder = lab.cohort()
@@ -87,7 +129,7 @@ def stopped(lab, rng, count):
             os.killpg(process.pid, signal.SIGINT) if process.poll() is None else None
         else:
             process.send_signal(signal.SIGTERM)
-        words, ended = end(process)
+        words, ended = end(process, lab.soon)
         outcome = "" if ended else "hung"
         if "Traceback" in words or "Exception ignored" in words:
             outcome = "traceback"
@@ -105,7 +147,7 @@ def two_at_once(lab, rng, count):
         first = lab.start(*words)
         time.sleep(float(rng.uniform(0, 1.5)))
         second = lab.start(*words)
-        found = [end(process, 120) for process in (first, second)]
+        found = [end(process) for process in (first, second)]
         words = "".join(text for text, _ in found)
         outcome = "" if all(ended for _, ended in found) else "hung"
         outcome = outcome or fell({"code": 0, "out": words, "err": ""})

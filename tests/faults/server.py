@@ -1,6 +1,8 @@
 """Runs in the code under test, whichever that is: a process a fault, forked from one that has imported everything.
 
 A line of JSON in, ``{"argv": [...]}`` or ``{"load": path, "modality": ...}`` with ``timeout`` and ``cwd``; a line out.
+``steps``, ``last`` and ``told`` are those of :func:`count_steps`; ``unreaped`` leaves the process as its parent had not
+asked for its end.
 """
 
 from __future__ import annotations
@@ -70,6 +72,29 @@ def as_anybody():
     libc.capset(head, held)
 
 
+STEPS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "os.truncate", "os.link", "os.symlink"}
+
+
+def count_steps(place, last, told):
+    """End by signal 9 before the ``last`` step that changes a folder; the file ``told`` hears how many there were."""
+    done = [0]
+
+    def step(event, words):
+        if event not in STEPS or not any(
+            isinstance(word, str | os.PathLike) and str(word).startswith(place) for word in words[:2]
+        ):
+            return
+        if event == "open" and not (isinstance(words[2], int) and words[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)):
+            return
+        done[0] += 1
+        if told:
+            os.pwrite(told, f"{done[0]:9}".encode(), 0)
+        if done[0] == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(step)
+
+
 def child(job, out, err):
     os.setsid()
     for number, path in ((1, out), (2, err)):
@@ -79,6 +104,9 @@ def child(job, out, err):
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if job.get("plain"):
         as_anybody()
+    if "steps" in job:
+        told = os.open(job["told"], os.O_WRONLY | os.O_CREAT) if "told" in job else 0
+        count_steps(job["steps"], job.get("last", 0), told)
     code = 70
     try:
         if "load" in job:
@@ -110,8 +138,13 @@ def serve(job):
         if pid == 0:
             child(job, out, err)
         status = None
-        while time.monotonic() - begun < job.get("timeout", 60):
-            done, status = os.waitpid(pid, os.WNOHANG)
+        while time.monotonic() - begun < job.get("timeout", 300):
+            if job.get("unreaped"):  # has ended, and keeps its number as long as this server lives
+                done = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                killed = done and done.si_code != os.CLD_EXITED
+                status = done and (done.si_status if killed else done.si_status << 8)
+            else:
+                done, status = os.waitpid(pid, os.WNOHANG)
             if done:
                 break
             time.sleep(0.002)

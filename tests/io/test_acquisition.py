@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ipha_toolkit.io.acquisition import acquisition_of
+from ipha_toolkit.io.acquisition import acquisition_of, unbelieved
 from ipha_toolkit.volume import Volume
 
 
@@ -15,6 +15,17 @@ def test_times_are_in_ms_and_what_nobody_says_is_left_out():
         "te_ms": 1.4, "tr_ms": 4.0, "flip_deg": 10.0, "field_t": 3.0, "contrast": "no", "plane": "3-D",
         "thickness_mm": 2.0,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ["4.6 ms", 4.6, float("nan"), float("inf"), 1e300, -1, 0, True, [], {}])
+def test_a_number_of_another_unit_or_none_is_not_believed_and_said(value):
+    given = image("T1w", EchoTime=value, FlipAngle=10)
+    assert "te_ms" not in acquisition_of(given) and acquisition_of(given)["flip_deg"] == 10
+    assert len(unbelieved(given)) == 1 and "EchoTime = " in unbelieved(given)[0] and "up to 2 s" in unbelieved(given)[0]
+
+
+def test_facts_that_are_given_well_or_not_at_all_are_no_remark():
+    assert unbelieved(image("T1w", EchoTime=0.0014, RepetitionTime=None)) == []
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,20 @@ def dead():
     return process.pid
 
 
+@pytest.fixture
+def unreaped():
+    """A process that was killed, and whose parent has not heard of it: in a container it may stay so for good."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import time; print(flush=True); time.sleep(600)"], stdout=subprocess.PIPE
+    )
+    process.stdout.readline()
+    started = drafts._started(process.pid)
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    yield process.pid, started
+    process.communicate()
+
+
 def draft(out, name, **owner):
     folder = out / name
     folder.mkdir(parents=True)
@@ -73,6 +87,29 @@ def test_drafts_of_dead_runs_are_cleared_and_no_others(tmp_path, dead):
     assert [path.exists() for path in stays] == [True] * 4
 
 
+def test_a_process_that_its_parent_has_not_reaped_is_dead(tmp_path, unreaped):
+    """Left one draft in 85 runs whose parent was killed: the next run took the dead worker for a living one."""
+    pid, started = unreaped
+    os.kill(pid, 0)  # still has its number
+    folder = draft(tmp_path / "sub-1", ".draft-ses-1-aaaaaaaa", pid=pid, started=started)
+    (folder / "sub-1_ses-1_measures.tsv").unlink()
+    own = f"-{os.getpid()}.{drafts._started(os.getpid())}-"
+    table = drafts.text_draft(tmp_path / "measures.tsv")
+    table = table.rename(table.with_name(table.name.replace(own, f"-{pid}.{started}-")))
+    drafts.clear_leftovers(tmp_path)
+    assert not folder.exists() and not table.exists()
+
+
+def test_a_run_killed_as_its_folder_was_in_place_leaves_no_owner(tmp_path, dead):
+    places = [tmp_path / "sub-1" / "ses-1", tmp_path / "sub-2"]
+    for place in places:
+        draft(place.parent, place.name, pid=dead)
+    alive = draft(tmp_path / "sub-1", "ses-2", pid=os.getpid())
+    drafts.clear_leftovers(tmp_path)
+    assert [[path.name for path in place.iterdir()] for place in places] == [["sub-1_ses-1_measures.tsv"]] * 2
+    assert (alive / ".owner.json").exists()
+
+
 def test_a_draft_whose_writer_lives_elsewhere_on_this_machine_stays(tmp_path, dead):
     """A container sees other process numbers: the lock says that the writer is alive."""
     folder = draft(tmp_path, ".draft-sub-2-cccccccc", pid=dead)
@@ -103,12 +140,16 @@ def test_a_folder_moved_aside_by_a_dead_run_is_never_lost(tmp_path, put):
 
 def test_half_written_tables_of_dead_runs_are_cleared(tmp_path, dead):
     mine = drafts.text_draft(tmp_path / "measures.tsv")
-    theirs = mine.with_name(mine.name.replace(f"-{os.getpid()}-", f"-{dead}-"))
-    theirs.write_text("half")
+    own = f"-{os.getpid()}.{drafts._started(os.getpid())}-"
+    later = [
+        mine.with_name(mine.name.replace(own, f"-{number}-")) for number in (dead, f"{dead}.1", f"{os.getpid()}.1")
+    ]
+    for theirs in later:  # an earlier version's, and one of whose number is another process now
+        theirs.write_text("half")
     users = tmp_path / ".measures.tsv.draft"
     users.write_text("a note")
     drafts.clear_leftovers(tmp_path)
-    assert mine.exists() and users.exists() and not theirs.exists()
+    assert mine.exists() and users.exists() and not any(theirs.exists() for theirs in later)
 
 
 def test_a_file_in_the_place_of_a_folder_is_kept(tmp_path):
@@ -128,7 +169,7 @@ def test_a_draft_whose_run_was_killed_before_it_said_whose_it_is_is_cleared(tmp_
         if more:
             (folder / more).touch()
         if name != "new":
-            os.utime(folder / ".owner.json", (time.time() - 2,) * 2)
+            os.utime(folder / ".owner.json", (time.time() - 2 * drafts._MOMENT_S,) * 2)
     drafts.clear_leftovers(tmp_path)
     left = {path.name.removeprefix(drafts.PREFIX) for path in tmp_path.iterdir()}
     assert left == {"notes", "new"}  # what else lies in a folder is somebody's; the new one may be a run's at work

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 
 import ipha_toolkit as ipha
 from ipha_toolkit.errors import ImageError, ReadError
-from ipha_toolkit.io.checks import require_chest_hu
+from ipha_toolkit.io.checks import require_measurable
 from ipha_toolkit.io.streams import numbered
 from ipha_toolkit.settings import ReadingSettings
 
@@ -150,9 +150,17 @@ def test_a_ct_that_cannot_be_a_chest_in_hu_is_read_and_not_measured(tmp_path, sl
     nib.save(nib.Nifti1Image(np.maximum(slope * CT + offset, -1400).astype(np.float32), OBLIQUE), tmp_path / "a_ct.nii")
     volume = ipha.load(tmp_path / "a_ct.nii")
     with pytest.raises(ImageError, match=rf"a_ct\.nii: .*{words}"):
-        require_chest_hu(volume, ReadingSettings())
+        require_measurable(volume, ReadingSettings())
     nib.save(nib.Nifti1Image(CT, OBLIQUE), tmp_path / "b_ct.nii")
-    require_chest_hu(ipha.load(tmp_path / "b_ct.nii"), ReadingSettings())
+    require_measurable(ipha.load(tmp_path / "b_ct.nii"), ReadingSettings())
+
+
+def test_mr_without_a_value_above_zero_is_read_and_not_measured(tmp_path):
+    for name, values in {"a": -1 - np.abs(CT), "b": np.abs(CT)}.items():
+        nib.save(nib.Nifti1Image(values.astype(np.float32), OBLIQUE), tmp_path / f"{name}_T1w.nii")
+    with pytest.raises(ImageError, match=r"a_T1w\.nii: holds no value above zero.*wrong sign"):
+        require_measurable(ipha.load(tmp_path / "a_T1w.nii"), ReadingSettings())
+    require_measurable(ipha.load(tmp_path / "b_T1w.nii"), ReadingSettings())
 
 
 def test_a_link_beside_the_header_does_not_lead_out(tmp_path):

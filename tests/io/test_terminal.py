@@ -2,6 +2,9 @@
 
 import logging
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -60,3 +63,40 @@ def test_letters_that_a_terminal_cannot_show_end_nothing(monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, "ascii", write_through=True))
     say("Gr\u00f6\u00dfe \u65e5.nii.gz")
     assert shown.getvalue() == b"Gr\\xf6\\xdfe \\u65e5.nii.gz\n"
+
+
+COMMANDS = [["protocol"], ["--help"], ["analyze", "--help"], ["--version"], ["completion", "bash"]]
+MAINS = {"ipha": "ipha_toolkit.__main__", "ipha-bids": "ipha_toolkit.bids_app"}
+
+
+def _output_to(stream, words, command="ipha", **others):
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    code = f"import sys; from {MAINS[command]} import main; sys.exit(main())"
+    return subprocess.run(
+        [sys.executable, "-c", code, *words],
+        stdout=stream,
+        env=environment,
+        text=True,
+        **{"stderr": subprocess.PIPE} | others,
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux's")
+@pytest.mark.parametrize("command, words", [*(("ipha", words) for words in COMMANDS), ("ipha-bids", ["--help"])])
+def test_output_that_finds_no_room_is_told_in_one_line(command, words):
+    with Path("/dev/full").open("w") as full:
+        done = _output_to(full, words, command)
+        assert (done.returncode, done.stderr) == (
+            2,
+            "ipha: where its output is sent to there is no room; send it elsewhere\n",
+        )
+        assert _output_to(full, words, command, stderr=full).returncode == 2
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_a_closed_pipe_as_of_head_ends_nothing_and_says_nothing(words):
+    read, write = os.pipe()
+    os.close(read)
+    done = _output_to(write, words)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 
@@ -127,3 +128,27 @@ def test_problems_are_one_line_each(tmp_path):
     assert str(Problem(tmp_path / "a\nb", "two\nlines")) == f"{tmp_path}/a\\nb: two lines"
     assert unread([]) == []
     assert walk(tmp_path / "nowhere").unread[0][1].startswith("the folder cannot be opened")
+
+
+def test_what_is_deeper_than_anybody_files_and_more_than_a_cohort_is_said_and_not_walked(tmp_path, monkeypatch):
+    """A link to a whole disk, a folder in itself a thousand times: neither a traceback nor an hour."""
+    (tmp_path / "/".join(["d"] * 150)).mkdir(parents=True)
+    found = walk(tmp_path)
+    assert [reason for _, reason in found.unread] == ["it lies 100 folders deep"]
+    monkeypatch.setattr("ipha_toolkit.io.walk._MOST_FILES", 3)
+    touch(tmp_path, "a/1", "a/2", "a/3", "b/4", "c/5")
+    found = walk(tmp_path)
+    assert len(found.files) == 3 and all("a link to a whole disk?" in reason for _, reason in found.unread)
+
+
+def test_a_link_whose_place_may_not_be_reached_is_said(tmp_path, monkeypatch):
+    touch(tmp_path, "a", "b")
+    is_dir = Path.is_dir
+
+    def no_rights(path):
+        if path.name == "b":
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", no_rights)
+    assert [path.name for path in walk(tmp_path).files] == ["a", "b"]

@@ -82,6 +82,16 @@ def test_ct_body_cut_by_the_image_border(make_chest, overlap):
     assert "cut_field_of_view" in lung_flags(lungs, ct)
 
 
+def test_lungs_of_which_the_file_holds_no_values_are_flagged(make_chest):
+    mr, truth = make_chest("T1w")
+    array = mr.array.copy()
+    places = np.argwhere(truth.array)
+    array[tuple(places[: len(places) // 200].T)] = np.nan
+    assert "lung_voxels_missing" not in lung_flags(truth, mr.replace(array=array))
+    array[tuple(places[: len(places) // 50].T)] = np.nan
+    assert "lung_voxels_missing" in lung_flags(truth, mr.replace(array=array))
+
+
 def test_ct_vessels_are_dropped_where_the_protocol_says_so(make_chest):
     ct, truth = make_chest("ct", spacing=(2.0, 2.0, 2.0))
     array = ct.array.copy()

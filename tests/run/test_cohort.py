@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+from errno import EACCES
 from pathlib import Path
 
 import nibabel as nib
@@ -23,6 +24,7 @@ from toys import (
 import ipha_toolkit as ipha
 from ipha_toolkit.catalogue import MEASURES, ROW_COLUMNS
 from ipha_toolkit.errors import LayoutError, ProtocolError
+from ipha_toolkit.io import drafts
 from ipha_toolkit.io.results import read_rows
 from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.run.check import check
@@ -256,6 +258,52 @@ def test_results_do_not_go_where_other_files_are(cohort, tmp_path):
     with pytest.raises(LayoutError, match="is a file"):
         run(cohort, tmp_path / "mine" / "thesis.txt", progress=False)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_results_that_cannot_be_taken_away_cost_their_session_alone(tmp_path, monkeypatch):
+    """A subject's folder of results without rights: its old rows stay in no table, and the others are measured."""
+    for seed, subject in enumerate(("sub-1", "sub-2")):
+        put_session(tmp_path / "in", subject, "ses-1", [toy_mr(seed=seed)])
+    run(tmp_path / "in", tmp_path / "out", progress=False)
+    for subject in ("sub-1", "sub-2"):
+        (tmp_path / "in" / subject / "ses-1" / "anat" / f"{subject}_ses-1_T1w.json").write_text('{"FlipAngle": 5}')
+    lock_of, unlink = drafts.lock_of, Path.unlink
+
+    def of(target):
+        if target.parent.name == "sub-2":
+            raise PermissionError(EACCES, "Permission denied", str(target))
+        return lock_of(target)
+
+    def no_rights(path, missing_ok=False):
+        if path.parent.parent.name == "sub-2":
+            raise PermissionError(EACCES, "Permission denied", str(path))
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr("ipha_toolkit.io.outputs.lock_of", of)
+    monkeypatch.setattr(Path, "unlink", no_rights)
+    again = run(tmp_path / "in", tmp_path / "out", progress=False)
+    assert set(again.rows["subject"]) == {"sub-1"}
+    assert len(again.failures) == 1 and "may not read or write" in again.failures[0]["error"]
+
+
+def test_an_out_that_is_a_link_to_itself_is_refused(cohort, tmp_path):
+    (tmp_path / "out").symlink_to("out")
+    with pytest.raises(LayoutError, match="is no folder"):
+        run(cohort, tmp_path / "out", progress=False)
+
+
+@pytest.mark.parametrize("place", ["sub-c1", "sub-c1/ses-1/out", "sub-new", "linked/out"])
+def test_results_do_not_go_where_images_of_a_subject_are_looked_for(cohort, tmp_path, place):
+    """Results are named as images are: a mask there would be a subject's at the next run."""
+    (tmp_path / "elsewhere").mkdir()
+    subject = next(cohort.glob("sub-*"))
+    subject.rename(tmp_path / "elsewhere" / "a")
+    subject.symlink_to(tmp_path / "elsewhere" / "a")
+    out = tmp_path / "elsewhere" / "a" / "out" if place == "linked/out" else cohort / place
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(LayoutError, match="where the cohort keeps a subject's images; give a folder outside it"):
+        run(cohort, out, progress=False)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_results_may_lie_in_the_cohorts_derivatives(cohort):
