@@ -8,8 +8,7 @@ by 6 % in T1w and T2w each; disease multiplies T1w and, beyond that, T2w.
 old                       every finding by its own cut of 2 SD
 together, p               withheld where none of the findings lies beyond p of healthy people (``gate.health_chance``)
 cut of 3                  old, all cuts one SD farther
-interval                  old, the distance being the lower 95 % limit of the true one (Crawford & Garthwaite 2002,
-                          doi 10.1016/S0028-3932(01)00224-X)
+interval                  old, the distance being the lower 95 % limit of the true one, by the noncentral t
 logarithms, p             together, distances of logarithms
 ========================  =============================================================================================
 """
