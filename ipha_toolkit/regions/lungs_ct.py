@@ -19,8 +19,8 @@ from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.regions.airways import midline_tubes, upright_lumens
 from ipha_toolkit.regions.lung_checks import lung_sized, no_lung
 from ipha_toolkit.regions.lung_shape import costal_gaps, without_enclosed_holes
-from ipha_toolkit.regions.rib_cage import inside_rib_cage
 from ipha_toolkit.regions.orientation import require_upright
+from ipha_toolkit.regions.rib_cage import inside_rib_cage
 from ipha_toolkit.regions.zones import split_left_right
 from ipha_toolkit.volume import Mask, Volume
 
