@@ -39,6 +39,9 @@ _SHARED = {Modality.T2W: Modality.T1W}
 as muscle, and fat brighter, on T2w, while on T1w the lung stays darker. On another grid, where its own are smaller."""
 _CROPPED = (Modality.CT,)
 
+_OF_OUR_OWN = {"perhaps_no_chest", "suppressed_fat"}
+"""Flags that are only said of masks found here."""
+
 Segmenter = Callable[[Volume], Mask]
 """Finds lungs: takes an image, returns a Mask on its grid."""
 
@@ -174,7 +177,7 @@ class Scan:
         if self._takes_over_lungs:
             return self._before.sides  # type: ignore[union-attr]
         sides = split_left_right(self.chest_lungs)
-        self.flags |= set(lung_flags(self.lungs, self.volume, sides=sides, missing_ml=self.missing_ml))
+        self.flags |= self._mask_flags(sides, missing_ml=self.missing_ml)
         return sides
 
     @cached_property
@@ -244,8 +247,14 @@ class Scan:
         """Whether the lungs are those of T1w, flags and all."""
         if not self._shares_grid or self.lungs is not self._before.lungs:  # type: ignore[union-attr]
             return False
-        self.flags |= set(lung_flags(self.lungs, self.volume, sides=self._before.sides))  # type: ignore[union-attr]
+        self.flags |= self._mask_flags(self._before.sides)  # type: ignore[union-attr]
         return True
+
+    def _mask_flags(self, sides: Sides, missing_ml: float | None = None) -> set[str]:
+        """Flags of the lung mask; of one from elsewhere nobody asks whether it is of lungs at all."""
+        flags = set(lung_flags(self.lungs, self.volume, sides=sides, missing_ml=missing_ml))
+        elsewhere = self.given_lungs is not None or "foreign_mask" in self.flags or self.context.segment is not None
+        return flags - _OF_OUR_OWN if elsewhere else flags
 
     def _given(self, masks: dict[Modality, MaskFile], kind: str) -> Mask | None:
         """The mask of this image made elsewhere; of T1w and T2w on one grid, either serves both."""
