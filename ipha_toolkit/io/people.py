@@ -28,6 +28,9 @@ _UNITS = (
 )  # fmt: skip
 """Ends of names of columns of numbers."""
 
+_BOUNDS = {"age": (0.0, 130.0, "years"), "height_cm": (20.0, 260.0, "cm")}
+"""Least and most of what covariates are matched by."""
+
 
 def read_visits(root: str | os.PathLike[str]) -> pd.DataFrame:
     """What the clinic knows of every session, from the ``sub-*_sessions.tsv`` tables of a cohort folder.
@@ -99,7 +102,8 @@ def participants(root: Path, folders: Sequence[str]) -> tuple[pd.DataFrame, list
         there = set(table["participant_id"])
         missing = [name for name in folders if is_entity(name, "sub") and name not in there]
         remarks += [f"has no row for {', '.join(missing)}; their group and age are unknown"] if missing else []
-    return table, [Problem(path, text) for text in [*remarks, *_covariate_remarks(table)]]
+    table, implausible = _within_bounds(table)
+    return table, [Problem(path, text) for text in [*remarks, *implausible, *_covariate_remarks(table)]]
 
 
 def visit_problems(sessions: Mapping[Path, Sequence[str]]) -> list[Problem]:
@@ -176,6 +180,20 @@ def _covariate_remarks(table: pd.DataFrame) -> list[str]:
     if not any(cell.lower() in CONTROL_GROUPS for cell in groups):
         remarks.append(f"no one is in the group control; the groups are {', '.join(groups) or 'not filled in'}")
     return remarks
+
+
+def _within_bounds(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The table less ages and heights that nobody has, and what was left out."""
+    remarks = []
+    for column, (least, most, unit) in _BOUNDS.items():
+        if column in table.columns:
+            numbers = as_numbers(table[column])
+            bad = (numbers < least) | (numbers > most)
+            pairs = zip(table["participant_id"][bad], table[column][bad], strict=True)
+            text = f"is none in {unit} ({least:g} to {most:g}) and counts as unknown"
+            remarks += [f"{column} {cell!r} of {who} {text}" for who, cell in pairs]
+            table = table.assign(**{column: table[column].mask(bad, "")})
+    return table, remarks
 
 
 def _not_numbers(table: pd.DataFrame, name: str, column: str) -> list[str]:

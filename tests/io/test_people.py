@@ -98,3 +98,13 @@ def test_a_visit_table_under_another_name_is_said(tmp_path):
     cohort(tmp_path, PEOPLE)
     (tmp_path / "sub-001" / "sub-1_sessions.tsv").write_text("session_id\tdays\nses-01\t0\n")
     assert any("has to be named sub-001_sessions.tsv" in text for text in remarks(read_cohort(tmp_path)))
+
+
+def test_ages_and_heights_that_nobody_has_count_as_unknown_and_are_said(tmp_path):
+    table = "participant_id\tage\theight_cm\nsub-001\t-3\t1.7\nsub-002\t1e9\t170\n"
+    found = cohort(tmp_path, table)
+    said = " ".join(remarks(found))
+    for words in ("age '-3' of sub-001", "age '1e9' of sub-002", "height_cm '1.7' of sub-001"):
+        assert words in said
+    assert "height_cm '170'" not in said
+    assert [found.covariate("sub-002", name) for name in ("age", "height_cm")] == ["", "170"]
