@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from ipha_toolkit import __version__, cli
-from ipha_toolkit.__main__ import open_streams
+from ipha_toolkit.__main__ import is_somewhere, open_streams
 from ipha_toolkit.arguments import EPILOG
 from ipha_toolkit.io.terminal import heard
 
@@ -15,6 +15,8 @@ from ipha_toolkit.io.terminal import heard
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the ``ipha-bids`` command; returns its exit status, that of ``ipha analyze``."""
     open_streams()
+    if not is_somewhere():
+        return 2
     options, further = _parser().parse_known_args(arguments)
     return cli.main(["analyze", options.input, "--out", options.output, "--level", options.level, *further])
 

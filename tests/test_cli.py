@@ -164,6 +164,13 @@ def test_a_path_of_no_letters_is_not_the_folder_one_is_in(tmp_path, monkeypatch,
     assert list((tmp_path / "empty").iterdir()) == []
 
 
+def test_a_folder_that_is_gone_is_said(tmp_path):
+    (tmp_path / "a").mkdir()
+    code = "import os; os.rmdir(os.getcwd()); from ipha_toolkit.__main__ import main; raise SystemExit(main(['info']))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "a", capture_output=True, text=True)
+    assert done.returncode == 2 and "is gone; go to another with cd" in done.stderr
+
+
 @pytest.mark.parametrize("closed", [(0, 1, 2), (2,), (1,)])
 def test_files_do_not_take_the_place_of_streams_that_are_closed(tmp_path, closed):
     code = (

@@ -191,7 +191,7 @@ COMMANDS = {  # words, how it is started, and the status asked: None for any of 
     "warnings are errors": (ANALYZE, {"env": {"PYTHONWARNINGS": "error"}}, 0),
     "no docstrings, no asserts": (TWO, {"env": {"PYTHONOPTIMIZE": "2"}}, 0),
     "an empty home": (ANALYZE, {"env": {"HOME": ""}}, 0),
-    "a folder that is gone": (ANALYZE, {"gone": True}, 0),
+    "a folder that is gone": (ANALYZE, {"gone": True}, 2),
     "rights for nobody": (TWO, {"preexec_fn": lambda: os.umask(0o777)}, 0),
     "no workers": ((*ANALYZE[:-1], "0"), {}, 2),
     "workers in words": ((*ANALYZE[:-1], "many"), {}, 2),
