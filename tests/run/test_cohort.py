@@ -489,8 +489,8 @@ def test_results_lie_on_the_images_own_axes_and_measure_the_same(tmp_path):
 
 
 def test_what_a_worker_imports_before_it_listens_is_light():
-    """Workers whose parent is killed end as soon as they listen: not after importing all that measures, which takes half
-    a minute on a busy machine."""
+    """Workers whose parent is killed end as soon as they listen: not after importing all that measures, which takes
+    half a minute on a busy machine."""
     heavy = "('numpy', 'pandas', 'numba', 'SimpleITK')"
     code = f"import sys, ipha_toolkit.run.stopping; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
