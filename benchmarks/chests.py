@@ -8,7 +8,7 @@ ROWS is a scratch file that keeps what was measured, a part at a time.
 Chests: the package's phantom with fresh seeds, children by age, the second generator (:mod:`other_generator`). Others:
 bodies without lungs, made here by means that the rule has not met: abdomens with bowel gas and dark organs, a pelvis, a
 pair of legs, a head, and noise of three kinds. "Refused" is any refusal by :func:`ipha_toolkit.segment_lungs`, which
-says that no lung was found or that the image is no chest.
+says that no lung was found or that the image is no chest; "flagged" is measured with the flag ``perhaps_no_chest``.
 """
 
 from __future__ import annotations
@@ -139,6 +139,38 @@ def pelves(seed):
         yield "pelves", image(clean, rng)
 
 
+def hips(seed):
+    """Pelves full of muscle: glutei, iliopsoas, the plate of the iliac bone between them, hip joints, bladder, rectum.
+
+    The rule of domes was chosen on other seeds of this one."""
+    for number in range(12):
+        rng = np.random.default_rng([seed, 77, number])
+        clean, xyz, a, b = trunk(rng, (90, 66, (64, 80)[number % 2]))
+        x, y, z = xyz
+        shape, fat, muscle = clean.shape, rng.uniform(120, 170), rng.uniform(6, 45)
+        inner = np.broadcast_to(np.abs(x / a) ** 2.3 + np.abs(y / b) ** 2.3 + 0 * z < 1, shape)
+        clean[inner] = fat
+        tall = rng.uniform(40, 70)
+        for side in (-1, 1):
+            radii = rng.uniform([38, 25, 70], [52, 36, 100])
+            gluteus = blob(xyz, (side * 0.55 * a, -0.5 * b, -20), radii, 2.4, 0.05, rng)
+            clean[gluteus & inner] = muscle * rng.uniform(0.8, 1.2)
+            radii = rng.uniform([22, 25, 80], [34, 35, 110])
+            psoas = blob(xyz, (side * 0.5 * a, 0.15 * b, rng.uniform(-20, 20)), radii, 2.4, 0.05, rng)
+            clean[psoas & inner] = muscle
+            away = np.abs(0.6 * (x - side * 0.62 * a) + 0.8 * side * (y + 0.15 * b))
+            wing = (np.abs(x) < 0.95 * a) & (np.abs(x) > 0.25 * a)
+            for thick, height, level in ((9, tall, 3.0), (5, tall - 4, 0.8 * fat)):
+                clean[np.broadcast_to((away < thick) & wing & (np.abs(z - 10) < height), shape) & inner] = level
+            clean[blob(xyz, (side * 0.62 * a, 0, -85), (26, 26, 26)) & inner] = 0.7 * fat
+        bladder = blob(xyz, (0, 0.25 * b, -50), rng.uniform([25, 25, 25], [50, 40, 45]), 2, 0.05, rng)
+        clean[bladder & inner] = rng.uniform(10, 60)
+        clean[blob(xyz, (0, -0.35 * b, -40), (18, 18, 60), 2, 0.05, rng) & inner] = rng.uniform(2, 80)
+        spine = np.broadcast_to(((x / 22) ** 2 + ((y + 0.6 * b) / 18) ** 2 < 1) & (z > -40), shape)
+        clean[spine] = rng.uniform(60, 110)
+        yield "hips", image(clean, rng, ("T1w", "T2w")[number % 4 == 3])
+
+
 def legs(seed):
     for number in range(6):
         rng = np.random.default_rng([seed, 400, number])
@@ -198,17 +230,21 @@ def measured(volume):
 
 PARTS = {
     "phantoms": (phantoms, True), "children": (children, True), "second": (second, True), "abdomens": (abdomens, False),
-    "pelves": (pelves, False), "legs": (legs, False), "heads": (heads, False), "noise": (noise, False),
+    "pelves": (pelves, False), "hips": (hips, False), "legs": (legs, False), "heads": (heads, False),
+    "noise": (noise, False),
 }  # fmt: skip
 
 
 def measure(part, seed):
     """One row an image: whether it was measured, as it should, why not, and the overlap with the truth."""
+    from ipha_toolkit.regions.lung_checks import lung_flags
+
     make, right = PARTS[part]
     for name, volume, *truth in make(seed):
         lungs, why = measured(volume)
         row = {"name": name, "right": right, "measured": lungs is not None, "why": why.partition(": ")[2][:160]}
         if lungs is not None:
+            row["flagged"] = "perhaps_no_chest" in lung_flags(lungs, volume)
             row["ml"] = round(lungs.volume_ml)
             if truth:
                 both = np.count_nonzero(lungs.array & truth[0].array)
@@ -221,14 +257,16 @@ def table(rows, seed):
     lines = [
         f"# Chests measured, others refused (seed {seed}, looked at once)", "",
         "MRI at 4 mm (the second generator: its own voxels). Dice of those measured.", "",
-        "| images | n | measured | refused | Dice, median (lowest) |", "| --- | --- | --- | --- | --- |",
+        "| images | n | measured | of them flagged | refused | Dice, median (lowest) |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]  # fmt: skip
     for name in dict.fromkeys(row["name"] for row in rows):
         part = [row for row in rows if row["name"] == name]
         dice = [row["dice"] for row in part if "dice" in row]
         found = sum(row["measured"] for row in part)
         overlap = f"{np.median(dice):.3f} ({min(dice):.3f})" if dice else ""
-        lines.append(f"| {name} | {len(part)} | {found} | {len(part) - found} | {overlap} |")
+        flagged = sum(row.get("flagged", False) for row in part)
+        lines.append(f"| {name} | {len(part)} | {found} | {flagged} | {len(part) - found} | {overlap} |")
     for right, words in ((True, "Chests refused"), (False, "Others measured")):
         part = [row for row in rows if row["right"] == right]
         lines += ["", f"{words}: {sum(row['measured'] != right for row in part)} of {len(part)}."]

@@ -28,11 +28,11 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parent))
 RESULT = Path(__file__).parent / "results" / "second_generator.md"
-SEEDS = {"chosen": 11, "judged": 2711}  # 907 and 1409 were looked at once each, by earlier rules
+SEEDS = {"chosen": 11, "judged": 2903}  # 907, 1409, 2711 and 2803 were looked at once each, by earlier rules
 CONTROLS = 8
-NOTE = """Seed 2711, read once after the rules were frozen; seeds 907 and 1409 were looked at by earlier rules. True
-masks, CT at 2 mm and MRI at 3 mm. "Known" cases are of a group known to bleed; older rules know no groups and no open
-cause, and read look-alikes as phases. Intervals are Wilson's.
+NOTE = """Seed 2903, read once after the rules were frozen; seeds 907, 1409, 2711 and 2803 were looked at by earlier
+rules. True masks, CT at 2 mm and MRI at 3 mm. "Known" cases are of a group known to bleed; older rules know no groups
+and no open cause, and read look-alikes as phases. Intervals are Wilson's.
 """
 NO_ANSWER = ("withheld", "indeterminate")
 

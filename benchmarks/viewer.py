@@ -25,10 +25,10 @@ import psutil
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
 _spec = importlib.util.spec_from_file_location("view_conftest", ROOT / "tests" / "viewer" / "conftest.py")
 lab = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(lab)
-sys.path.insert(0, str(ROOT / "tests"))
 from browsing import FLAGS, find_chromium  # noqa: E402
 
 DATA = {

@@ -18,14 +18,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not is_somewhere():
         return 2
     options, further = _parser().parse_known_args(arguments)
+    further = [_hyphened(each) for each in further]
     return cli.main(["analyze", options.input, "--out", options.output, "--level", options.level, *further])
+
+
+def _hyphened(option: str) -> str:
+    """An option as ``ipha analyze`` spells it: BIDS-Apps write ``--participant_label``."""
+    name, equals, value = option.partition("=")
+    return (name.replace("_", "-") if name.startswith("--") else name) + equals + value
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ipha-bids",
         description="Measure a BIDS dataset: ipha analyze INPUT --out OUTPUT --level LEVEL.",
-        epilog=f"Every other option of ipha analyze is taken as well, such as --workers N. {EPILOG}",
+        epilog="Every other option of ipha analyze is taken as well, such as --participant_label 001 002 or "
+        f"--workers N. {EPILOG}",
     )
     parser.add_argument("--version", action="version", version=f"ipha_toolkit {__version__}")
     parser.add_argument("input", metavar="INPUT", help="the dataset: a cohort folder")

@@ -9,11 +9,14 @@ FLAGS: dict[str, str] = {
     "one_lung": "only one lung was found",
     "cut_field_of_view": "the lungs reach the border of the image: volumes and zones are of what is shown",
     "implausible_lung_volume": "the lung volume is outside what a child or adult can have; look at the mask",
+    "perhaps_no_chest": "MRI mask hardly as deep as lungs and without a diaphragm's domes: a pelvis? Look at the image",
+    "suppressed_fat": "T1w with fat darker than muscle: fat beside the lungs may be in the mask; look at it",
     "lungs_partly_missing": "MRI mask far smaller than another scan's: lung as bright as muscle is lost; pass a mask",
     "lungs_from_t1w": "T2w measured in the lungs of T1w, moved by position alone: its own were not told from tissue",
     "lungs_by_lungmask": "lungs found by the lungmask command installed here, not by this package",
     "lungs_by_totalsegmentator": "lungs found by the TotalSegmentator command installed here, not by this package",
-    "lung_perhaps_missing": "the CT mask lacks a tenth or more, beside ribs or the other lung: dense lung, or fluid",
+    "lung_perhaps_missing": "CT mask lacks 7 % or more, by ribs or the other lung, or a slice's ends in dense lung",
+    "airway_perhaps_inside": "a coronal or sagittal CT slice whose mask may hold trachea or bronchi: look at it",
     "too_coarse_for_nodules": "voxels too large for nodules of this size: none are counted",
     "single_slice": "measured on one slice: no volume, no zones along the missing axis",
     "child": "under 16 years by participants.tsv: norms of adults at full inspiration do not hold",
@@ -73,6 +76,7 @@ FLAGS: dict[str, str] = {
     # nodules
     "few_nodules": "too few nodules for a size or pattern",
     "no_detector_null": "pleural avoidance withheld: not set against nodules put into this image at random and found",
+    "coarse_for_avoidance": "pleural avoidance withheld: voxels too large to tell random from centrilobular nodules",
     "coarse_for_micronodules": "voxels too large for micronodules: only larger nodules are counted",
     # reference tissue
     "small_reference": "under 2 mL of reference muscle",

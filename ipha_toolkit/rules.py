@@ -18,13 +18,13 @@ FINDING_LINES = (
     "ground_glass_opacity: ct ground_glass_extent > 8, 35, 65 -- cuts chosen on both generators",
     "air_space_opacity: ct opacity_fraction > 8, 35, 65 -- cuts chosen on both generators",
     "consolidation: ct consolidation_extent > 1, 10, 30 -- cuts chosen on the phantom",
-    "patchy_opacity: ct patchiness > 0.1, 0.3, 0.5 -- cuts chosen on both generators",
+    "patchy_opacity: ct patchiness > 0.1, 0.14, 0.5 -- both generators: even up to 0.11, patches from 0.105",
     "lower_zone_predominance: ct opacity_lower_excess > 40, 90, 130 -- cuts chosen on the phantom",
     "micronodules: ct nodules_per_litre > 35, 50, 90 -- cuts chosen on the phantom",
     "micronodules: T1w nodules_per_litre > 50, 75, 100 -- cuts chosen on the phantom",
-    "reticulation: ct reticulation > 0.3, 2, 5 -- cuts chosen on both generators",
+    "reticulation: ct reticulation > 0.2, 2, 5 -- cuts chosen on both generators: clear up to 0.08, nets from 0.35",
     "interstitial_pattern: ct nodules_per_litre > 35, 50, 90 -- cuts as of micronodules",
-    "interstitial_pattern: ct reticulation > 0.3, 2, 5 -- cuts as of reticulation",
+    "interstitial_pattern: ct reticulation > 0.2, 2, 5 -- cuts as of reticulation",
     "t1w_signal_gain: T1w signal_ratio_median_vs_controls > 2, 3, 4 -- 2.3, 0.1, 0.003 % of healthy people lie beyond",
     "t2w_signal_gain: T2w signal_ratio_median_vs_controls > 2, 3, 4 -- 2.3, 0.1, 0.003 % of healthy people lie beyond",
     "dark_t2w: T2w signal_ratio_median_vs_controls < 0.5, -1, -2 -- cuts chosen on both generators",
@@ -66,12 +66,12 @@ PHASE_LINES = (
     "-2 acute: free_water < 1 -- chosen: fresh blood and edema are bright",
     f"+3 acute: film_opacity >= 1 -- {_HA}: air-space opacity",
     "-3 acute: hemosiderin_signature >= 1 -- chosen: a first bleed has left no iron yet",
-    f"-2 acute: patchy_opacity >= 1 -- {_HA}: patchy is subacute",
+    f"-2 acute: patchy_opacity >= 2 -- {_HA}: patchy is subacute",
     f"-1 acute: micronodules >= 1 -- {_HA}: nodules are subacute or chronic",
     "-1 acute: micronodules >= 2 -- chosen: forks of vessels count as nodules",
     f"-1 acute: reticulation >= 1 -- {_HA}: follows the consolidation",
     f"+2 subacute: ground_glass_opacity >= 1 -- {_HA}: patchy ground glass",
-    f"+2 subacute: patchy_opacity >= 1 -- {_HA}: patchy ground glass",
+    f"+2 subacute: patchy_opacity >= 2 -- {_HA}: patchy ground glass",
     f"+2 subacute: micronodules >= 1 -- {_HA}: diffuse nodules",
     f"+1 subacute: t1w_signal_gain >= 1 -- {_HA}: T1w high",
     f"+2 subacute: hemosiderin_signature >= 1 -- {_HA}: T1w high, T2w low",
@@ -90,7 +90,9 @@ PHASE_LINES = (
     f"+1 chronic: hemosiderin_signature >= 1 -- {_HA}: T2w reduced",
     "+1 chronic: patchy_opacity < 1 -- chosen: fibrosis is everywhere",
     "-1 chronic: ground_glass_opacity >= 1 -- chosen: ground glass is of bleeding now",
-    "-2 chronic: patchy_opacity >= 1 -- chosen: ground glass is of bleeding now",
+    "-1 chronic: ground_glass_opacity >= 2 -- chosen: thick septa within filled air space",
+    "+1 chronic: micronodules >= 3 -- chosen: so many are no forks of vessels",
+    "-2 chronic: patchy_opacity >= 2 -- chosen: ground glass is of bleeding now",
     f"-3 chronic: consolidation >= 1 -- {_HA}: clears within days",
     f"-2 chronic: t2w_signal_gain >= 1 -- {_HA}: T2w is low",
     f"-2 chronic: free_water >= 1 -- {_HA}: T2w is low",
@@ -126,6 +128,8 @@ GATE_LINES = (
     "absence hemosiderin_signature, marked_t2w_deficit: iron_under_water -- T2w rises faster than T1w in wet lung",
     "limited hemosiderin_signature: iron_may_hide -- less iron, up to {signature_hidden_loss} of T2w, would not show",
     f"absence {_GAIN}, {_DEFICIT}: lungs_partly_missing -- bright lung is lost first",
+    f"withheld {_GAIN}, {_DEFICIT}: perhaps_no_chest -- the mask may hold muscle of another part of the body",
+    f"limited {_GAIN}, {_DEFICIT}: suppressed_fat -- fat as dark as lung may be in the mask",
     f"absence {_GAIN}: implausible_lung_volume -- the mask may be wrong",
     f"limited {_GAIN}, {_DEFICIT}: few_controls -- their spread is hardly known",
     f"limited {_GAIN}, {_DEFICIT}: sequence_unknown -- nobody says that they match",
@@ -135,24 +139,35 @@ GATE_LINES = (
     f"withheld {_DENSITY}: expiration -- empty lung is dense",
     f"withheld {_DENSITY}: young_child -- healthy lung is as dense, PMC5116406",
     "mild ground_glass_opacity, air_space_opacity: child -- cuts are of adults at full inspiration",
-    "absence ground_glass_opacity, air_space_opacity: faint_haze where micronodules -- faint haze and nodules",
+    "moderate micronodules, interstitial_pattern: child -- in small lungs more forks of vessels count as nodules",
+    "doubt ground_glass_opacity, air_space_opacity: faint_haze without reticulation, consolidation -- no lung that is "
+    "clear has so much haze, and none is sure to be ground glass",
     "presence patchy_opacity: septa_as_patches -- what lies between septa is no patch of haze",
     "withheld lower_zone_predominance: cut_field_of_view -- a zone may be missing",
     "withheld lower_zone_predominance: slices_missing -- a zone may be missing",
     f"absence {_PATTERNS}: cut_field_of_view -- part is not seen",
     f"absence {_PATTERNS}: slices_missing -- part is not seen",
+    f"absence {_PATTERNS}, {_GAIN}: single_slice -- the rest of the lungs is not seen",
+    f"absence {_PATTERNS}, {_GAIN}: one_lung -- the other lung is not seen: it may be full",
     f"absence {_GAIN}, {_DEFICIT}, {_PATTERNS}: lung_voxels_missing -- part is not seen",
     "limited reticulation: blurred_slices -- a net of septa may be missed",
     "absence ground_glass_opacity, air_space_opacity, consolidation: implausible_lung_volume -- the mask may be wrong",
+    "absence ground_glass_opacity, air_space_opacity, consolidation: lung_perhaps_missing -- dense lung is lost first",
     "absence micronodules: coarse_for_micronodules -- smaller nodules than the voxels are not seen",
     "absence film_opacity: uncertain_lung_field -- the field may leave out what is opaque",
-    "withheld film_opacity: perhaps_not_frontal -- cuts are of frontal films",
+    "withheld film_opacity, film_haze: perhaps_not_frontal -- cuts are of frontal films",
+    "withheld film_opacity, film_haze: perhaps_no_radiograph -- what is shown may be no chest film",
     "withheld change: ghosts -- ghosts add to lung signal",
     "withheld change: uneven_noise -- noise lifts dark lung by another amount from place to place",
     "withheld change: emptied_lung -- the lung's dark signal was set to zero",
     "withheld change: lungs_partly_missing -- another share of the lung was measured",
+    "withheld change: perhaps_no_radiograph -- what is shown may be no chest film",
     "withheld change: implausible_lung_volume -- the mask may be wrong",
+    "withheld change: perhaps_no_chest -- the mask may hold muscle of another part of the body",
     "unlike change: contrast_enhanced -- a contrast agent was given on one of the dates",
+    "unlike change: perhaps_not_frontal -- one of the films may be no frontal one",
+    "unlike change: one_lung -- the other lung was seen on one of the dates",
+    "unlike change: lung_perhaps_missing -- dense lung was lost on one of the dates",
     "unlike change: expiration -- the lungs were emptied on one of the dates",
     "unlike change: cut_field_of_view -- another part of the lungs was seen on one of the dates",
     "unlike change: young_child -- the lungs grew between the dates",
@@ -160,13 +175,18 @@ GATE_LINES = (
 """Default rules of the gate: ``verdict answer, answer: flag -- reason``; an answer is a finding, or ``change``.
 
 ``withheld``: not given. ``limited``: given, the reason named. ``absence``: given where the finding is seen, withheld
-where it is not; ``presence``: the other way round. ``mild``: a mild finding is given where it lies beyond the controls,
-absent where they have as much, withheld where there are none of like age; a higher grade is given, the reason named.
-``unlike``: a change is withheld where one of its dates alone carries the flag. ``flag where finding``: only where that
-finding is seen as well. A measure in braces within a reason is said with its value.
+where it is not; ``presence``: the other way round. ``doubt``: as absence, but an absence is given where controls of
+like age have as much. ``mild``: a mild finding is given where it lies beyond the controls, absent where they have as
+much, withheld where there are none of like age; a higher grade is given, the reason named. ``moderate``: so is a
+moderate one. ``unlike``: a change is withheld where one of its dates alone carries the flag. ``flag where finding,
+finding``: only where one of these is seen as well; ``without``: only where none is. A measure in braces within a reason
+is said with its value.
 """
 
-_GATE_RULE = re.compile(r"(withheld|limited|absence|presence|mild|unlike) ([\w, ]+): (\w+)(?: where (\w+))? -- (.+)")
+_GATE_RULE = re.compile(
+    r"(withheld|limited|absence|presence|doubt|mild|moderate|unlike) ([\w, ]+): "
+    r"(\w+)(?: (where|without) ([\w, ]+))? -- (.+)"
+)
 
 _FINDING_RULE = re.compile(r"(\w+): ([\w+]+) (\w+) ([<>]) ([-+.\d, e]+) -- (.+)")
 
@@ -214,8 +234,10 @@ class GateRule:
     answers: tuple[str, ...]
     flag: str
     reason: str
-    where: str = ""
-    """A finding that has to be there for the rule to hold; empty: none."""
+    where: tuple[str, ...] = ()
+    """Findings of which one has to be there for the rule to hold; empty: none."""
+    without: tuple[str, ...] = ()
+    """Findings of which none may be there."""
 
 
 PHASES = (Phase.NONE, Phase.ACUTE, Phase.SUBACUTE, Phase.CHRONIC, Phase.AIR_SPACE, Phase.FIBROSIS)
@@ -243,15 +265,16 @@ def gate_rules(lines: Iterable[str]) -> tuple[GateRule, ...]:
 @lru_cache(maxsize=512)
 def _gate_rule(line: str) -> GateRule:
     form = "withheld answer, answer: flag -- reason, or flag where finding"
-    verdict, names, flag, where, reason = _parts(line, _GATE_RULE, "gate.rules", form)
-    answers = tuple(name.strip() for name in names.split(","))
+    verdict, names, flag, how, others, reason = _parts(line, _GATE_RULE, "gate.rules", form)
+    answers, beside = (tuple(name.strip() for name in part.split(",") if name) for part in (names, others))
     for name in answers:
         _require_name(line, "gate.rules", "answer", name, (*FINDINGS, "change"))
+    for name in beside:
+        _require_name(line, "gate.rules", "finding", name, FINDINGS)
     if flag not in FLAGS:
         raise ProtocolError(f"gate.rules: {line!r}: flag {flag!r} is none of those of the catalogue, flags.FLAGS")
-    if where:
-        _require_name(line, "gate.rules", "finding", where, FINDINGS)
-    return GateRule(verdict, answers, flag, reason, where)
+    where, without = (beside if how == word else () for word in ("where", "without"))
+    return GateRule(verdict, answers, flag, reason, where, without)
 
 
 @lru_cache(maxsize=512)

@@ -47,7 +47,23 @@ class ReadingSettings:
         "chosen: air is -1000 HU, lung -900 to -700",
     )
     ct_tissue_hu: float = _setting(
-        -300.0, "a CT without a value this high shows no chest", "chosen: muscle and blood are 0 to 60 HU"
+        0.0,
+        "a CT without a value this high shows no chest, or was cut to a window",
+        "chosen: muscle and blood are 10 to 60 HU, bone 200 and more",
+    )
+    ct_median_hu: float = _setting(
+        300.0,
+        "a CT of which half is denser is not in HU",
+        "chosen: a body is water, fat and air but for its bones; a negated one lies at 100 to 1000",
+    )
+    ct_clipped_share: float = _setting(
+        0.01, "a CT that holds its lowest value, of denser than -950 HU, in a larger share is cut to a window", "chosen"
+    )
+    mr_negative_share: float = _setting(
+        0.05,
+        "an MR image with a larger share of values below zero, by over a fiftieth of its 99th percentile, is none of "
+        "magnitude",
+        "chosen: interpolation leaves a few below zero at edges, standardization and subtraction a third and more",
     )
     hot_times: float = _setting(
         1000.0,
@@ -197,6 +213,12 @@ class GateSettings:
     )
     beyond_controls: float = _setting(
         2.0, "a child's mild finding counts so far beyond controls, SD", "2.3 % of healthy people lie beyond"
+    )
+    health_chance: float = _setting(
+        0.002,
+        "where healthy people lie as far beyond the controls by chance more often than this, in one of the findings "
+        "looked at, these findings are withheld",
+        "chosen on both generators",
     )
     field_t: float = _setting(0.2, "fields further apart than this do not match, T", "chosen: 2.89 T is a 3 T scanner")
     te_share: float = _setting(

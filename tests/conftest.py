@@ -60,7 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """A headless browser; for a module only, as its event loop would disturb others that start one."""
-    from browsing import FLAGS, find_chromium
+    from browsing import FLAGS, find_chromium, patient
 
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     path = find_chromium()
@@ -68,7 +68,7 @@ def browser() -> Iterator[Any]:
         pytest.skip("no Chromium found: install it or name it in IPHA_CHROMIUM")
     with sync_api.sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield started
+        yield patient(started)
         started.close()
 
 

@@ -182,3 +182,10 @@ def test_files_do_not_take_the_place_of_streams_that_are_closed(tmp_path, closed
     start = f"import os, sys; {shut}; os.execv(sys.executable, [sys.executable, '-c', {code!r}])"
     assert subprocess.run([sys.executable, "-c", start]).returncode == 0
     assert (tmp_path / "a").read_bytes() == b""
+
+
+def test_a_bids_app_takes_its_options_as_bids_apps_write_them(monkeypatch):
+    asked = []
+    monkeypatch.setattr("ipha_toolkit.cli.main", lambda words: asked.append(words) or 0)
+    bids_app.main(["in", "out", "participant", "--participant_label", "a_b", "--session_label=01_x"])
+    assert asked[0][-3:] == ["--participant-label", "a_b", "--session-label=01_x"]

@@ -25,6 +25,9 @@ from ipha_toolkit.wording import number
 GIVEN, LIMITED, WITHHELD = "given", "limited", "withheld"
 """Verdicts, best first."""
 
+IN_HEALTH = {"mild": 1, "moderate": 2}
+"""Rules by which a finding up to a grade takes healthy people to tell."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -41,8 +44,8 @@ class Verdict:
 
 
 def judge_finding(
-    finding: str, seen: bool, flags: Collection[str], *, beyond_health: bool = True, beside: Collection[str] = (),
-    protocol: Protocol = DEFAULT,
+    finding: str, seen: bool, flags: Collection[str], *, beyond_health: bool | None = True,
+    beside: Collection[str] = (), protocol: Protocol = DEFAULT,
 ) -> Verdict:  # fmt: skip
     """Whether a finding may be given that rests on a row with these flags.
 
@@ -54,8 +57,8 @@ def judge_finding(
         Whether it is there (grade 1 or more): some needs speak against its absence alone.
     flags : collection of str
         Codes on the row that carries it.
-    beyond_health : bool
-        Whether it is more than mild, or lies beyond healthy people of like age.
+    beyond_health : bool, optional
+        Whether it is more than healthy people can have, or lies beyond those of like age; None: not known.
     beside : collection of str
         Findings that are there as well: some needs hold only beside another.
     protocol : Protocol
@@ -74,9 +77,11 @@ def judge_finding(
     """
     found = Verdict()
     for rule in gate_rules(protocol.gate.rules):
-        holds = rule.flag in flags and (not rule.where or rule.where in beside)
+        needed = not rule.where or not set(rule.where).isdisjoint(beside)
+        holds = rule.flag in flags and needed and set(rule.without).isdisjoint(beside)
         if holds and finding in rule.answers and rule.verdict != "unlike":
-            speaks_against = {"absence": not seen, "presence": seen, "mild": seen and not beyond_health}
+            speaks_against = {"absence": not seen, "presence": seen, "doubt": not seen and beyond_health is not False}
+            speaks_against |= dict.fromkeys(IN_HEALTH, seen and not beyond_health)
             strict = speaks_against.get(rule.verdict, rule.verdict == WITHHELD)
             found &= Verdict(WITHHELD if strict else LIMITED, (_said(rule.flag, rule.reason),))
     return found
@@ -101,15 +106,21 @@ def as_in_health(rule: FindingRule, said: Said, *, protocol: Protocol = DEFAULT)
 
 def judged_beside_others(*, protocol: Protocol = DEFAULT) -> frozenset[str]:
     """Findings whose verdict depends on what else is there."""
-    return frozenset(name for rule in gate_rules(protocol.gate.rules) if rule.where for name in rule.answers)
-
-
-def mild_counts(finding: str, flags: Collection[str], *, protocol: Protocol = DEFAULT) -> bool:
-    """Whether a mild finding on a row with these flags counts by itself, without healthy people beside it."""
-    return not any(
-        rule.verdict == "mild" and rule.flag in flags and finding in rule.answers
-        for rule in gate_rules(protocol.gate.rules)
+    return frozenset(
+        name for rule in gate_rules(protocol.gate.rules) if rule.where or rule.without for name in rule.answers
     )
+
+
+def grade_in_health(finding: str, flags: Collection[str], *, protocol: Protocol = DEFAULT) -> int:
+    """Up to which grade healthy people may have a finding on a row with these flags, so that it takes some to tell.
+
+    Examples
+    --------
+    >>> grade_in_health("ground_glass_opacity", ["child"]), grade_in_health("ground_glass_opacity", [])
+    (1, 0)
+    """
+    rules = (rule for rule in gate_rules(protocol.gate.rules) if rule.flag in flags and finding in rule.answers)
+    return max((IN_HEALTH.get(rule.verdict, 0) for rule in rules), default=0)
 
 
 def in_numbers(verdict: Verdict, modality: str, said: Said) -> Verdict:

@@ -24,12 +24,13 @@ reading is no diagnosis, and none of the rules has been tested in patients.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
 from ipha_toolkit.catalogue import MEASURES
+from ipha_toolkit.compare.chance import chance_in_health, in_people, leaves_health
 from ipha_toolkit.compare.gate import (
     GIVEN,
     LIMITED,
@@ -37,12 +38,12 @@ from ipha_toolkit.compare.gate import (
     Verdict,
     all_flags,
     as_in_health,
+    grade_in_health,
     in_numbers,
     in_words,
     judge_finding,
     judge_missing,
     judged_beside_others,
-    mild_counts,
 )
 from ipha_toolkit.compare.said import Said, said_by_session, said_of
 from ipha_toolkit.flags import FINDINGS
@@ -79,7 +80,8 @@ class FindingReading:
 
     ``score``: the carrying value on the scale of its cuts, 1 at the first, 2 at the second, so that findings below
     and above all cuts can still be ranked. ``carrier``: modality, measure, value and unit in words. ``verdict``: of the
-    gate; a withheld finding has no grade (-1). ``flags``: of the row that carries it.
+    gate; a withheld finding has no grade (-1). ``flags``: of the row that carries it. ``by_chance``: the grade that it
+    would have if healthy people did not lie as far by chance; 0 where that is not why it is withheld.
     """
 
     finding: str
@@ -89,6 +91,7 @@ class FindingReading:
     source: str
     verdict: Verdict = _PLAIN
     flags: str = ""
+    by_chance: int = 0
 
     def __str__(self) -> str:
         return f"{self.finding.replace('_', ' ')} {self.grade_name} ({self.carrier})"
@@ -147,20 +150,22 @@ def read_findings(rows: pd.DataFrame, *, protocol: Protocol = DEFAULT) -> tuple[
 
 def _read(said: Said, protocol: Protocol) -> tuple[FindingReading, ...]:
     rules = finding_rules(protocol.findings.rules)
-    best = _best(rules, said, (), protocol)
+    chance = chance_in_health(rules, said, protocol=protocol)
+    best = _best(rules, said, (), chance, protocol)
     beside = {name for name, found in best.items() if found.grade > 0}
     again = judged_beside_others(protocol=protocol)
-    best |= _best((rule for rule in rules if rule.finding in again), said, beside, protocol)
+    best |= _best((rule for rule in rules if rule.finding in again), said, beside, chance, protocol)
     return tuple(best[name] for name in FINDINGS if name in best)
 
 
 def _best(
-    rules: Iterable[FindingRule], said: Said, beside: Collection[str], protocol: Protocol
+    rules: Iterable[FindingRule], said: Said, beside: Collection[str], chance: float, protocol: Protocol
 ) -> dict[str, FindingReading]:
     """Of each finding the rule that carries it best."""
     best: dict[str, FindingReading] = {}
     for rule in rules:
         found = _finding(rule, said, beside, protocol)
+        found = _by_chance(found, chance) if found and np.isfinite(chance) and leaves_health(rule) else found
         if found and (rule.finding not in best or _rank(found) > _rank(best[rule.finding])):
             best[rule.finding] = found
     return best
@@ -173,12 +178,11 @@ def _finding(rule: FindingRule, said: Said, beside: Collection[str], protocol: P
         verdict = judge_missing(rule, said)
         return FindingReading(rule.finding, -1, np.nan, name, rule.source, verdict, flags) if verdict else None
     grade, codes = rule.grade(value), flags_of(flags)
-    healthy = as_in_health(rule, said, protocol=protocol) if grade == 1 else False
-    if healthy and not mild_counts(rule.finding, codes, protocol=protocol):
-        grade = 0
-    verdict = judge_finding(
-        rule.finding, grade > 0, codes, beyond_health=healthy is False, beside=beside, protocol=protocol
-    )
+    doubtful = grade <= grade_in_health(rule.finding, codes, protocol=protocol)
+    healthy = as_in_health(rule, said, protocol=protocol) if doubtful else False
+    grade = 0 if healthy else grade
+    beyond = None if healthy is None else not healthy
+    verdict = judge_finding(rule.finding, grade > 0, codes, beyond_health=beyond, beside=beside, protocol=protocol)
     verdict = in_numbers(verdict, rule.modality, said)
     unit = MEASURES[rule.measure].unit
     carrier = f"{name} {value:.3g}{'' if unit == '1' else f' {unit}'}"
@@ -186,9 +190,19 @@ def _finding(rule: FindingRule, said: Said, beside: Collection[str], protocol: P
     return FindingReading(rule.finding, grade, _score(value, rule), carrier, rule.source, verdict, flags)
 
 
-def _rank(found: FindingReading) -> tuple[int, float]:
-    """A given finding before a withheld one, the higher grade, then the higher score."""
-    return found.grade, float(np.nan_to_num(found.score, nan=-np.inf))
+def _by_chance(found: FindingReading, chance: float) -> FindingReading:
+    """The finding withheld, if it is there: as many healthy people lie as far by chance."""
+    if found.grade < 1:
+        return found
+    reason = f"by chance {in_people(chance)} healthy people lies as far beyond these controls in one of the findings"
+    verdict = found.verdict & Verdict(WITHHELD, (reason,))
+    return replace(found, grade=-1, verdict=verdict, by_chance=found.grade)
+
+
+def _rank(found: FindingReading) -> tuple[float, float]:
+    """A given finding before a withheld one, the higher grade, then the higher score; what chance withholds before what
+    is absent by another rule."""
+    return 0.5 if found.by_chance else found.grade, float(np.nan_to_num(found.score, nan=-np.inf))
 
 
 def classify_phase(
@@ -229,7 +243,34 @@ def classify_phase(
 
 
 def _classified(said: Said, bleeds: bool, left_out: Iterable[str], protocol: Protocol) -> PhaseReading:
-    findings = _read(said, protocol)
+    findings, left_out = _read(said, protocol), tuple(left_out)
+    unsure = [found for found in findings if found.by_chance]
+    if not unsure:
+        return _reading(said, findings, bleeds, left_out, protocol)
+    without, withal = (
+        _reading(said, [replace(f, grade=f.by_chance * seen) if f.by_chance else f for f in findings], bleeds, left_out,
+                 protocol)
+        for seen in (0, 1)
+    )  # fmt: skip
+    missing, limits = _missing(phase_rules(protocol.phases.rules), findings), _limits(findings, findings, left_out)
+    if without.phase == withal.phase:
+        return replace(
+            without,
+            margin=min(without.margin, withal.margin),
+            findings=findings,
+            missing=missing,
+            limits=limits,
+            verdict=without.verdict if without.verdict == WITHHELD else LIMITED,
+        )
+    names = ", ".join(f.finding.replace("_", " ") for f in unsure)
+    why = f"without {names} {without.phase}, with it {withal.phase}: {'; '.join(unsure[0].verdict.reasons)}"
+    return PhaseReading(Phase.WITHHELD, (why,), missing, 0.0, without.support, findings, WITHHELD, limits)
+
+
+def _reading(
+    said: Said, findings: Iterable[FindingReading], bleeds: bool, left_out: Iterable[str], protocol: Protocol
+) -> PhaseReading:
+    findings = tuple(findings)
     undecided, alone = _cannot_decide(said, findings, protocol), _film_alone(said, findings, protocol)
     counted = [f for f in findings if f.grade >= 0 and (alone or not f.carrier.startswith(Modality.DX))]
     grades = {found.finding: found.grade for found in counted}

@@ -93,40 +93,69 @@ def require_slope(path: Path, slope: float, intercept: float, name: str) -> None
 
 
 def require_measurable(image: Volume, settings: ReadingSettings) -> None:
-    """Refuse to measure what can be read and holds no signal: a CT as :func:`require_chest_hu`, MR without magnitudes.
+    """Refuse to measure an image whose values cannot be what its modality measures: HU of a chest, signal magnitude.
 
     Raises
     ------
     ImageError
+        Where a CT has no value as low as the air in lungs, none as high as tissue, is cut to a window or denser than
+        any body, or an MR image holds no value above zero, or a part of it lies below.
     """
     if image.modality is Modality.CT:
-        require_chest_hu(image, settings)
-    elif image.modality is not Modality.DX and np.fmax.reduce(image.array, axis=None) <= 0:
-        raise ImageError(
-            f"{image.name}: holds no value above zero, an MR image needs magnitudes; its scale factor has the wrong "
-            "sign, or it is no magnitude image; export it again"
-        )
+        _require_chest_hu(image, settings)
+    elif image.modality is not Modality.DX:
+        _require_magnitude(image, settings)
 
 
-def require_chest_hu(ct: Volume, settings: ReadingSettings) -> None:
-    """Refuse to measure a CT without air or without tissue: its values are not HU, or it shows no chest.
-
-    Raises
-    ------
-    ImageError
-        Where no value is as low as the air in lungs, or none as high as tissue.
-    """
+def _require_chest_hu(ct: Volume, settings: ReadingSettings) -> None:
     low, high = np.fmin.reduce(ct.array, axis=None), np.fmax.reduce(ct.array, axis=None)
     if high < settings.ct_tissue_hu:
         raise ImageError(
             f"{ct.name}: the highest value is {high:.4g} HU, so there is no tissue of {settings.ct_tissue_hu:g} HU or "
-            "more; the values are not Hounsfield units, or no chest is in view; export it again"
+            "more; the values are not Hounsfield units, were cut to a window, or no chest is in view; export it again"
         )
     if low > settings.ct_air_hu:
         raise ImageError(
             f"{ct.name}: the lowest value is {low:.4g} HU, so there is no air of {settings.ct_air_hu:g} HU or less; "
             "the values are not Hounsfield units (offset or slope lost?), or no lung is in view; export it again"
         )
+    if low > _AIR_HU and np.count_nonzero(ct.array == low) > settings.ct_clipped_share * ct.array.size:
+        raise ImageError(
+            f"{ct.name}: {np.mean(ct.array == low):.0%} of the values are {low:.4g} HU and none is lower, so they were "
+            "cut to a window and clear lung is lost; export the image again with all its values"
+        )
+    if (middle := np.median(_every_few(ct))) > settings.ct_median_hu:
+        raise ImageError(
+            f"{ct.name}: half of the values are {middle:.4g} HU or more, denser than any body; they are not Hounsfield "
+            "units (slope negative or lost?); export it again"
+        )
+
+
+def _require_magnitude(image: Volume, settings: ReadingSettings) -> None:
+    if np.fmax.reduce(image.array, axis=None) <= 0:
+        raise ImageError(
+            f"{image.name}: holds no value above zero, an MR image needs magnitudes; its scale factor has the wrong "
+            "sign, or it is no magnitude image; export it again"
+        )
+    values = _every_few(image)
+    below = np.mean(values < -0.02 * np.percentile(values, 99))
+    if below > settings.mr_negative_share:
+        raise ImageError(
+            f"{image.name}: {below:.0%} of the values lie below zero, and the magnitude of a signal never does; it was "
+            "standardized, subtracted or is not the magnitude, and has no ratio to muscle; export the image as acquired"
+        )
+
+
+_AIR_HU = -950.0
+"""Air outside the body is -1000 HU, in some voxels 50 more; lung -900 to -700."""
+
+
+def _every_few(image: Volume) -> npt.NDArray[Any]:
+    """A million finite voxels or fewer, evenly over the image."""
+    values = image.array.ravel()
+    few = values[:: 1 + values.size // 1_000_000]
+    few = few[np.isfinite(few)]
+    return few if few.size else values[np.isfinite(values)]
 
 
 def require_plausible(path: Path, values: npt.NDArray[Any], role: Modality, settings: ReadingSettings) -> None:

@@ -31,8 +31,9 @@ _NEW = re.compile(_OLD.pattern.removesuffix("-old"))
 _TEXT = re.compile(r"\.[\w.+-]+\.ipha-([0-9a-f]{12})-(\d+)(?:\.(\d*))?-[a-z0-9_]{8}\.draft")
 _FORGOTTEN_S = 86400.0
 """A draft of another machine is taken for a dead run's after this time: no session takes a day."""
-_MOMENT_S = 0.5
-"""Longer than a run takes from making a draft to saying whose it is."""
+_MOMENT_S = 600.0
+"""Longer than a run takes from making a draft to saying whose it is, on a machine that stands still meanwhile; drafts
+of sessions are made under a lock and need not wait for it."""
 _LOG = logging.getLogger(__name__)
 
 

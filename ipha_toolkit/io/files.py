@@ -56,6 +56,35 @@ def require_regular(path: Path, largest: float) -> int:
     return size
 
 
+_STAND_INS = (
+    (b"version https://git-lfs", "a pointer of Git LFS, not the file itself; fetch it (git lfs pull)"),
+    (b"/annex/objects/", "a pointer of git-annex, not the file itself; fetch it (git annex get)"),
+    (b"<!doctype html", "a web page, as downloads without a login leave it; download the file again"),
+    (b"<html", "a web page, as downloads without a login leave it; download the file again"),
+    (b"<?xml", "an XML text, as refused downloads leave it; download the file again"),
+    (b"\xfd7zXZ", "a file compressed with xz; unpack it (xz -d), and compress it with gzip"),
+    (b"\x28\xb5\x2f\xfd", "a file compressed with zstd; unpack it, and compress it with gzip"),
+    (b"BZh", "a file compressed with bzip2; unpack it (bunzip2), and compress it with gzip"),
+    (b"PK\x03\x04", "a zip file; unpack it"),
+)
+"""How files begin that stand where an image should, in small letters where they are text, and what to do about it."""
+
+
+def require_no_stand_in(path: Path) -> None:
+    """Refuse a pointer, web page or archive that bears an image's name.
+
+    Raises
+    ------
+    ReadError
+        That says what it is and how to get the image.
+    """
+    with path.open("rb") as file:
+        head = file.read(32)
+    for start, what in _STAND_INS:
+        if head.startswith(start) or head.lstrip().lower().startswith(start):
+            raise ReadError(f"{path}: is {what}")
+
+
 def require_data(path: Path, file: Path) -> None:
     """Refuse a header whose voxels are in a file that cannot be opened.
 

@@ -20,7 +20,7 @@ from ipha_toolkit.grid import Affine, reorient_to_ras
 from ipha_toolkit.io import itk, nifti, pixels
 from ipha_toolkit.io.checks import require_place, require_plausible
 from ipha_toolkit.io.components import magnitude_only
-from ipha_toolkit.io.files import read_json, require_regular
+from ipha_toolkit.io.files import read_json, require_no_stand_in, require_regular
 from ipha_toolkit.io.names import entities_of, image_ending, is_image, role_of, sidecar_of, sidecars_of
 from ipha_toolkit.io.room import room
 from ipha_toolkit.protocol import DEFAULT
@@ -339,6 +339,7 @@ def _require_file(path: Path, settings: ReadingSettings) -> None:
         known = ", ".join((*nifti.SUFFIXES, *itk.SUFFIXES, *pixels.SUFFIXES))
         raise ReadError(f"{path}: not an image format that can be read here; known endings: {known}")
     require_regular(path, settings.largest_gb * 1e9)
+    require_no_stand_in(path)
 
 
 def _volume(array: npt.NDArray[Any], affine: Affine, path: Path, role: Modality, settings: ReadingSettings) -> Volume:

@@ -8,12 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 from ipha_toolkit.errors import ImageError
+from ipha_toolkit.regions.chest import perhaps_no_chest
 from ipha_toolkit.regions.lacking import missing_lung_ml, perhaps_missing
+from ipha_toolkit.regions.mr_levels import suppressed_fat
+from ipha_toolkit.regions.upright import airway_perhaps_inside, dense_border
 from ipha_toolkit.regions.zones import Sides, split_left_right
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Mask, Volume
 
 _PLAUSIBLE_ML = (60.0, 9000.0)
+
+_MR = (Modality.T1W, Modality.T2W, Modality.MEGRE)
 
 _ONE_LUNG_SHARE = 0.05
 
@@ -41,6 +46,8 @@ def lung_flags(lungs: Mask, image: Volume, *, sides: Sides | None = None, missin
     list of str
         Codes of :data:`ipha_toolkit.flags.FLAGS`: ``single_slice`` (the image has one), ``one_lung`` (one side
         holds under 5 % of the mask), ``lung_perhaps_missing`` (CT: see :func:`missing_lung_ml` for how much, mL),
+        ``airway_perhaps_inside`` (a single coronal or sagittal slice of a CT: see :mod:`ipha_toolkit.regions.upright`),
+        ``perhaps_no_chest`` (MRI: :func:`ipha_toolkit.regions.chest.perhaps_no_chest`), ``suppressed_fat`` (T1w),
         ``cut_field_of_view`` (lungs on the border of the image), ``lung_voxels_missing`` (over 1 % of the lungs have no
         value, NaN), and
         ``implausible_lung_volume`` (not within 60 mL, an infant's, to 9 L; not asked of one slice).
@@ -60,8 +67,14 @@ def lung_flags(lungs: Mask, image: Volume, *, sides: Sides | None = None, missin
     if min(left.n_voxels, right.n_voxels) < _ONE_LUNG_SHARE * lungs.n_voxels:
         flags.append("one_lung")
     missing_ml = missing_lung_ml(lungs, image) if missing_ml is None else missing_ml
-    if image.modality is Modality.CT and perhaps_missing(lungs, missing_ml):
+    if image.modality is Modality.CT and (perhaps_missing(lungs, missing_ml) or dense_border(lungs, image)):
         flags.append("lung_perhaps_missing")
+    if airway_perhaps_inside(lungs, image):
+        flags.append("airway_perhaps_inside")
+    if image.modality in _MR and perhaps_no_chest(lungs, image):
+        flags.append("perhaps_no_chest")
+    if suppressed_fat(lungs, image):
+        flags.append("suppressed_fat")
     if _is_cut(lungs, image):
         flags.append("cut_field_of_view")
     if np.count_nonzero(np.isnan(image.array) & lungs.array) > _MISSING_SHARE * lungs.n_voxels:

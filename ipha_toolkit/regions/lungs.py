@@ -32,15 +32,16 @@ def segment_lungs(volume: Volume, *, protocol: Protocol = DEFAULT) -> Mask:
     ------
     ImageError
         Where no lung is found, an MR image does not look like a chest, holds far less dark lung than its chest allows,
-        or the modality is none that lungs are looked for in.
+        a CT lies upside down or back to front by its header (:func:`ipha_toolkit.regions.orientation.require_upright`),
+        filled lung lies beside suppressed fat (T1w), or the modality is none that lungs are looked for in.
 
     Notes
     -----
     CT: air enclosed by the body, its airways removed, is joined by ground glass up to −200 HU and closed over vessels
     and over consolidation that lung surrounds or that lies on the costal side; ribs frame what may be lung, as dense
     as fat; where over 5 % is ground glass, the border lies halfway between the levels on both sides. Consolidation
-    against heart or diaphragm is lost, and much of it at the back: :func:`lung_flags` says so, not in single coronal
-    and sagittal slices.
+    against heart or diaphragm is lost, and much of it at the back: :func:`lung_flags` says so, in single coronal and
+    sagittal slices only where most of the border lies beside dense lung.
     MRI: dark space enclosed by tissue, cut where the signal passes 40 % of the way from lung to the tissue beside it,
     and no lower than 35 % of the way to muscle: chest masks drawn by hand lie there rather than halfway. In T1w, lung
     filled with blood is followed up to where the signal changes most. **In T2w lung as bright as what is around it is

@@ -19,6 +19,7 @@ from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.regions.airways import midline_tubes, upright_lumens
 from ipha_toolkit.regions.lung_checks import lung_sized, no_lung
 from ipha_toolkit.regions.lung_shape import costal_gaps, without_enclosed_holes
+from ipha_toolkit.regions.orientation import require_upright
 from ipha_toolkit.regions.rib_cage import inside_rib_cage
 from ipha_toolkit.regions.zones import split_left_right
 from ipha_toolkit.volume import Mask, Volume
@@ -85,6 +86,7 @@ def segment_ct(ct: Volume, protocol: Protocol) -> Mask:
     hu = block_mean(ct.array, factors, missing=_ROOM_AIR_HU)
     spacing = np.array(ct.grid.coarser(factors).spacing_mm)
     air = _enclosed_air(hu < _AIR_HU, hu, spacing)
+    require_upright(ct.name, air, hu, spacing)
     airways = _airways(air, hu, spacing)
     aerated = _without_gas(_lung_pieces(air & ~airways, spacing), hu)
     if not aerated.any():

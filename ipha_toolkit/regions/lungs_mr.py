@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from ipha_toolkit.errors import ImageError
 from ipha_toolkit.grid import BoolArray, FloatArray, Grid
 from ipha_toolkit.image.geometry import block_factors, block_mean, enlarge, roomy_box
 from ipha_toolkit.image.morphology import close_by, dilate_by, local_mean, open_by, touching
@@ -12,12 +13,18 @@ from ipha_toolkit.regions.airways import midline_tubes
 from ipha_toolkit.regions.chest import require_chest
 from ipha_toolkit.regions.lung_checks import lung_sized, no_lung
 from ipha_toolkit.regions.lung_shape import costal_gaps, without_enclosed_holes
-from ipha_toolkit.regions.muscle import darkest_mode
+from ipha_toolkit.regions.mr_levels import (
+    AIR_SHARE,
+    SPACING_MM,
+    evened,
+    fat_is_dark,
+    log_otsu,
+    muscle_around,
+    open_to_the_sides,
+)
 from ipha_toolkit.regions.zones import split_left_right
 from ipha_toolkit.terms import Modality
 from ipha_toolkit.volume import Mask, Volume
-
-_MR_SPACING_MM = 3.0
 
 _MR_CUT = 0.35
 
@@ -25,9 +32,6 @@ _MR_STEP_MM = 12.0
 
 _SURE_TISSUE = 0.95
 """Of muscle's level: what is wide and brighter is no lung in T1w. Chosen on the phantom."""
-
-_AIR_SHARE = 0.25
-"""Of muscle's level: what is darker and open to the sides is the air of the room."""
 
 _RIM_MM = 8.0
 
@@ -66,20 +70,21 @@ _MR_EDGE_MM = 4.0
 
 
 def segment_mr(volume: Volume) -> Mask:
-    factors = block_factors(volume, _MR_SPACING_MM)
+    factors = block_factors(volume, SPACING_MM)
     grid = volume.grid.coarser(factors)
     spacing = np.array(grid.spacing_mm)
     signal = block_mean(volume.array, factors)
     if not signal.max() > signal.min():
         raise no_lung(volume, "the image is constant", signal)
-    smooth = _evened(_smoothed(signal, spacing), spacing)
-    core = _enclosed_dark(smooth < _log_otsu(smooth), spacing)
+    smooth = evened(signal, spacing)
+    core = _enclosed_dark(smooth < log_otsu(smooth), spacing)
     if volume.modality == Modality.T1W:  # that cut may lie between air and a lung bright with disease or contrast agent
         bright = _enclosed_dark(smooth < _BRIGHT_LUNG_SHARE, spacing)
         core = bright if bright.sum() > _BRIGHT_LUNG_GAIN * core.sum() else core
     if not core.any():
         raise no_lung(volume, "no dark space enclosed by brighter tissue", signal)
     follow = volume.modality == Modality.T1W and min(core.shape) > 1  # in T2w blood is as bright as what is around
+    dark = core
     score, core, filled = _cut_between_levels(smooth, core, spacing, follow=follow)
     box = roomy_box(core, spacing, 2 * _PATCHY_CLOSING_MM)
     sides = _whole(core[box], grid, filled)
@@ -90,24 +95,12 @@ def segment_mr(volume: Volume) -> Mask:
     fine = enlarge(score.astype(np.float32), factors, volume.shape) > 0
     lungs = Mask(fine, volume.affine, name="lungs")
     require_chest(lungs, volume, sides)
+    if filled and fat_is_dark(smooth, dark, muscle_around(smooth, dark, spacing), spacing):
+        raise ImageError(
+            f"{volume.name or 'volume'}: its fat is suppressed and its lungs are partly filled: fat between the organs "
+            "is as dark as such lung and not told from it. Pass a lung mask, or a T1w with bright fat"
+        )
     return lungs
-
-
-def _smoothed(array: FloatArray, spacing: npt.NDArray[np.float64]) -> FloatArray:
-    """Smoothed over 0.7 of the finest voxel spacing: noise goes, thick slices do not mix."""
-    from scipy import ndimage
-
-    sigma = [0.7 * spacing.min() / s if n > 1 else 0 for s, n in zip(spacing, array.shape, strict=True)]
-    return np.asarray(ndimage.gaussian_filter(array, sigma))
-
-
-def _evened(signal: FloatArray, spacing: npt.NDArray[np.float64]) -> FloatArray:
-    """Signal over the level of the tissue within some centimetres: most of a bias field is gone."""
-    from skimage.filters import threshold_otsu
-
-    tissue = signal > 0.5 * threshold_otsu(np.minimum(signal, np.percentile(signal, 98)).ravel())
-    level = local_mean(signal, tissue, spacing, 50.0)
-    return np.asarray(signal / np.maximum(level, 0.1 * np.median(signal[tissue])))
 
 
 def _without_small_holes(mask: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArray:
@@ -121,20 +114,12 @@ def _without_small_holes(mask: BoolArray, spacing: npt.NDArray[np.float64]) -> B
     return np.asarray(np.moveaxis(filled, 0, through))
 
 
-def _log_otsu(signal: FloatArray) -> float:
-    from skimage.filters import threshold_otsu
-
-    top = float(np.percentile(signal, 98))
-    logs = np.log(np.clip(signal, 0.02 * top, top))
-    return float(np.exp(threshold_otsu(logs.ravel())))
-
-
 def _enclosed_dark(dark: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArray:
     """Large dark spaces shut off from the sides of the image, at least 5 % of the largest, not below it."""
     from scipy import ndimage
 
     opened = open_by(dark, spacing, 4.0)
-    outside = _open_to_the_sides(opened)
+    outside = open_to_the_sides(opened)
     opened &= ~outside
     labels, count = ndimage.label(opened)
     size = np.bincount(labels.ravel(), minlength=count + 1)
@@ -149,22 +134,6 @@ def _enclosed_dark(dark: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArr
     keep = (size >= 0.05 * size.max()) & (size > 0) & (level >= bottom - 1)
     keep[size.argmax()] = True
     return np.asarray(keep[labels])
-
-
-def _open_to_the_sides(dark: BoolArray) -> BoolArray:
-    """Dark space that reaches the left or right border of the image within its axial plane: room air, never lung.
-
-    In a single sagittal slice, the borders in front and behind."""
-    from scipy import ndimage
-
-    in_plane = ndimage.generate_binary_structure(3, 1)
-    in_plane[:, :, [0, 2]] = False
-    labels, count = ndimage.label(dark, in_plane)
-    hit = np.zeros(count + 1, bool)
-    sides = labels[[0, -1]] if dark.shape[0] > 1 else labels[:, [0, -1]]
-    hit[np.unique(sides)] = True
-    hit[0] = False
-    return np.asarray(hit[labels])
 
 
 def _beside(mask: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArray:
@@ -185,9 +154,8 @@ def _cut_between_levels(
     With ``follow``, lung filled with blood is followed up to muscle's level. Returns the score, positive on the lung's
     side and 1 at the lung's level, the lungs, and whether they are filled.
     """
-    start = _log_otsu(smooth)
-    around = dilate_by(core, spacing, 25.0) & ~dilate_by(core, spacing, 3.0)
-    muscle = darkest_mode(smooth[around & (smooth > start)])
+    start = log_otsu(smooth)
+    muscle = muscle_around(smooth, core, spacing)
     lung = float(np.median(smooth[core]))
     if follow:
         reached = _reached_before_tissue(smooth, core, muscle, spacing)
@@ -214,7 +182,7 @@ def _reached_before_tissue(
     from skimage.segmentation import watershed
 
     tissue = open_by(smooth > _SURE_TISSUE * muscle, spacing, 4.0) & ~core
-    outside = _open_to_the_sides(smooth < _AIR_SHARE * muscle) & ~core
+    outside = open_to_the_sides(smooth < AIR_SHARE * muscle) & ~core
     markers = np.where(core, 1, np.where(tissue | outside, 2, 0))
     open_ground = ndimage.binary_dilation(markers == 0)
     flooded = watershed(_steepness(smooth), np.where(open_ground, markers, 0), mask=open_ground)
@@ -307,7 +275,7 @@ def _with_patches(side: BoolArray, spacing: npt.NDArray[np.float64], medial: int
 def _grown(core: BoolArray, dark: BoolArray, spacing: npt.NDArray[np.float64]) -> BoolArray:
     """The core with the dark space that touches it and lies within a step."""
     dark = open_by(dark, spacing, 3.0)
-    dark &= ~_open_to_the_sides(dark) & dilate_by(core, spacing, _MR_STEP_MM)
+    dark &= ~open_to_the_sides(dark) & dilate_by(core, spacing, _MR_STEP_MM)
     return np.asarray(core | touching(open_by(dark, spacing, 3.0), core))
 
 

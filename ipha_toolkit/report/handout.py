@@ -14,7 +14,7 @@ _FLAGS = (
     "--headless", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--window-size=1280,720",
     "--hide-scrollbars", "--no-pdf-header-footer", "--run-all-compositor-stages-before-draw",
 )  # fmt: skip
-_SECONDS = 180
+_SECONDS = 600
 
 
 def print_deck(deck: str, target: Path) -> None:
@@ -33,13 +33,18 @@ def print_deck(deck: str, target: Path) -> None:
         )
     with TemporaryDirectory() as scratch:
         source, printed = Path(scratch) / "deck.html", Path(scratch) / "deck.pdf"
-        source.write_text(deck.replace('<body class="deck">', '<body class="deck handout">', 1), encoding="utf-8")
+        source.write_text(for_paper(deck), encoding="utf-8")
         root = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
         own = [f"--user-data-dir={scratch}/profile", f"--print-to-pdf={printed}"]
         _call([browser, *_FLAGS, *root, *own, source.as_uri()])
         if not printed.is_file():
             raise RenderError(f"{Path(browser).name} wrote no PDF; print the slides from your own browser")
         target.write_bytes(printed.read_bytes())
+
+
+def for_paper(deck: str) -> str:
+    """The presentation for paper: its loading ends when slides are laid out and viewers hold all their voxels."""
+    return deck.replace('<body class="deck">', '<body class="deck handout">', 1)
 
 
 def _call(command: list[str]) -> None:

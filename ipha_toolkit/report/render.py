@@ -29,6 +29,8 @@ BYLINE = ("author", "place", "date")
 """Parameters that the title slide names, where no notebook has a parameter of the name."""
 
 _THUMBNAIL_PX = 480
+_PATIENCE_S = 600
+"""For a kernel to start, and for what a cell gave to arrive, on a machine that is busy."""
 
 
 def render(notebook: str | os.PathLike[str], out_dir: str | os.PathLike[str], *, to: str = "html") -> Path:
@@ -250,6 +252,9 @@ def _execute(path: Path, source: Any, parameters: dict[str, Any], *, progress: b
                 progress_bar=progress and {"desc": printable(path.name)},
                 cwd=path.resolve().parent,
                 extra_arguments=["--log-level=ERROR"] if python else [],
+                start_timeout=_PATIENCE_S,
+                iopub_timeout=_PATIENCE_S,  # after 4 s what a cell gave would be left out without a word
+                raise_on_iopub_timeout=True,
             )
         except PapermillExecutionError as error:
             raise RenderError(_failure(path, error)) from None

@@ -75,7 +75,7 @@ def _check_session(
     jobs += [(Modality.MEGRE, files.echoes[0])] if files.echoes else []
     for modality, path in jobs:
         record = {"subject": files.subject, "session": files.session, "group": group, "modality": str(modality)}
-        record |= {"file": str(path.relative_to(cohort.root)), "lungs": "found here", "image": "cannot be used"}
+        record |= {"file": str(path.relative_to(cohort.root)), "lungs": "", "image": "cannot be used"}
         problems = []
         try:
             volume = _read(files, modality, protocol)
@@ -85,8 +85,8 @@ def _check_session(
             yield record, [_problem(files, path, error)]
             continue
         remarks = [Problem(path, text) for text in unbelieved(volume)]
-        if modality in files.lungs:
-            record["lungs"] = str(files.lungs[modality].path.relative_to(cohort.root))
+        given = files.lungs.get(modality)
+        record["lungs"] = str(given.path.relative_to(cohort.root)) if given else "found here"
         for masks in (files.lungs, files.muscle):
             if modality in masks:
                 problems += _check_mask(files, masks[modality], volume, protocol)
@@ -98,7 +98,10 @@ def _read(files: SessionFiles, modality: Modality, protocol: Protocol) -> Volume
     if modality is Modality.MEGRE:
         if len(files.echoes) == 1 and len(load_echoes(files.echoes)[0]) == 1:
             raise LayoutError(f"{files.echoes[0]}: is the only echo; R2* needs 2 or more, in files _echo-1_MEGRE ...")
-        return load_echoes(files.echoes, settings=protocol.reading)[0][0]
+        echoes, _ = load_echoes(files.echoes, settings=protocol.reading)
+        for echo in echoes:
+            require_measurable(echo, protocol.reading)
+        return echoes[0]
     volume = load(files.images[modality], modality=modality, settings=protocol.reading)
     require_measurable(volume, protocol.reading)
     return volume

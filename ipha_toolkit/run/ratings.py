@@ -39,9 +39,10 @@ _TRAILER = 8
 masks of 300 CTs would take minutes."""
 
 _DOUBTFUL: dict[str, float] = {
-    "implausible_lung_volume": 3, "lungs_partly_missing": 3, "uncertain_lung_field": 2, "perhaps_no_radiograph": 3,
-    "perhaps_not_frontal": 2, "one_lung": 2, "cut_field_of_view": 1, "asymmetric_reference": 1, "small_reference": 1,
-    "lung_voxels_missing": 2, "single_slice": 1, "hot_voxels": 1, "slices_missing": 1, "contrast_enhanced": 1,
+    "implausible_lung_volume": 3, "perhaps_no_chest": 3, "lungs_partly_missing": 3, "uncertain_lung_field": 2,
+    "perhaps_no_radiograph": 3, "perhaps_not_frontal": 2, "one_lung": 2, "lung_voxels_missing": 2,
+    "cut_field_of_view": 1, "asymmetric_reference": 1, "small_reference": 1, "single_slice": 1, "suppressed_fat": 1,
+    "airway_perhaps_inside": 1, "hot_voxels": 1, "slices_missing": 1, "contrast_enhanced": 1,
     "noise_not_estimable": 0.5, "noise_uncertain": 0.5,
 }  # fmt: skip
 """How much each flag makes an image worth a look, those of the lung mask most. Chosen."""

@@ -96,14 +96,16 @@ class Scan:
         """The image as acquired; of several echoes, the one in which lungs are looked for."""
         if self.role is Modality.MEGRE:
             echoes, te_ms = self.echoes
+            for echo in echoes:
+                require_measurable(echo, self.protocol.reading)
             volume = echoes[max([n for n, te in enumerate(te_ms) if te <= _LATEST_MS], default=0)]
         else:
             volume = load(self.files.images[self.role], modality=self.role, settings=self.protocol.reading)
+            require_measurable(volume, self.protocol.reading)
             self.flags |= {"contrast_enhanced"} if is_contrast_enhanced(volume) else set()
         self.facts = acquisition_of(volume)
         self.flags |= {"facts_not_believed"} if unbelieved(volume) else set()
         self.flags |= set(volume.meta.get("ReadFlags", ()))
-        require_measurable(volume, self.protocol.reading)
         self.flags |= {"expiration"} if self.role is Modality.CT and in_expiration(volume.name) else set()
         return volume
 

@@ -218,7 +218,7 @@ def test_ct_is_read_by_the_text_of_ha_and_palacio_where_bleeding_is_known_and_le
 
 
 def test_phases_that_cannot_be_told_apart_leave_the_cause_open():
-    reading = read(**{HAZE: 50, EVEN: 0.0, NET: 0.5})
+    reading = read(**{HAZE: 50, EVEN: 0.0, NET: 3.0})
     assert reading.phase == "air-space filling, cause open"
     assert "supported almost alike" in reading.reasons[0]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browsing import barriers, settle
+from browsing import barriers, hacked, resting_box, settle
 
 import ipha_toolkit as ipha
 from ipha_toolkit.explorer.voxels import Parts, voxels_of
@@ -81,7 +81,7 @@ def get(page: Any, key: str) -> Any:
 
 
 def place(page: Any, label: str) -> tuple[float, float]:
-    box = page.locator(f".ipha-plot [data-session={label}]").bounding_box()
+    box = resting_box(page.locator(f".ipha-plot [data-session={label}]"))
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
@@ -98,7 +98,7 @@ def test_points_and_rows_carry_their_session_and_say_it(page: Any) -> None:
     assert sorted(points) == [CONTROL, "sub-c2_ses-1", FIRST, SECOND]
     assert rows(page) == [CONTROL, "sub-c2_ses-1", FIRST, SECOND]
     page.mouse.move(*place(page, FIRST))
-    tip = page.locator(".ipha-tip").inner_text()
+    tip = page.locator(".ipha-tip:not([hidden])").inner_text()
     assert tip.startswith("sub-p1, ses-1 (iph, acute, day 0)\nct ground glass fraction: ")
     assert " %\nflags: foreign mask" in tip
     caption = page.locator(".ipha-plot .ipha-caption").inner_text()
@@ -200,7 +200,7 @@ def test_the_table_sorts_searches_and_saves_nothing_that_runs(page: Any) -> None
     assert cells["ses-1"][-1] == "'" + visits.FORMULA and cells["ses-2"][-1] == visits.MARKUP
     assert float(cells["ses-1"][4]) == pytest.approx(float(cells["ses-2"][4]))
     assert page.locator(".ipha-explorer td img").count() == 0
-    assert page.evaluate("window.hacked") is None
+    assert hacked(page) is None
     page.locator(".ipha-rows details", has_text="What the flags mean").locator("summary").click()
     assert "measured in a lung mask made elsewhere" in page.locator(".ipha-meanings").inner_text()
 
@@ -254,7 +254,8 @@ def test_a_patients_timeline_opens_dates(page: Any) -> None:
     assert "Bleeds: day 0 (acute phase), day 0 (hemoptysis)." in words
     dates.nth(1).click()
     assert get(page, "session") == SECOND
-    box = page.locator(f".ipha-timeline [data-session={FIRST}]").first.bounding_box()
+    page.wait_for_selector(".ipha-tile")  # below it the dates move
+    box = resting_box(page.locator(f".ipha-timeline [data-session={FIRST}]").first)
     page.mouse.click(box["x"] + 3, box["y"] + 3)
     assert get(page, "session") == FIRST
 

@@ -69,7 +69,7 @@ def endless_files(lab, rng, count):
             mask = root / PLACES["mask"]
             mask.rename(mask.with_name("sub-p1_ses-1_T1w_dseg.nii.gz"))
         put(path, kind)
-        answer = lab.cli("check", root, timeout=20)
+        answer = lab.cli("check", root)
         named = path.name in answer["out"] + answer["err"]
         tally.count(f"{place} {kind}: {answer['err'][-200:]}", fell(answer) or ("" if named else "unheard"))
     return tally
@@ -340,7 +340,7 @@ def _image_cut(lab, folder):
 
 def _image_piped(lab, folder):
     put(folder / "cohort" / PLACES["image"], "fifo")
-    answer = lab.analyze(folder, timeout=30)
+    answer = lab.analyze(folder)
     named = "sub-p1_ses-1_T1w" in answer["err"] + (folder / "out/failures.tsv").read_text()
     return answer, "silent" if "sub-p1" in _rows(folder) else "" if named else "unheard"
 

@@ -78,7 +78,7 @@ def damaged_bytes(lab, rng, count):
                 body = body[: rng.integers(400, len(body))]
             path = folder / f"sub-{n}_ct{ending}"
             path.write_bytes(body)
-            answer = lab.ask(load=str(path), modality="ct", timeout=20)
+            answer = lab.ask(load=str(path), modality="ct")
             tally.count(f"{path.name} {n}", _read(answer, path, right["out"]))
             path.unlink()
     return tally
@@ -93,7 +93,7 @@ def lying_headers(lab, rng, count):
         name, content = cases[n]
         path = folder / f"sub-{n}_{name}"
         path.write_bytes(content)
-        tally.count(f"{path.name} {content[:400]!r}", _read(lab.ask(load=str(path), modality="ct", timeout=20), path))
+        tally.count(f"{path.name} {content[:400]!r}", _read(lab.ask(load=str(path), modality="ct"), path))
         path.unlink()
     return tally
 
@@ -110,7 +110,7 @@ def random_bytes(lab, rng, count):
         ending = (".mha", ".nrrd", ".nii", ".png", ".jpg", ".dcm")[n % 6]
         path = folder / f"sub-{n}_dx{ending}"
         path.write_bytes(bytes(start) + rng.bytes(int(rng.integers(0, 4000))))
-        tally.count(path.name, _read(lab.ask(load=str(path), modality="dx", timeout=20), path))
+        tally.count(path.name, _read(lab.ask(load=str(path), modality="dx"), path))
         path.unlink()
     return tally
 

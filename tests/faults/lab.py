@@ -18,6 +18,10 @@ from toys import put_participants, put_session, toy_mr
 
 HERE = Path(__file__).parent
 BAD = ("silent", "killed", "hung", "lost", "traceback", "unheard")
+LONG = 300.0
+"""Seconds after which something hangs, on whatever machine; no test is to end by it."""
+SOON = 5.0
+"""Seconds within which a run that is told to stop is over, on a machine that does nothing else."""
 ALONE = ("--workers", "1")
 """For runs of which no more is asked than what they give: no process is started that has to import everything."""
 MAIN = "import sys; from ipha_toolkit.__main__ import main; sys.exit(main())"
@@ -50,10 +54,12 @@ class Lab:
         Folder that holds ``ipha_toolkit``.
     place : Path
         For what is made.
+    soon : float, optional
+        Seconds within which a run that is told to stop is over: the long form measures that on a machine of its own.
     """
 
-    def __init__(self, code, place):
-        self.code, self.place = Path(code), Path(place)
+    def __init__(self, code, place, soon=LONG):
+        self.code, self.place, self.soon = Path(code), Path(place), soon
         self.main = MAIN if (self.code / "ipha_toolkit/__main__.py").exists() else OLD_MAIN
         self.environment = os.environ | {"PYTHONPATH": str(self.code), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, str(HERE / "server.py")]
@@ -66,7 +72,7 @@ class Lab:
     def close(self):
         """End the server."""
         self._server.stdin.close()
-        self._server.wait(30)
+        self._server.wait(LONG)
         self._server.stdout.close()
 
     def ask(self, **job):
@@ -177,7 +183,7 @@ def group(process):
     return alive
 
 
-def end(process, seconds=5.0):
+def end(process, seconds=LONG):
     """Wait for a process and all of its group; text of both streams, and whether all ended in time."""
     begun, texts = time.monotonic(), ("", "")
     with contextlib.suppress(subprocess.TimeoutExpired):

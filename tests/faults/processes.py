@@ -72,7 +72,7 @@ def killed(lab, rng, count):
             process = (_begun, _writing)[n % 2](lab, folder, rng)
             groups.append(process.pid)
             process.send_signal(signal.SIGKILL)
-            _, ended = end(process)
+            _, ended = end(process, lab.soon)
             outcome, words = _resumed(lab, folder)
         tally.count(words[-300:], outcome if ended else "hung")
     return tally
@@ -124,7 +124,7 @@ def worker_killed(lab, rng, count):
         pid = _worker_of(process)
         if pid:
             os.kill(pid, signal.SIGKILL)
-        words, ended = end(process, 90)
+        words, ended = end(process)
         outcome = fell({"code": process.returncode, "out": words, "err": ""}) if ended else "hung"
         again, more = _resumed(lab, folder)
         tally.count((words + more)[-300:], outcome or again)
@@ -132,7 +132,7 @@ def worker_killed(lab, rng, count):
 
 
 def stopped(lab, rng, count):
-    """SIGTERM, or Ctrl-C as a terminal sends it, to all: over within 5 s, no traceback, and the next run goes on."""
+    """SIGTERM, or Ctrl-C as a terminal sends it, to all: soon over, no traceback, and the next run goes on."""
     tally = Tally()
     for n in range(count):
         folder = lab.cohort()
@@ -141,7 +141,7 @@ def stopped(lab, rng, count):
             os.killpg(process.pid, signal.SIGINT) if process.poll() is None else None
         else:
             process.send_signal(signal.SIGTERM)
-        words, ended = end(process)
+        words, ended = end(process, lab.soon)
         outcome = "" if ended else "hung"
         if "Traceback" in words or "Exception ignored" in words:
             outcome = "traceback"
@@ -159,7 +159,7 @@ def two_at_once(lab, rng, count):
         first = lab.start(*words)
         time.sleep(float(rng.uniform(0, 1.5)))
         second = lab.start(*words)
-        found = [end(process, 120) for process in (first, second)]
+        found = [end(process) for process in (first, second)]
         words = "".join(text for text, _ in found)
         outcome = "" if all(ended for _, ended in found) else "hung"
         outcome = outcome or fell({"code": 0, "out": words, "err": ""})

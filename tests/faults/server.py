@@ -138,7 +138,7 @@ def serve(job):
         if pid == 0:
             child(job, out, err)
         status = None
-        while time.monotonic() - begun < job.get("timeout", 60):
+        while time.monotonic() - begun < job.get("timeout", 300):
             if job.get("unreaped"):  # has ended, and keeps its number as long as this server lives
                 done = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
                 killed = done and done.si_code != os.CLD_EXITED

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import zlib
 
-from lab import ALONE, Tally, contents, fell, same
+from lab import ALONE, LONG, Tally, contents, fell, same
 
 IMAGE = "sub-p1/ses-1/anat/sub-p1_ses-1_T1w.nii.gz"
 MASK = "derivatives/hand/sub-p1/ses-1/sub-p1_ses-1_T1w_desc-lung_mask.nii.gz"
@@ -271,7 +271,7 @@ def _command(lab, folder, words, how):
     command = [sys.executable, "-c", lab.main, *words]
     try:
         done = subprocess.run(
-            command, env=environment, cwd=place, stdin=subprocess.DEVNULL, text=True, timeout=300, **streams, **how
+            command, env=environment, cwd=place, stdin=subprocess.DEVNULL, text=True, timeout=LONG, **streams, **how
         )
     except subprocess.TimeoutExpired:
         return None, ""

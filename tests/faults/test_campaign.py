@@ -17,7 +17,7 @@ import numpy as np
 import processes
 import pytest
 import strange
-from lab import BAD, Lab
+from lab import BAD, SOON, Lab
 
 ROOT = Path(__file__).parents[2]
 BEFORE = Path(__file__).with_name("before.json")
@@ -51,7 +51,7 @@ Written by `python -m pytest --faults`, which runs the campaign of `tests/faults
 
 - **silent**: damaged data measured or believed without a word.
 - **killed**: the process ended by a signal nobody sent.
-- **hung**: not over in time (5 s after a signal, 20 s and more for a command).
+- **hung**: not over in time (5 s after a signal, 300 s for a command).
 - **lost**: results or a user's file gone, or not the same after running again.
 - **traceback**: an inner error shown in place of a refusal.
 - **unheard**: something was left out or damaged, and nothing named it.
@@ -99,7 +99,7 @@ def campaign(code, share, keep=None):
     """
     figures, cases, begun = {}, [], time.monotonic()
     with tempfile.TemporaryDirectory(prefix="faults-") as place:
-        lab = Lab(code, place)
+        lab = Lab(code, place, SOON)
         for number, (kind, (attempt, _, many)) in enumerate(KINDS.items()):
             tally = attempt(lab, np.random.default_rng([11, number]), max(1, round(share * many)))
             figures[kind] = {"tried": tally.tried, **{how: tally.bad[how] for how in BAD}}

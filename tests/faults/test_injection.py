@@ -9,6 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from browsing import hacked, settle
 from hostile import ALL, COLOURS, PAYLOADS, hostile_cohort
 from ipywidgets import Widget
 from toys import toy_masks, toy_mr
@@ -135,11 +136,13 @@ def test_nothing_runs_on_a_page(hostile, offline_page, tmp_path, name):
     (tmp_path / "page.html").write_text(text)
     offline_page.on("dialog", lambda dialog: offline_page.errors.append(dialog.message))
     offline_page.goto((tmp_path / "page.html").as_uri())
-    offline_page.wait_for_timeout(700)
-    for node in offline_page.locator("summary:visible, button:visible, [data-session]:visible").all()[:25]:
+    offline_page.wait_for_function("() => !document.querySelector('.ipha-exported:empty')")
+    assert hacked(offline_page) is None
+    for node in offline_page.query_selector_all("summary:visible, button:visible, [data-session]:visible")[:25]:
         node.dispatch_event("pointermove")
         node.dispatch_event("click")
-    offline_page.wait_for_timeout(200)
+        settle(offline_page)
+    assert hacked(offline_page) is None
     assert offline_page.evaluate("typeof window.__pwned") == "undefined"
     assert [node.evaluate("node => node.outerHTML") for node in offline_page.locator(BAD).all()] == []
     assert "1337" not in offline_page.inner_text("body")

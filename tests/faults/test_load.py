@@ -42,7 +42,7 @@ def test_memory_is_flat_over_many_sessions(share, tmp_path, request):
         done = len(list((tmp_path / "out").glob("sub-*/ses-1/provenance.json")))
         seen += [(done, held[0])] if held else []
         time.sleep(0.2)
-    words, ended = end(process, 60)
+    words, ended = end(process)
     lab.close()
     assert ended and process.returncode == 0, words
     early = max(mb for done, mb in seen if done <= sessions // 4)
@@ -79,9 +79,7 @@ def test_many_viewers_fit_into_one_page(share, offline_page, tmp_path):
     path = tmp_path / "page.html"
     path.write_text("".join(viewer.to_html() for viewer in viewers))
     offline_page.goto(path.as_uri())
-    offline_page.wait_for_function(
-        f"document.querySelectorAll('.ipha-viewer[data-ready]').length == {many}", timeout=120_000
-    )
+    offline_page.wait_for_function(f"document.querySelectorAll('.ipha-viewer[data-ready]').length == {many}")
     assert offline_page.errors == []
 
 

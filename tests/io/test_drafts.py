@@ -169,7 +169,7 @@ def test_a_draft_whose_run_was_killed_before_it_said_whose_it_is_is_cleared(tmp_
         if more:
             (folder / more).touch()
         if name != "new":
-            os.utime(folder / ".owner.json", (time.time() - 2,) * 2)
+            os.utime(folder / ".owner.json", (time.time() - 2 * drafts._MOMENT_S,) * 2)
     drafts.clear_leftovers(tmp_path)
     left = {path.name.removeprefix(drafts.PREFIX) for path in tmp_path.iterdir()}
     assert left == {"notes", "new"}  # what else lies in a folder is somebody's; the new one may be a run's at work

@@ -1,7 +1,6 @@
 import errno
 import logging
 import multiprocessing
-import threading
 import time
 
 import pytest
@@ -10,53 +9,64 @@ from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io import locks
 
 SPAWN = multiprocessing.get_context("spawn")
+LONG = 600
+"""Seconds; no test is to end by it."""
 
 
-def hold(path, seconds, ready):
+def hold(path, enough, ready):
     with locks.locked(path, "it"):
         ready.set()
-        time.sleep(seconds)
+        enough.wait(LONG)
 
 
 def join(path, mark, ready, done):
     with locks.shared(path, mark, "no"):
         ready.set()
-        done.wait(60)
+        done.wait(LONG)
 
 
 def started(function, *args):
     ready = SPAWN.Event()
     process = SPAWN.Process(target=function, args=(*args[:2], ready, *args[2:]))
     process.start()
-    assert ready.wait(60)
+    assert ready.wait(LONG)
     return process
 
 
-def test_a_lock_is_waited_for_and_its_file_goes_with_it(tmp_path):
-    path = tmp_path / ".a.lock"
+def while_waiting(monkeypatch, act):
+    """Do something whenever this process has found a lock taken and pauses."""
+    pause = time.sleep
+    monkeypatch.setattr(time, "sleep", lambda seconds: (act(), pause(seconds)))
+
+
+def test_a_lock_is_waited_for_and_its_file_goes_with_it(tmp_path, monkeypatch):
+    path, enough = tmp_path / ".a.lock", SPAWN.Event()
     with locks.locked(path, "a") as waited:
         assert not waited and path.exists()
     assert not path.exists()
-    process = started(hold, path, 0.3)
+    process = started(hold, path, enough)
+    while_waiting(monkeypatch, enough.set)
     with locks.locked(path, "a") as waited:
         assert waited
     process.join()
     assert not path.exists()
 
 
-def test_a_killed_process_lets_its_lock_go(tmp_path, caplog):
+def test_a_killed_process_lets_its_lock_go(tmp_path, monkeypatch):
     path = tmp_path / ".a.lock"
-    process = started(hold, path, 60)
-    threading.Timer(0.3, process.kill).start()
-    begun = time.monotonic()
-    with locks.locked(path, "a"):
-        assert time.monotonic() - begun < 30
+    process = started(hold, path, SPAWN.Event())
+    while_waiting(monkeypatch, process.kill)
+    with locks.locked(path, "a") as waited:
+        assert waited
     process.join()
+    assert process.exitcode < 0
 
 
 def test_whoever_waits_long_says_so(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(locks, "_FIRST_WORD_S", 0.05)
-    process = started(hold, tmp_path / "lock", 0.6)
+    enough = SPAWN.Event()
+    process = started(hold, tmp_path / "lock", enough)
+    while_waiting(monkeypatch, lambda: enough.set() if caplog.text else None)
     with caplog.at_level(logging.WARNING), locks.locked(tmp_path / "lock", "sub-1"):
         assert "sub-1: another run is at work on it" in caplog.text
     process.join()

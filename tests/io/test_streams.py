@@ -13,7 +13,7 @@ import SimpleITK as sitk
 
 import ipha_toolkit as ipha
 from ipha_toolkit.errors import ImageError, ReadError
-from ipha_toolkit.io.checks import require_chest_hu, require_measurable
+from ipha_toolkit.io.checks import require_measurable
 from ipha_toolkit.io.streams import numbered
 from ipha_toolkit.settings import ReadingSettings
 
@@ -150,9 +150,9 @@ def test_a_ct_that_cannot_be_a_chest_in_hu_is_read_and_not_measured(tmp_path, sl
     nib.save(nib.Nifti1Image(np.maximum(slope * CT + offset, -1400).astype(np.float32), OBLIQUE), tmp_path / "a_ct.nii")
     volume = ipha.load(tmp_path / "a_ct.nii")
     with pytest.raises(ImageError, match=rf"a_ct\.nii: .*{words}"):
-        require_chest_hu(volume, ReadingSettings())
+        require_measurable(volume, ReadingSettings())
     nib.save(nib.Nifti1Image(CT, OBLIQUE), tmp_path / "b_ct.nii")
-    require_chest_hu(ipha.load(tmp_path / "b_ct.nii"), ReadingSettings())
+    require_measurable(ipha.load(tmp_path / "b_ct.nii"), ReadingSettings())
 
 
 def test_mr_without_a_value_above_zero_is_read_and_not_measured(tmp_path):

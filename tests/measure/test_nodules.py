@@ -15,7 +15,7 @@ from ipha_toolkit.measure.nodules import (
     random_pattern_test,
     too_coarse_for_nodules,
 )
-from ipha_toolkit.protocol import DEFAULT
+from ipha_toolkit.protocol import DEFAULT, Protocol
 from ipha_toolkit.volume import Mask, Volume
 
 SURE = DEFAULT.nodules.nodule_score
@@ -189,6 +189,9 @@ LUNGS = Mask(
 )
 GRID = np.stack(np.meshgrid(*[np.arange(18.0, 88, 12)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
 
+PERFECT = Protocol.from_toml("[nodules]\navoidance_mm = 2.0\n")
+"""Places that no detector blurs tell at 2 mm as well."""
+
 
 def table_of(points, diameter=2.5):
     columns = dict(zip(("x_mm", "y_mm", "z_mm"), np.asarray(points, float).T, strict=True))
@@ -216,11 +219,12 @@ def test_density_and_sizes_by_hand():
 
 def test_points_on_a_lattice_off_the_pleura_are_centrilobular_and_random_ones_are_not():
     null = thrown(400, 99)
-    lattice = values(measure_nodules(table_of(GRID + 0.5), LUNGS, modality="ct", null=null))
+    lattice = values(measure_nodules(table_of(GRID + 0.5), LUNGS, modality="ct", null=null, protocol=PERFECT))
     assert lattice["nodule_pleural_avoidance"] > 3 and lattice["nodule_spacing_z"] > 3
     assert lattice["nodule_spacing_ratio"] > 1.2 and lattice["nodule_subpleural_share"] == 0
     random = [
-        values(measure_nodules(table_of(thrown(200, seed)), LUNGS, modality="ct", null=null)) for seed in range(5)
+        values(measure_nodules(table_of(thrown(200, seed)), LUNGS, modality="ct", null=null, protocol=PERFECT))
+        for seed in range(5)
     ]
     for measure in ("nodule_pleural_avoidance", "nodule_spacing_z"):
         assert max(abs(found[measure]) for found in random) < 3
@@ -279,6 +283,15 @@ def test_pleural_avoidance_is_withheld_without_a_null_that_knows_the_detector():
     found = rows.loc["nodule_pleural_avoidance"]
     assert np.isnan(found["value"]) and found["flag"] == "no_detector_null"
     assert np.isfinite(rows.loc["nodule_spacing_z", "value"])
+
+
+@pytest.mark.parametrize(("side_mm", "flag"), [(1.5, ""), (2.0, "coarse_for_avoidance")])
+def test_pleural_avoidance_is_withheld_on_voxels_that_cannot_tell_random_from_centrilobular(side_mm, flag):
+    lungs = Mask(LUNGS.array, np.diag([side_mm, side_mm, side_mm, 1.0]))
+    nodules, null = (table_of((thrown(n, n) - 1.5) / 2 * side_mm) for n in (200, 300))
+    rows = measure_nodules(nodules, lungs, modality="ct", null=null[["x_mm", "y_mm", "z_mm"]], regions={"lung": lungs})
+    found = rows.set_index("measure").loc["nodule_pleural_avoidance"]
+    assert (found["flag"], np.isfinite(found["value"])) == (flag, not flag)
 
 
 def test_random_nodules_found_again_tell_what_the_detector_misses():

@@ -25,6 +25,21 @@ def dice(a, b):
     return 2 * np.count_nonzero(a.array & b.array) / (a.n_voxels + b.n_voxels)
 
 
+@pytest.mark.parametrize(
+    ("name", "axis", "words"),
+    [
+        ("cip/ct-64.nrrd", 2, "upside down"),
+        ("cip/ct-64.nrrd", 1, "back to front"),
+        ("ct_lung_pair_elastix/3DCT_lung_baseline_small.mha", 1, "back to front"),
+        ("totalseg/example_ct_sm.nii.gz", 1, "back to front"),
+    ],
+)
+def test_a_ct_turned_round_under_its_header_is_refused(name, axis, words):
+    ct = ipha.load(DATA / name, modality="ct").to_ras()
+    with pytest.raises(ImageError, match=words):
+        segment_lungs(ct.replace(array=np.ascontiguousarray(np.flip(ct.array, axis))))
+
+
 @pytest.mark.parametrize("subject", ["0004", "0006", "0007"])
 def test_mri_lungs_muscle_and_sides(subject):
     t1w = ipha.load(DATA / "mri_lung_uva" / f"{subject}H1.nii.gz", modality="T1w")

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from ipha_toolkit.errors import ImageError
-from ipha_toolkit.regions.chest import require_chest
+from ipha_toolkit.regions.chest import perhaps_no_chest, require_chest
+from ipha_toolkit.regions.lung_checks import lung_flags
 from ipha_toolkit.regions.lungs import segment_lungs
 from ipha_toolkit.volume import Volume
 
@@ -91,3 +92,35 @@ def test_dark_muscle_of_two_legs_is_no_pair_of_lungs(make_chest, at):
     legs += np.abs(np.random.default_rng(1).normal(0, 2, legs.shape))
     with pytest.raises(ImageError, match=r"legs\.nii: does not look like a chest.*of its depth between them"):
         segment_lungs(t1w.replace(array=legs, name="legs.nii"))
+
+
+@pytest.mark.parametrize("level", [-30, -50])
+def test_slender_muscle_on_both_sides_of_a_pelvis_is_no_pair_of_lungs(make_chest, level):
+    pieces = [((side * 75, 0, level), (30, 30, 140)) for side in (-1, 1)]
+    with pytest.raises(ImageError, match=r"belly\.nii: does not look like a chest.*of the body's depth"):
+        segment_lungs(abdomen(make_chest, pieces))
+
+
+def test_bulky_muscle_without_domes_is_flagged(make_chest):
+    pieces = [((side * 75, -10, 0), (50, 62, 90)) for side in (-1, 1)]
+    pelvis = abdomen(make_chest, pieces)
+    assert lung_flags(segment_lungs(pelvis), pelvis) == ["perhaps_no_chest"]
+
+
+def test_lungs_as_deep_as_the_ribs_or_with_domes_are_of_a_chest(make_chest):
+    t1w, truth = make_chest("T1w", spacing=(4.0, 4.0, 4.0))
+    assert not perhaps_no_chest(truth, t1w)
+    x, y, z = np.moveaxis(t1w.to_world(np.moveaxis(np.indices(t1w.shape), 0, -1)), -1, 0)
+    shallow = truth.array & (np.abs(y) < 60)
+    assert perhaps_no_chest(truth.replace(array=shallow), t1w)
+    domed = truth.array & (np.abs(y) < 60) & (z > -30 - 0.8 * np.hypot(np.abs(x) - 70, y))
+    assert not perhaps_no_chest(truth.replace(array=domed), t1w)
+
+
+@pytest.mark.parametrize(
+    "planes", [(slice(None), slice(30, 36)), (slice(20, 21),), (slice(None), slice(None), slice(30, 36))]
+)
+def test_a_slab_is_not_asked_for_domes(make_chest, planes):
+    t1w, truth = make_chest("T1w", spacing=(4.0, 4.0, 4.0))
+    shallow = truth.array & (np.indices(t1w.shape)[1] > 25)
+    assert not perhaps_no_chest(truth.replace(array=shallow[planes]), t1w.replace(array=t1w.array[planes]))

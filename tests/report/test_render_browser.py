@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import cut_slides, opened, pixels, settle
+from browsing import VIEWER, becomes, cut_slides, hacked, opened, pixels, settle
 
 FORMATS = pytest.mark.parametrize("kind", ["html", "slides"])
 LEFT_OUT = "script, style, noscript"
@@ -22,7 +22,7 @@ def show(page: Any, rendered: dict[str, Path], kind: str) -> Any:
     if kind == "html":
         return opened(page, rendered["html"].as_uri())
     page.goto(rendered["slides"].as_uri())
-    page.wait_for_function("() => Reveal.isReady()")
+    page.wait_for_function("() => window.Reveal?.isReady()")
     index = page.evaluate(
         "() => [...document.querySelectorAll('.slides > section')].findIndex((s) => s.querySelector('.ipha-exported'))"
     )
@@ -52,7 +52,7 @@ def test_policy_stops_what_a_script_would_fetch(offline_page: Any, rendered: dic
         "async () => { const found = [];"
         " addEventListener('securitypolicyviolation', (e) => found.push(e.violatedDirective));"
         " await fetch('http://127.0.0.1:9/').catch(() => {}); new Image().src = 'http://127.0.0.1:9/';"
-        " await new Promise((r) => setTimeout(r, 100)); return found; }"
+        " while (new Set(found).size < 2) await new Promise((r) => setTimeout(r, 20)); return found; }"
     )
     assert {"connect-src", "img-src"} <= set(refused)
 
@@ -68,9 +68,14 @@ def test_wheel_keys_and_linked_slider_change_both_images(
 
     def changed() -> None:
         nonlocal before
-        now = pixels(page, 0), pixels(page, 1)
-        assert all((new != old).mean() > 0.3 for new, old in zip(now, before, strict=True))
-        before = now
+        old = before
+
+        def now() -> tuple[Any, Any]:
+            nonlocal before
+            before = pixels(page, 0), pixels(page, 1)
+            return before
+
+        becomes(page, now, lambda new: all((one != other).mean() > 0.3 for one, other in zip(new, old, strict=True)))
 
     box = canvas.bounding_box()
     page.mouse.move(box["x"] + 50, box["y"] + 50)
@@ -87,7 +92,7 @@ def test_wheel_keys_and_linked_slider_change_both_images(
 @FORMATS
 def test_text_from_data_stays_text(offline_page: Any, rendered: dict[str, Path], kind: str) -> None:
     page = show(offline_page, rendered, kind)
-    assert page.evaluate("window.hacked") is None
+    assert hacked(page) is None
     hostile = "<script>window.hacked=1</script>"
     assert page.evaluate("() => document.querySelector('table').textContent").count(hostile) == 1
     assert page.evaluate("() => document.querySelector('.output.text').textContent").count(hostile) == 1
@@ -139,9 +144,8 @@ def test_contents_lead_to_their_headings(offline_page: Any, rendered: dict[str, 
     names = page.locator(".contents a").all_inner_texts()
     assert names == ["A table", "A figure", "A viewer", "And its slider", "A choice", "Long"]
     page.locator(".contents a").nth(2).click()
-    settle(page)
-    top = page.evaluate("() => document.getElementById('a-viewer').getBoundingClientRect().top")
-    assert 0 <= top < 60
+    top = "() => document.getElementById('a-viewer').getBoundingClientRect().top"
+    becomes(page, lambda: page.evaluate(top), lambda now: 0 <= now < 60)
     page.wait_for_function("() => document.querySelector('.contents [aria-current]')?.textContent === 'A viewer'")
 
 
@@ -194,13 +198,30 @@ def test_slides_turn_by_key_but_not_from_within_a_viewer(offline_page: Any, rend
 def test_slides_on_paper_are_all_there_with_their_viewers_drawn(offline_page: Any, rendered: dict[str, Path]) -> None:
     page = offline_page
     page.goto(rendered["slides"].as_uri())
-    page.wait_for_function("() => Reveal.isReady() && document.querySelector('canvas.ipha-slice')")
-    page.wait_for_timeout(300)
+    page.wait_for_function(f"() => window.Reveal?.isReady() && {VIEWER}.length && {VIEWER}.every((v) => v.complete)")
     page.emulate_media(media="print")
     page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
     assert pixels(page, 0).max() > 100
     assert all(page.locator(".slide h2").nth(n).is_visible() for n in range(page.locator(".slide h2").count()))
     assert not page.locator(".ipha-bar").first.is_visible()
+
+
+LATE = """
+    const url = URL.createObjectURL, later = setTimeout;
+    window.setTimeout = (call, ms, ...given) => later(call, ms / 20, ...given);
+    window.rest = () => new Promise((r) => later(r, 1500));  // half a minute of the page's own
+    URL.createObjectURL = (blob) => url(new Blob(["await rest();", blob], {type: blob.type}));
+    const built = () => document.querySelectorAll(".ipha-viewer").length, ready = () => document.querySelector(".reveal.ready");
+    new MutationObserver(() => { if (ready()) window.built ??= built(); }).observe(document, {attributes: true, childList: true, subtree: true});
+"""  # noqa: E501
+
+
+def test_a_deck_waits_for_viewers_that_a_busy_browser_builds_late(offline_page: Any, rendered: dict[str, Path]) -> None:
+    page = offline_page
+    page.add_init_script(LATE)
+    page.goto(rendered["slides"].as_uri())
+    page.wait_for_function("() => window.built !== undefined")
+    assert page.evaluate("window.built") == 1
 
 
 LONG = [
@@ -329,3 +350,26 @@ def test_a_handout_has_a_page_a_slide(long_deck: Path, offline_page: Any, tmp_pa
     print_deck(long_deck.read_text("utf-8"), tmp_path / "long.pdf")
     pages = re.findall(rb"/Type\s*/Page\b", (tmp_path / "long.pdf").read_bytes())
     assert len(pages) == offline_page.evaluate("() => Reveal.getTotalSlides()")
+
+
+@pytest.mark.parametrize("which", ["long", "viewer"])
+def test_a_handout_is_loaded_when_it_is_laid_out_and_its_viewers_hold_all_their_voxels(
+    which: str, rendered: dict[str, Path], long_deck: Path, offline_page: Any, tmp_path: Path
+) -> None:
+    """A browser prints at the end of loading."""
+    from ipha_toolkit.report.handout import for_paper
+
+    deck, paper = (long_deck if which == "long" else rendered["slides"]), tmp_path / "paper.html"
+    paper.write_text(for_paper(deck.read_text("utf-8")), encoding="utf-8")
+    offline_page.add_init_script(f"""
+    const unpacked = Response.prototype.arrayBuffer, later = () => new Promise((go) => setTimeout(go, 300));
+    Response.prototype.arrayBuffer = async function () {{ await later(); return unpacked.call(this); }};
+    addEventListener("load", () => {{
+        const viewers = {VIEWER};
+        window.atLoad = [Reveal.isReady(), viewers.map((v) => v.complete), document.querySelectorAll(".slide").length];
+    }})""")
+    offline_page.goto(paper.as_uri())
+    offline_page.wait_for_function("() => window.atLoad")
+    ready, complete, slides = offline_page.evaluate("() => window.atLoad")
+    assert ready and complete == [True] * (which == "viewer")
+    assert slides == offline_page.evaluate("() => Reveal.getTotalSlides()") > 7

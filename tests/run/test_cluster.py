@@ -1,11 +1,13 @@
 """Dask beside the process pool. The long form, kill -9 at random moments, is benchmarks/dask_kills.py."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ from toys import put_participants, put_session, toy_ct, toy_masks
 
 from ipha_toolkit.cli import main
 from ipha_toolkit.errors import LayoutError
-from ipha_toolkit.io import marks
+from ipha_toolkit.io import drafts, marks
+from ipha_toolkit.io.locks import locked
 from ipha_toolkit.run import cluster
 from ipha_toolkit.run.cluster import ClusterError, connect
 from ipha_toolkit.run.cohort import run
@@ -22,6 +25,8 @@ from ipha_toolkit.run.status import status
 distributed = pytest.importorskip("distributed", reason="Dask is not installed")
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore:.*Sending large graph.*")
+LONG = 600
+"""Seconds; no test is to end by it."""
 TABLES = ("measures.tsv", "readings.tsv", "findings.tsv", "failures.tsv")
 
 
@@ -74,6 +79,13 @@ def test_a_worker_that_comes_later_and_sees_others_stops_the_run_as_well(cohort,
     monkeypatch.setattr(marks, "has_token", lambda out, run: False)
     with pytest.raises(LayoutError, match="is not the same folder here"):
         run(cohort, tmp_path / "out", client=threads, progress=False)
+
+
+def test_a_worker_that_leaves_while_it_is_asked_is_no_unlike_one(cohort, tmp_path, threads, wanted, monkeypatch):
+    gone = distributed.comm.CommClosedError("in <TCP (closed)>: Stream is closed")
+    monkeypatch.setattr(threads, "run", lambda *_, **__: {"tcp://127.0.0.1:9": gone})
+    run(cohort, tmp_path / "out", client=threads, progress=False)
+    assert tables(tmp_path / "out") == wanted
 
 
 def test_workers_of_another_installation_are_refused_by_name(cohort, tmp_path, threads, monkeypatch):
@@ -179,6 +191,16 @@ def test_a_session_that_kills_its_worker_twice_is_a_failure_and_takes_no_other_w
     assert status(tmp_path / "out")["state"].tolist() == ["done", "failed", "done", "done"]
 
 
+def address_in(file, scheduler):
+    """What a scheduler writes once it is there."""
+    until = time.monotonic() + LONG
+    while time.monotonic() < until and scheduler.poll() is None:
+        with suppress(OSError, ValueError):
+            return json.loads(file.read_text())["address"]
+        time.sleep(0.1)
+    pytest.fail("the scheduler did not start")
+
+
 @pytest.fixture
 def by_hand(tmp_path):
     """A scheduler and a worker started by their commands; yields the address and a way to start more."""
@@ -192,13 +214,7 @@ def by_hand(tmp_path):
 
     file = tmp_path / "scheduler.json"
     scheduler = start("scheduler", "--scheduler-file", str(file), "--port", "0", "--no-dashboard")
-    for _ in range(300):
-        if file.exists() and file.stat().st_size:
-            break
-        time.sleep(0.1)
-    import json
-
-    yield json.loads(file.read_text())["address"], start, scheduler
+    yield address_in(file, scheduler), start, scheduler
     for process in started:
         process.kill()
         process.wait()
@@ -210,7 +226,7 @@ def test_two_workers_started_by_hand_and_a_scheduler_that_is_killed(cohort, tmp_
     for _ in range(2):
         start("worker", address, "--no-nanny", "--nthreads", "1", "--no-dashboard")
     with connect(address) as client:
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(2, timeout=LONG)
         run(cohort, tmp_path / "whole", client=client, progress=False)
         assert tables(tmp_path / "whole") == wanted
         monkeypatch.setattr(cluster, "_send", lambda *given: (scheduler.kill(), send(*given))[1])
@@ -223,7 +239,7 @@ def test_two_workers_started_by_hand_and_a_scheduler_that_is_killed(cohort, tmp_
 def hungry(volume):
     """A segmenter that takes more memory than a worker has."""
     held = np.ones(1_200_000_000, np.uint8)
-    time.sleep(20)
+    time.sleep(LONG)  # it is killed long before
     return toy_masks()[held[0] - 1]
 
 
@@ -248,9 +264,9 @@ def test_a_worker_whose_time_is_over_loses_nothing(tmp_path, by_hand):
     plain = ("worker", address, "--no-nanny", "--nthreads", "1", "--no-dashboard")
     short = start(*plain, "--lifetime", "4s")
     with connect(address) as client:
-        client.wait_for_workers(1, timeout=60)
         after = threading.Thread(target=lambda: (short.wait(), start(*plain)))
         after.start()
+        client.wait_for_workers(1, timeout=LONG)  # on a slow machine the time of the first may be over by now
         found = run(tmp_path / "in", tmp_path / "out", client=client, segment=slow, progress=False)
         after.join()
     assert (found.measured, found.failures) == (4, []) and short.returncode is not None
@@ -262,11 +278,13 @@ def test_what_a_client_killed_mid_run_leaves_is_taken_up_by_the_next_run(cohort,
     start("worker", address, "--no-nanny", "--nthreads", "1", "--no-dashboard")
     out = tmp_path / "out"
     command = [sys.executable, "-m", "ipha_toolkit", "analyze", str(cohort), "--out", str(out), "--scheduler", address]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as client:
-        begun = time.monotonic()
-        while time.monotonic() - begun < 120 and not any((out / marks.FOLDER).glob("*.running.json")):
-            time.sleep(0.01)
-        client.kill()
-    assert (status(out)["state"] == "done").sum() < 4 and not (out / "measures.tsv").exists()
+    run(cohort, out, participant_label="0", level="participant", progress=False)
+    with locked(drafts.lock_of(out / "sub-2" / "ses-1"), "one session, so that the run cannot end before it is killed"):
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as client:
+            while client.poll() is None and not any((out / marks.FOLDER).glob("*.running.json")):
+                time.sleep(0.01)
+            client.kill()
+        assert client.returncode < 0
+        assert (status(out)["state"] == "done").sum() < 4 and not (out / "measures.tsv").exists()
     assert run(cohort, out, progress=False).measured >= 1
     assert tables(out) == wanted

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 import pytest
+from browsing import LIMIT_MS, becomes
 
-_TRIES = 6
+_START_S = 600
+"""Longest that a server is waited for; no test is to end by it."""
 _VIEW = Path(__file__).parents[2] / "ipha_toolkit" / "viewer"
 
 
@@ -37,80 +40,96 @@ def jupyter_lab(folder: Path) -> Iterator[tuple[str, int]]:
     root = str(Path(__file__).parents[2])
     environment = {k: v for k, v in os.environ.items() if not k.startswith("JUPYTER")}
     environment |= {"HOME": str(folder), "PYTHONPATH": root, "PYTHONWARNINGS": "ignore"}
+    environment["JUPYTER_RUNTIME_DIR"] = str(folder / ".runtime")
     command = [
         sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
         f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}", "--LabApp.news_url=",
+        "--LabApp.expose_app_in_browser=True",
     ]  # fmt: skip
     with (folder / "jupyterlab.log").open("w") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder)
-    address = f"http://127.0.0.1:{port}"
     try:
-        _wait_for(f"{address}/api?token={token}", server)
-        yield f"{address}/lab/tree/%s?token={token}", server.pid
+        address = _started(server, folder / ".runtime" / f"jpserver-{server.pid}.json", token)
+        yield f"{address}lab/tree/%s?token={token}", server.pid
     finally:
         server.terminate()
         try:
-            server.wait(20)
+            server.wait(60)
         except subprocess.TimeoutExpired:
             server.kill()
+            server.wait()
 
 
-def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
-        try:
-            with urlopen(url, timeout=2):
-                return
-        except OSError:
-            if server.poll() is not None:
-                raise RuntimeError("JupyterLab did not start") from None
-            time.sleep(0.2)
-    raise RuntimeError("JupyterLab did not answer within 120 s")
+def _started(server: subprocess.Popen[bytes], facts: Path, token: str) -> str:
+    """Address of a server, once it answers; it may have found its port taken and have chosen another."""
+    until = time.monotonic() + _START_S
+    while time.monotonic() < until:
+        with suppress(OSError, ValueError):
+            address = str(json.loads(facts.read_text())["url"])
+            urlopen(f"{address}api?token={token}", timeout=60).close()
+            return address
+        if server.poll() is not None:
+            raise RuntimeError("JupyterLab did not start")
+        time.sleep(0.2)
+    raise RuntimeError(f"JupyterLab did not answer within {_START_S} s")
 
 
 def open_notebook(page: Any, url: str) -> None:
-    """Open a notebook in JupyterLab and wait for its kernel."""
+    """Open a notebook in JupyterLab and wait until its kernel is joined to it and rests."""
     page.goto(url)
-    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
-    idle = "() => document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status === 'idle'"
-    page.wait_for_function(idle, timeout=60_000)
-    page.wait_for_timeout(1000)
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell")
+    page.wait_for_function(
+        f"() => {{ const {{isReady, session}} = {_CONTEXT} ?? {{}}, kernel = session?.kernel;"
+        " return isReady && kernel?.connectionStatus === 'connected' && kernel.status === 'idle'; }"
+    )
+
+
+_CONTEXT = "window.jupyterapp?.shell.currentWidget?.sessionContext"
+_WATCH = r"""(number) => {
+    const cell = document.querySelectorAll(".jp-CodeCell")[number], said = () => cell.querySelector(".jp-InputPrompt").textContent;
+    let begun = false;
+    window.iphaRan = false;
+    new MutationObserver((_, watch) => {
+        begun ||= said().includes("*");
+        if (!begun || !/\d/.test(said())) return;
+        window.iphaRan = true;
+        watch.disconnect();
+    }).observe(cell, {childList: true, characterData: true, subtree: true});
+}"""  # noqa: E501
 
 
 def run_cell(page: Any, number: int) -> None:
     """Run the ``number``-th cell, from 0, and wait until it is done."""
-    prompt = f"document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')[{number}].textContent"
-    before = page.evaluate(prompt)
-    for _ in range(_TRIES):  # a busy JupyterLab loses what is run before its kernel is joined to the notebook
-        page.locator(".jp-CodeCell").nth(number).locator(".cm-content").click()
-        page.keyboard.press("Shift+Enter")
-        if _became(page, f"() => {prompt} !== {json.dumps(before)}"):
-            break
-        if page.locator(".jp-Dialog").count():  # that says so
-            page.locator(".jp-Dialog .jp-mod-accept").first.click()
-    page.wait_for_function(f"() => /\\d/.test({prompt})", timeout=60_000)
+    page.locator(".jp-CodeCell").nth(number).locator(".cm-content").click()
+    page.evaluate(_WATCH, number)
+    page.keyboard.press("Shift+Enter")
+    page.wait_for_function(f"() => window.iphaRan && {_CONTEXT}.session.kernel.status === 'idle'")
 
 
-def _became(page: Any, condition: str) -> bool:
-    """Whether a condition comes true within some seconds."""
-    for _ in range(50):
-        if page.evaluate(condition):
-            return True
-        page.wait_for_timeout(100)
-    return False
+def run_until(page: Any, number: int, said: str) -> str:
+    """Run a cell until it prints what a pattern finds: a kernel hears late of what was done in the browser."""
+    until, text = time.monotonic() + LIMIT_MS / 1000, ""
+    while time.monotonic() < until and not re.search(said, text):
+        run_cell(page, number)
+        text = str(page.locator(".jp-CodeCell").nth(number).locator(".jp-OutputArea-output").last.inner_text())
+    assert re.search(said, text), text
+    return text
 
 
 def save_and_export(page: Any, url: str) -> bytes:
     """The page that JupyterLab's "Save and Export Notebook As" HTML gives, chosen from its menu."""
     page.locator(".lm-MenuBar-item", has_text="File").click()
     page.locator(".lm-Menu-item", has_text="Save and Export Notebook As").click()
-    with page.context.expect_event("request", lambda r: "/nbconvert/html/" in r.url) as asked:
-        page.locator(".lm-Menu").last.locator(".lm-Menu-item", has_text="HTML").click()
-        page.wait_for_timeout(1500)
-        sanitize = page.locator(".jp-Dialog input[type=checkbox]")
-        if sanitize.count():  # newer JupyterLab asks, and would take all scripts out
-            sanitize.uncheck()
-            page.locator(".jp-Dialog .jp-mod-accept").click()
-    with urlopen(f"{asked.value.url}&{url.partition('?')[2]}", timeout=60) as answer:
+    asked: list[str] = []
+    page.context.on("request", lambda r: asked.append(r.url) if "/nbconvert/html/" in r.url else None)
+    page.locator(".lm-Menu").last.locator(".lm-Menu-item", has_text="HTML").click()
+    sanitize = page.locator(".jp-Dialog input[type=checkbox]")
+    becomes(page, lambda: bool(asked or sanitize.count()), True)
+    if sanitize.count():  # newer JupyterLab asks, and would take all scripts out
+        sanitize.uncheck()
+        page.locator(".jp-Dialog .jp-mod-accept").click()
+    becomes(page, lambda: len(asked) > 0, True)
+    with urlopen(f"{asked[0]}&{url.partition('?')[2]}", timeout=600) as answer:
         return bytes(answer.read())
 
 

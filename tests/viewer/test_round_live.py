@@ -11,7 +11,7 @@ from typing import Any
 import nbformat
 import numpy as np
 import pytest
-from browsing import HAS_AXE, barriers
+from browsing import HAS_AXE, barriers, becomes, resting_box
 
 import ipha_toolkit as ipha
 from ipha_toolkit.io.ratings import read_ratings
@@ -34,7 +34,7 @@ CELLS = [
 ]
 READY = ".ipha-viewer[data-ready]"
 IMAGE = "canvas.ipha-slice"
-PAINTER = "[...document.querySelectorAll('*')].find((e) => e.iphaViewer?.get('_painting')).iphaViewer"
+PAINTER = "[...document.querySelectorAll('*')].find((e) => e.iphaViewer?.get('_painting'))?.iphaViewer"
 HELD = "document.querySelector('.ipha-explorer').parentNode.iphaExplorer"
 PATIENT, CONTROL = "sub-p1_ses-1", "sub-c1_ses-1"
 
@@ -58,15 +58,9 @@ def look(page: Any, name: str) -> None:
         page.screenshot(path=str(Path(os.environ["IPHA_SCREENSHOTS"]) / f"{name}.png"))
 
 
-def output(page: Any) -> str:
-    return str(page.locator(".jp-OutputArea-output").last.inner_text())
-
-
 def click_point(page: Any, label: str) -> None:
     """Click a session in the plot with the mouse."""
-    drawing = page.locator(".ipha-drawing").first
-    drawing.scroll_into_view_if_needed()
-    box = drawing.locator(f"[data-session={label}]").bounding_box()
+    box = resting_box(page.locator(".ipha-drawing").first.locator(f"[data-session={label}]"))
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
 
 
@@ -99,8 +93,7 @@ def paint(page: Any, folder: Path) -> None:
     lungs = ipha.open_results(folder / "out")["p1", "1"].mask("ct")
     before = page.evaluate(f"{PAINTER}.get('numbers')")[0][1]
     assert before == f"{lungs.volume_ml:.0f} mL"
-    image.scroll_into_view_if_needed()
-    box = image.bounding_box()
+    box = resting_box(image)
     where = page.evaluate(f"""() => {{ const p = {PAINTER}.panels[0].place; return [p.x(20), p.y(15)]; }}""")
     x, y = box["x"] + where[0], box["y"] + where[1]
     page.mouse.move(x, y)
@@ -111,12 +104,13 @@ def paint(page: Any, folder: Path) -> None:
     page.wait_for_function(f"() => {PAINTER}.get('numbers').at(-2)[1] === 1")
     look(page, "painted")
     # What the browser shows is what the kernel holds.
-    lab.run_cell(page, 3)
-    assert "1 changes" in output(page)
+    lab.run_until(page, 3, "1 changes")
     painted = np.load(folder / "painted.npy")
     index = int(image.get_attribute("data-index"))
-    shown = page.evaluate(f"() => Array.from({PAINTER}.source.cache.get('1/axial/{index}'))")
-    assert np.array_equal(np.array(shown), painted[:, :, index].T.ravel())
+    shown = f"{PAINTER}.source.cache.get('1/axial/{index}')"
+    wanted = painted[:, :, index].T.ravel().astype(int).tolist()
+    page.wait_for_function(f"(wanted) => wanted.every((on, n) => {shown}?.[n] === on)", arg=wanted)
+    assert page.evaluate(f"{shown}.length") == len(wanted)
     assert painted[20, 15, index]
     image.focus()
     page.keyboard.press("Control+z")
@@ -134,15 +128,14 @@ def paint(page: Any, folder: Path) -> None:
 
 def measure_again(page: Any, folder: Path) -> None:
     page.get_by_role("button", name="Measure again").click()
-    page.wait_for_selector(".ipha-report .ipha-done", timeout=120_000)
+    page.wait_for_selector(".ipha-report .ipha-done")
     look(page, "measured")
     if HAS_AXE:
         assert barriers(page, ".ipha-viewer:has(.ipha-measure)") == []
     assert "lung volume" in page.locator(".ipha-report").inner_text()
     assert (folder / "cohort" / "derivatives" / "manual" / "sub-p1" / "ses-1").is_dir()
     assert page.locator(".jp-CodeCell").count() == len(CELLS)  # no key went to the notebook
-    lab.run_cell(page, 4)
-    before, now = map(float, output(page).split())
+    before, now = map(float, lab.run_until(page, 4, r"\S+ \S+").split())
     assert now > before + 1  # HU: the body painted in is denser than lung
 
 
@@ -155,10 +148,7 @@ def rate(page: Any, folder: Path) -> None:
     page.wait_for_function("() => document.querySelector('.ipha-review-head select').selectedIndex === 1")
     page.wait_for_selector(f".ipha-review {READY}")
     look(page, "rated")
-    for _ in range(50):
-        if (folder / "ratings" / "ratings.tsv").exists():
-            break
-        page.wait_for_timeout(100)
+    becomes(page, (folder / "ratings" / "ratings.tsv").exists, True)
     table = read_ratings(folder / "ratings")
     assert table[["rater", "verdict", "reasons"]].to_numpy().tolist() == [["AB", "unusable", "wrong mask"]]
     page.wait_for_function("() => document.activeElement.classList.contains('ipha-slice')")

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from browsing import hacked, past
 from PIL import Image
 
 from ipha_toolkit.viewer import saved
@@ -31,8 +32,9 @@ def test_pictures_and_words_stand_where_the_viewer_is_lost_until_it_is_back(offl
     offline_page.wait_for_selector(".ipha-saved img")
     assert not offline_page.locator("#viewer").is_visible()
     assert offline_page.locator(".ipha-saved p").all_inner_texts()[:2] == [HOSTILE, "second"]
+    offline_page.wait_for_function("() => [...document.images].every((i) => i.complete)")
     assert offline_page.evaluate("[...document.images].map((i) => i.naturalWidth)") == [30, 40]
-    assert offline_page.evaluate("window.hacked") is None
+    assert hacked(offline_page) is None
     offline_page.evaluate("document.getElementById('viewer').replaceChildren(document.createElement('canvas'))")
     offline_page.wait_for_selector(".ipha-saved", state="detached")
     assert offline_page.locator("#viewer").is_visible()
@@ -40,7 +42,7 @@ def test_pictures_and_words_stand_where_the_viewer_is_lost_until_it_is_back(offl
 
 def test_nothing_is_shown_beside_a_living_viewer(offline_page: Any) -> None:
     run(offline_page, "<div class='ipha-viewer'>Plane</div>")
-    offline_page.wait_for_timeout(2300)
+    past(offline_page, 2100)  # it is given two seconds
     assert offline_page.locator(".ipha-saved").count() == 0
 
 

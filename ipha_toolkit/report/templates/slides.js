@@ -5,6 +5,8 @@
 // Keys that a viewer or a control needs are not taken for turning slides; Escape gives them back. S shows the speaker's notes.
 (() => {
   const OWN = ".ipha-viewer, .ipha-explorer, .ipha-control, input, select, textarea, button, summary";
+  const MOST_TRIES = 1200; // a minute, for viewers that a busy machine builds late
+  const paper = document.body.matches(".handout");
   const LEAST_FIGURE = 0.5, LEAST_VIEWER = 0.42, SLACK = 2, SMALLER = [94, 88], LARGER = [1.4, 1.3, 1.2, 1.1];
   for (const node of document.querySelectorAll(".output")) node.setAttribute("data-prevent-swipe", "");
   addEventListener("keydown", (event) => {
@@ -197,12 +199,13 @@
   };
   // Pictures have a height once they are read, viewers once they are built.
   const read = Promise.all([...document.images].map((image) => image.decode().catch(() => {})));
-  const built = () => document.querySelectorAll(".ipha-exported:not(:has(.ipha-viewer, .ipha-explorer))").length === 0;
-  const wait = (tries) => (built() || tries <= 0 ? start() : new Promise((go) => setTimeout(go, 50)).then(() => wait(tries - 1)));
-  // A browser that is told to print does so when a page is loaded: a handout is not, until its slides are laid out.
-  if (document.body.matches(".handout")) {
+  const built = () => !document.querySelector(".ipha-exported:empty:not([data-failed])") && (!paper || whole());
+  const whole = () => [...document.querySelectorAll(".ipha-exported")].every(({iphaViewer: viewer}) => !viewer || viewer.complete);
+  const wait = (tries = MOST_TRIES) => (built() || tries <= 0 ? start() : new Promise((go) => setTimeout(go, 50)).then(() => wait(tries - 1)));
+  // A browser that is told to print does so when a page is loaded: a handout is not, until its slides are laid out and its viewers hold their voxels.
+  if (paper) {
     const pending = document.body.appendChild(Object.assign(document.createElement("iframe"), {hidden: true}));
     pending.contentDocument.open();
-    addEventListener("DOMContentLoaded", () => read.then(() => wait(600)).finally(() => { pending.contentDocument.close(); pending.remove(); }));
-  } else addEventListener("load", () => read.then(() => wait(100)));
+    addEventListener("DOMContentLoaded", () => read.then(() => wait()).finally(() => { pending.contentDocument.close(); pending.remove(); }));
+  } else addEventListener("load", () => read.then(() => wait()));
 })();

@@ -150,6 +150,7 @@
     let close = null;
     modules.get(source).then((module) => { model.standIn?.remove(); close = module.default.render({model, el: node}); }, (error) => {
       console.error(error);
+      node.dataset.failed = "";
       if (!model.standIn) node.append(el("img", {src: model.get("_picture") ?? "", alt: model.get("description") ?? ""}));
     });
     return inside ? {el: node, remove: () => { close?.(); node.remove(); }} : node;

@@ -32,7 +32,9 @@ export class Extras {
   }
   leaveFullScreen() {
     this.leaving = true;
-    document.exitFullscreen?.().catch(() => {}).finally(() => { this.leaving = false; });
+    // until the browser says that it is left, which a busy one does late
+    if (document.exitFullscreen) document.exitFullscreen().catch(() => { this.leaving = false; });
+    else this.leaving = false;
   }
   get large() { return this.root.classList.contains("ipha-large"); }
   maximise() {

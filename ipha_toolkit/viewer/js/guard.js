@@ -23,9 +23,9 @@ export function guard(root, disposer, {onKey, aloneOnPage}) {
   const overImage = (event) => event.composedPath().find((node) => node.classList?.contains("ipha-slice") && root.contains(node));
   disposer.listen(window, "pointerdown", (event) => { if (event.button === 2 && overImage(event)) dragged = Infinity; }, {capture: true});
   for (const name of ["pointerup", "pointercancel"])
-    disposer.listen(window, name, () => { if (dragged === Infinity) dragged = performance.now(); }, {capture: true});
+    disposer.listen(window, name, (event) => { if (dragged === Infinity) dragged = event.timeStamp; }, {capture: true});
   disposer.listen(window, "contextmenu", (event) => {
-    if (!overImage(event) && !(performance.now() - dragged < AFTERWARDS_MS)) return;
+    if (!overImage(event) && !(event.timeStamp - dragged < AFTERWARDS_MS)) return;
     event.preventDefault();
     stop(event);
   }, {capture: true});

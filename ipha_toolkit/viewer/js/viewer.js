@@ -46,6 +46,7 @@ export class Viewer {
       const full = document.fullscreenElement === this.root;
       if (full && !extras.large) extras.leaveFullScreen(); // it came after the large view was left
       else if (!full && this.filled && extras.large && !extras.leaving) extras.maximise();
+      if (!full) extras.leaving = false;
       this.filled = full;
     });
     guard(this.root, this.disposer, {onKey: (event) => this.key(event), aloneOnPage: !!model.exported});
@@ -60,6 +61,7 @@ export class Viewer {
   // Shorthands for whoever holds a viewer: tests, benchmarks, a page's own script.
   get(key) { return this.state.get(key); }
   get source() { return this.scene.source; }
+  get complete() { return this.source.layers.every((layer) => !layer || layer.ready?.every(Boolean)); }
   view(panel) { return this.scene.view(panel); }
   roiStatistics(panel, roi) { return this.scene.roiStatistics(panel, roi); }
 
