@@ -6,9 +6,8 @@ import argparse
 from collections.abc import Sequence
 
 from ipha_toolkit import __version__, cli
-from ipha_toolkit.__main__ import is_somewhere, open_streams
 from ipha_toolkit.arguments import EPILOG
-from ipha_toolkit.io.terminal import heard
+from ipha_toolkit.io.terminal import heard, is_somewhere, open_streams
 
 
 @heard

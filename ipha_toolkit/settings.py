@@ -36,6 +36,9 @@ class ReadingSettings:
         "an MR image with a value further from zero is damaged or has a wrong scale factor",
         "chosen: scanners store 16 bits (65535) and scale them, exports and filters some thousandfold",
     )
+    mr_least_peak: float = _setting(
+        1e-9, "an MR image without any value this far from zero has lost its scale factor", "chosen: as mr_highest"
+    )
     film_highest: float = _setting(
         4294967295.0,
         "a radiograph with a value further from zero is damaged",

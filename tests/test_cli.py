@@ -174,7 +174,7 @@ def test_a_folder_that_is_gone_is_said(tmp_path):
 @pytest.mark.parametrize("closed", [(0, 1, 2), (2,), (1,)])
 def test_files_do_not_take_the_place_of_streams_that_are_closed(tmp_path, closed):
     code = (
-        "import os, sys\nfrom ipha_toolkit.__main__ import open_streams\nopen_streams()\n"
+        "import os, sys\nfrom ipha_toolkit.io.terminal import open_streams\nopen_streams()\n"
         f"made = os.open({str(tmp_path / 'a')!r}, os.O_CREAT | os.O_WRONLY)\n"
         "print('x', file=sys.stderr)\nprint('x')\nos._exit(0 if made > 2 else 1)\n"
     )

@@ -181,6 +181,11 @@ def _require_bound(path: Path, low: float, high: float, role: Modality, settings
             f"{path}: holds {high:.4g} HU, scanners write at most {settings.ct_highest_hu:g} HU; the file is damaged "
             "or not in Hounsfield units; export it again"
         )
+    if role not in (Modality.CT, Modality.DX) and max(-low, high) < settings.mr_least_peak:
+        raise ReadError(
+            f"{path}: holds no value above {max(-low, high):.3g}, scans reach {settings.mr_least_peak:g} (setting "
+            "reading.mr_least_peak); its scale factor is wrong; export it again"
+        )
     name, most = ("film_highest", settings.film_highest) if role is Modality.DX else ("mr_highest", settings.mr_highest)
     if role is not Modality.CT and max(-low, high) > most:
         raise ReadError(

@@ -209,6 +209,7 @@ REFUSALS = [
         lambda f: write_nifti(f / "a_T1w.nii", np.array(ARRAY, np.float32) * 1e34),
         "scans hold at most 1e.09.*mr_highest",
     ),
+    (lambda f: write_nifti(f / "a_T1w.nii", np.array(ARRAY, np.float32) * 1e-30), "no value above .*mr_least_peak"),
     (lambda f: write_nifti(f / "a_ct.nii", np.array(ARRAY, np.float32) * 1e34), "scanners write at most 32767 HU"),
     (
         lambda f: write_nifti(f / "a_dx.nii", np.array(ARRAY, np.float32)[:, :, :1] * 1e34),
