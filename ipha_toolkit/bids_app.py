@@ -7,12 +7,15 @@ from collections.abc import Sequence
 
 from ipha_toolkit import __version__, cli
 from ipha_toolkit.arguments import EPILOG
-from ipha_toolkit.io.terminal import heard
+from ipha_toolkit.io.terminal import heard, is_somewhere, open_streams
 
 
 @heard
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the ``ipha-bids`` command; returns its exit status, that of ``ipha analyze``."""
+    open_streams()
+    if not is_somewhere():
+        return 2
     options, further = _parser().parse_known_args(arguments)
     further = [_hyphened(each) for each in further]
     return cli.main(["analyze", options.input, "--out", options.output, "--level", options.level, *further])

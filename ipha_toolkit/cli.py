@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ipha_toolkit.arguments import parser
-from ipha_toolkit.errors import IphaError, in_words
+from ipha_toolkit.errors import IphaError, LayoutError, in_words
 from ipha_toolkit.io.room import is_full, no_room
 from ipha_toolkit.io.terminal import AboveBar, PlainFormatter, heard, say, warn
 from ipha_toolkit.run.stopping import STOPPED, stopped_by_ctrl_c, words
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 
 _STAMP = "%(asctime)s %(levelname)s"
+_LOG_BEGINS = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 
 
 @heard
@@ -67,6 +69,7 @@ def _start_log(options: argparse.Namespace) -> None:
         shown.addFilter(lambda record: record.name != "ipha_toolkit.run.session")
     handlers: list[tuple[logging.Handler, str]] = [(shown, f"{_STAMP} {line}" if loud else line)]
     if options.log:
+        _require_log(options.log)
         handlers.append((logging.FileHandler(options.log, encoding="utf-8"), f"{_STAMP} {line}"))
     for handler, text in handlers:
         handler.setFormatter(PlainFormatter(text))
@@ -74,6 +77,15 @@ def _start_log(options: argparse.Namespace) -> None:
     logger.handlers += [handler for handler, _ in handlers]
     logger.setLevel(logging.DEBUG if options.verbose > 1 else logging.INFO)
     logger.propagate = False
+
+
+def _require_log(path: Path) -> None:
+    """Refuse to write a log behind what is no log: an image would be damaged by it."""
+    if not path.is_file() or not path.stat().st_size:
+        return
+    with path.open("rb") as file:
+        if not _LOG_BEGINS.match(file.read(20)):
+            raise LayoutError(f"{path}: is there already and is no log of this command; give --log another name")
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -45,6 +45,9 @@ SECOND_PASS = frozenset(
 )  # fmt: skip
 """Sections and settings that are read only after all sessions are measured: to change one measures nothing anew."""
 
+_LARGEST = 10_000_000
+"""Bytes above which a file is not read as a protocol."""
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -98,9 +101,15 @@ class Protocol:
     def read(cls, path: str | Path) -> Protocol:
         """Read settings from a TOML file, see :meth:`from_toml`."""
         try:
+            if not Path(path).is_file():
+                raise ProtocolError(f"{path}: there is no such file; a protocol is a TOML file, see ipha protocol")
+            if Path(path).stat().st_size > _LARGEST:
+                raise ProtocolError(f"{path}: is no protocol, which has a few kB; see ipha protocol")
             text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ProtocolError(f"{path}: protocol cannot be read: {error}") from None
+        except UnicodeDecodeError:
+            raise ProtocolError(f"{path}: is no text in UTF-8; a protocol is a TOML file, see ipha protocol") from None
+        except OSError as error:
+            raise ProtocolError(f"{path}: protocol cannot be read: {error.strerror or error}") from None
         return cls.from_toml(text, name=str(path))
 
     def to_toml(self) -> str:

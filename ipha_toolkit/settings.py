@@ -31,16 +31,12 @@ class ReadingSettings:
     ct_highest_hu: float = _setting(
         32767.0, "a CT with a higher value is damaged or not in HU", "largest of the 16 bits scanners store"
     )
-    mr_highest: float = _setting(
-        1e9,
-        "an MR image with a value further from zero is damaged or has a wrong scale factor",
-        "chosen: scanners store 16 bits (65535) and scale them, exports and filters some thousandfold",
+    mr_peak: tuple[float, float] = _setting(
+        (1e-9, 1e9),
+        "an MR image whose largest value is less or more has a wrong scale factor",
+        "chosen: 16 bits, scaled",
     )
-    film_highest: float = _setting(
-        4294967295.0,
-        "a radiograph with a value further from zero is damaged",
-        "largest of the 32 bits image files store",
-    )
+    film_highest: float = _setting(4294967295.0, "a radiograph with a higher value is damaged", "largest of 32 bits")
     ct_air_hu: float = _setting(
         -600.0,
         "a CT without a value this low is not in HU, or shows no lung",

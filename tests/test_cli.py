@@ -140,6 +140,50 @@ def test_a_bids_app_call_is_an_analysis_of_one_level(monkeypatch):
         bids_app.main(["in", "out", "cohort"])
 
 
+def test_a_log_is_written_behind_a_log_and_behind_nothing_else(cohort, tmp_path, capsys):
+    """A slip of the hand, --log IMAGE, wrote lines behind the image: it could not be read any more."""
+    image = next(cohort.rglob("*_T1w.nii.gz"))
+    before = image.read_bytes()
+    assert main(["check", str(cohort), "-q", "--log", str(image)]) == 2
+    assert (
+        image.read_bytes() == before and "is no log of this command; give --log another name" in capsys.readouterr().err
+    )
+    log = tmp_path / "a.log"
+    for _ in range(2):
+        assert main(["analyze", str(cohort), "--out", str(tmp_path / "out"), "-q", "--log", str(log)]) == 0
+    assert "0 sessions to measure" in log.read_text()
+
+
+@pytest.mark.parametrize("words", [["analyze", "{}", "--out", ""], ["check", ""], ["simulate", "--out", ""]])
+def test_a_path_of_no_letters_is_not_the_folder_one_is_in(tmp_path, monkeypatch, capsys, words):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    with pytest.raises(SystemExit, match="2"):
+        main([word.replace("{}", str(tmp_path)) for word in words])
+    assert "is a variable of the shell not set?" in capsys.readouterr().err
+    assert list((tmp_path / "empty").iterdir()) == []
+
+
+def test_a_folder_that_is_gone_is_said(tmp_path):
+    (tmp_path / "a").mkdir()
+    code = "import os; os.rmdir(os.getcwd()); from ipha_toolkit.__main__ import main; raise SystemExit(main(['info']))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "a", capture_output=True, text=True)
+    assert done.returncode == 2 and "is gone; go to another with cd" in done.stderr
+
+
+@pytest.mark.parametrize("closed", [(0, 1, 2), (2,), (1,)])
+def test_files_do_not_take_the_place_of_streams_that_are_closed(tmp_path, closed):
+    code = (
+        "import os, sys\nfrom ipha_toolkit.io.terminal import open_streams\nopen_streams()\n"
+        f"made = os.open({str(tmp_path / 'a')!r}, os.O_CREAT | os.O_WRONLY)\n"
+        "print('x', file=sys.stderr)\nprint('x')\nos._exit(0 if made > 2 else 1)\n"
+    )
+    shut = "; ".join(f"os.close({number})" for number in closed)
+    start = f"import os, sys; {shut}; os.execv(sys.executable, [sys.executable, '-c', {code!r}])"
+    assert subprocess.run([sys.executable, "-c", start]).returncode == 0
+    assert (tmp_path / "a").read_bytes() == b""
+
+
 def test_a_bids_app_takes_its_options_as_bids_apps_write_them(monkeypatch):
     asked = []
     monkeypatch.setattr("ipha_toolkit.cli.main", lambda words: asked.append(words) or 0)

@@ -49,3 +49,13 @@ def test_a_protocol_that_cannot_be_meant_is_refused(text, message, tmp_path):
 def test_a_missing_protocol_is_named(tmp_path):
     with pytest.raises(ProtocolError, match=r"nowhere\.toml"):
         Protocol.read(tmp_path / "nowhere.toml")
+
+
+@pytest.mark.parametrize("place", ["/dev/zero", "{}", "{}/nowhere.toml", "{}/bytes.toml", "{}/large.toml"])
+def test_what_is_no_protocol_is_refused_unread_in_words(tmp_path, place):
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\x00")
+    with (tmp_path / "large.toml").open("wb") as file:
+        file.truncate(20_000_000_000)
+    with pytest.raises(ProtocolError, match=r"no such file|no text in UTF-8|has a few kB") as caught:
+        Protocol.read(place.replace("{}", str(tmp_path)))
+    assert "Errno" not in str(caught.value)

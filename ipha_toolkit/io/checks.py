@@ -164,8 +164,8 @@ def require_plausible(path: Path, values: npt.NDArray[Any], role: Modality, sett
     Raises
     ------
     ReadError
-        Where no value is finite, all are the same, or one is further from zero than the settings ``ct_highest_hu``,
-        ``mr_highest`` and ``film_highest`` allow.
+        Where no value is finite, all are the same, or one is further from zero than or nearer to zero than the settings
+        ``ct_highest_hu``, ``mr_peak`` and ``film_highest`` allow.
     """
     low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
     if np.isnan(low):
@@ -181,11 +181,13 @@ def _require_bound(path: Path, low: float, high: float, role: Modality, settings
             f"{path}: holds {high:.4g} HU, scanners write at most {settings.ct_highest_hu:g} HU; the file is damaged "
             "or not in Hounsfield units; export it again"
         )
-    name, most = ("film_highest", settings.film_highest) if role is Modality.DX else ("mr_highest", settings.mr_highest)
-    if role is not Modality.CT and max(-low, high) > most:
+    name, least, most = "film_highest", 0.0, settings.film_highest
+    if role is not Modality.DX:
+        name, (least, most) = "mr_peak", settings.mr_peak
+    if role is not Modality.CT and not least <= max(-low, high) <= most:
         raise ReadError(
-            f"{path}: holds {max(-low, high):.3g}, scans hold at most {most:.3g} (setting reading.{name}); the file is "
-            "damaged or its scale factor wrong; export it again"
+            f"{path}: its largest value is {max(-low, high):.3g}, of a scan it lies within {least:g} to {most:.3g} "
+            f"(setting reading.{name}); the file is damaged or its scale factor wrong; export it again"
         )
 
 

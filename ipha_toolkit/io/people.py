@@ -28,6 +28,11 @@ _UNITS = (
 )  # fmt: skip
 """Ends of names of columns of numbers."""
 
+_MOST_NAMED = 20
+"""Rows of a hospital's whole table, of which the cohort is a part, are counted from here on."""
+_BOUNDS = {"age": (0.0, 130.0, "years"), "height_cm": (20.0, 260.0, "cm"), "days": (-50_000.0, 50_000.0, "days")}
+"""Least and most of what subjects are matched by, and of days from a first visit."""
+
 
 def read_visits(root: str | os.PathLike[str]) -> pd.DataFrame:
     """What the clinic knows of every session, from the ``sub-*_sessions.tsv`` tables of a cohort folder.
@@ -99,7 +104,8 @@ def participants(root: Path, folders: Sequence[str]) -> tuple[pd.DataFrame, list
         there = set(table["participant_id"])
         missing = [name for name in folders if is_entity(name, "sub") and name not in there]
         remarks += [f"has no row for {', '.join(missing)}; their group and age are unknown"] if missing else []
-    return table, [Problem(path, text) for text in [*remarks, *_covariate_remarks(table)]]
+    table, implausible = _within_bounds(table)
+    return table, [Problem(path, text) for text in [*remarks, *implausible, *_covariate_remarks(table)]]
 
 
 def visit_problems(sessions: Mapping[Path, Sequence[str]]) -> list[Problem]:
@@ -132,7 +138,8 @@ def _visits(folder: Path) -> tuple[pd.DataFrame, list[str]]:
     remarks += more + twice
     if "days" in table.columns:
         remarks += _not_numbers(table, "session_id", "days")
-    return table, remarks
+    table, implausible = _within_bounds(table, "session_id")
+    return table, remarks + implausible
 
 
 def _table_of(folder: Path) -> Path:
@@ -150,14 +157,18 @@ def _with_folder_names(
     """The table with names as the folders are spelled, and what was taken for what, or for nothing."""
     exact = set(table[column]) & set(folders)
     left = [folder for folder in folders if folder not in exact]
-    names, remarks = [], []
+    names, remarks, absent = [], [], 0
     for name in table[column]:
         meant = name if name in exact else matched(name, left, prefix)
         if not meant:
-            remarks.append(f"{column} {name!r} has no folder here; it needs to be named as the folder is")
+            absent += 1
+            if absent <= _MOST_NAMED:
+                remarks.append(f"{column} {name!r} has no folder here; it needs to be named as the folder is")
         elif meant != name:
             remarks.append(f"{column} {name!r} is taken for {meant}")
         names.append(meant or name)
+    if absent > _MOST_NAMED:
+        remarks.append(f"{absent - _MOST_NAMED} more rows have no folder here")
     return table.assign(**{column: names}), remarks if len(folders) or column == "participant_id" else []
 
 
@@ -176,6 +187,20 @@ def _covariate_remarks(table: pd.DataFrame) -> list[str]:
     if not any(cell.lower() in CONTROL_GROUPS for cell in groups):
         remarks.append(f"no one is in the group control; the groups are {', '.join(groups) or 'not filled in'}")
     return remarks
+
+
+def _within_bounds(table: pd.DataFrame, name: str = "participant_id") -> tuple[pd.DataFrame, list[str]]:
+    """The table less ages, heights and days that nobody has, and what was left out."""
+    remarks = []
+    for column, (least, most, unit) in _BOUNDS.items():
+        if column in table.columns:
+            numbers = as_numbers(table[column])
+            bad = (numbers < least) | (numbers > most)
+            pairs = zip(table[name][bad], table[column][bad], strict=True)
+            text = f"is none in {unit} ({least:g} to {most:g}) and counts as unknown"
+            remarks += [f"{column} {cell!r} of {who} {text}" for who, cell in pairs]
+            table = table.assign(**{column: table[column].mask(bad, "")})
+    return table, remarks
 
 
 def _not_numbers(table: pd.DataFrame, name: str, column: str) -> list[str]:

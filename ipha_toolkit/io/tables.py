@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from io import StringIO
 from pathlib import Path
@@ -14,6 +15,8 @@ import pandas as pd
 from ipha_toolkit.errors import LayoutError, ReadError
 from ipha_toolkit.io.files import read_text
 
+_MOST_COLUMNS = 5000
+"""Chosen: what a clinic keeps of a patient has some hundred."""
 _EMPTY = ("", "n/a", "N/A", "nan", "NaN", "#N/A")
 _COMMA = re.compile(r"[+-]?\d+,\d+")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3},\d{3}")
@@ -123,15 +126,21 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
             if any(plain):
                 rows.append((reader.line_num, ["" if cell in _EMPTY else cell for cell in plain]))
     except csv.Error as error:
+        long = f"a cell of more than {csv.field_size_limit()} letters" if "larger" in str(error) else error
         raise LayoutError(
-            f"{path}: not a tab-separated table: line {reader.line_num}: {error}; mend its quotes"
+            f"{path}: not a tab-separated table: line {reader.line_num}: {long}; mend its quotes"
         ) from None
     if not rows:
         raise LayoutError(f"{path}: not a tab-separated table: it holds no text")
     names = rows[0][1]
     while names and not names[-1]:
         names.pop()
-    twice = sorted({name for name in names if names.count(name) > 1})
+    if len(names) > _MOST_COLUMNS:
+        raise LayoutError(
+            f"{path}: the header names {len(names)} columns, {_MOST_COLUMNS} are read at most; leave out what is not "
+            "of the cohort"
+        )
+    twice = sorted(name for name, times in Counter(names).items() if times > 1)
     if twice or "" in names:
         what = f"names the column {twice[0]!r} twice" if twice and twice[0] else "has a column without a name"
         raise LayoutError(f"{path}: the header {what}; mend it")

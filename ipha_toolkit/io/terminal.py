@@ -31,6 +31,27 @@ def plain(text: object) -> str:
     return _BETWEEN_BREAKS.sub(lambda found: printable(found[0]), str(text))
 
 
+def open_streams() -> None:
+    """Open those of the three standard streams that whoever started this had closed: files would take their places."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, this one
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
+
+
+def is_somewhere() -> bool:
+    """Whether the folder that this runs in is there; libraries ask for it while they are imported."""
+    try:
+        os.getcwd()  # noqa: PTH109
+    except OSError:
+        os.write(2, b"ipha: the folder that this was started in is gone; go to another with cd and start it again\n")
+        return False
+    return True
+
+
 def say(text: object, *, end: str = "\n") -> None:
     """Print for a person or a pipe; where nobody takes it, the command goes on, and :func:`heard` tells of it."""
     try:

@@ -6,14 +6,12 @@ import logging
 import os
 import signal
 import sys
-import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import active_children, get_context, parent_process
-from multiprocessing.connection import Connection, wait
+from multiprocessing import active_children, get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +26,7 @@ from ipha_toolkit.run.alone import why_alone
 from ipha_toolkit.run.log import recorded
 from ipha_toolkit.run.scan import Context
 from ipha_toolkit.run.session import measure_session
+from ipha_toolkit.run.stopping import begin_worker
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -98,7 +97,7 @@ def _in_pool(tasks: list[Task], workers: int) -> Iterator[tuple[str, Failures]]:
     threads = max(1, (os.cpu_count() or 1) // workers)
     context = get_context("spawn")
     stop, keep = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(workers, context, _begin_worker, (threads, stop))
+    pool = ProcessPoolExecutor(workers, context, begin_worker, (threads, stop))
     at_work: set[BaseProcess] = set()
     try:
         with _interrupts_held():
@@ -129,21 +128,6 @@ def _interrupts_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _begin_worker(threads: int, stop: Connection) -> None:
-    """Share the cores among the workers, and end with the parent process, or when it says so."""
-    for name in ("NUMBA_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "OMP_NUM_THREADS"):
-        os.environ[name] = str(threads)
-    if "numba" in sys.modules:  # it took the number of cores when this module brought it along
-        sys.modules["numba"].config.reload_config()
-    threading.Thread(target=_end_with_parent, args=(stop,), daemon=True).start()
-
-
-def _end_with_parent(stop: Connection) -> None:
-    parent = parent_process()
-    wait([stop, parent.sentinel] if parent is not None else [stop])
-    os._exit(1)
 
 
 def measure_one(task: Task, run: str = "", most: int = 0, limits: str = "") -> Failures:

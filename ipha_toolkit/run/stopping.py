@@ -1,4 +1,8 @@
-"""Ctrl-C on the command line: one line and the end, never a traceback, whatever was at work."""
+"""Ctrl-C on the command line: one line and the end, never a traceback, whatever was at work; and workers that end with
+their parent.
+
+A worker imports this module first, and the second that all others take only when it listens: it has to stay light.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection, wait
 from types import FrameType
 from typing import Any
 
@@ -65,3 +71,18 @@ def stopped_by_ctrl_c(command: str) -> Iterator[None]:
 def words(command: str) -> str:
     """What is said of a command that was stopped."""
     return f"{command}: stopped; what was finished is kept, run it again to go on"
+
+
+def begin_worker(threads: int, stop: Connection) -> None:
+    """Share the cores among worker processes; this one ends with its parent, or when that says so."""
+    threading.Thread(target=_end_with_parent, args=(stop,), daemon=True).start()
+    for name in ("NUMBA_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "OMP_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    if "numba" in sys.modules:  # it took the number of cores when a script that is imported here brought it along
+        sys.modules["numba"].config.reload_config()
+
+
+def _end_with_parent(stop: Connection) -> None:
+    parent = parent_process()
+    wait([stop, parent.sentinel] if parent is not None else [stop])
+    os._exit(1)

@@ -78,6 +78,18 @@ def killed(lab, rng, count):
     return tally
 
 
+def killed_writing(lab, rng, count):
+    """Killed while it writes a session, and not yet reaped: what the next run clears away, it clears whole."""
+    tally = Tally()
+    command = [sys.executable, str(Path(__file__).with_name("dying.py")), lab.new(), rng.integers(1000), count]
+    done = subprocess.run(map(str, command), env=lab.environment, capture_output=True, text=True)
+    for stays in done.stdout.splitlines():
+        tally.count(stays, "lost" if stays else "")
+    if tally.tried != count:
+        tally.count(done.stderr[-400:], "traceback")
+    return tally
+
+
 def killed_at_steps(lab, rng, count):
     """A run killed before any step that changes its folder, and not yet reaped: the next run leaves what it has to."""
     tally, folder = Tally(), lab.cohort()

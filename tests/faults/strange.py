@@ -11,7 +11,7 @@ import subprocess
 import sys
 import zlib
 
-from lab import ALONE, Tally, contents, fell, same
+from lab import ALONE, LONG, Tally, contents, fell, same
 
 IMAGE = "sub-p1/ses-1/anat/sub-p1_ses-1_T1w.nii.gz"
 MASK = "derivatives/hand/sub-p1/ses-1/sub-p1_ses-1_T1w_desc-lung_mask.nii.gz"
@@ -191,7 +191,7 @@ COMMANDS = {  # words, how it is started, and the status asked: None for any of 
     "warnings are errors": (ANALYZE, {"env": {"PYTHONWARNINGS": "error"}}, 0),
     "no docstrings, no asserts": (TWO, {"env": {"PYTHONOPTIMIZE": "2"}}, 0),
     "an empty home": (ANALYZE, {"env": {"HOME": ""}}, 0),
-    "a folder that is gone": (ANALYZE, {"gone": True}, 0),
+    "a folder that is gone": (ANALYZE, {"gone": True}, 2),
     "rights for nobody": (TWO, {"preexec_fn": lambda: os.umask(0o777)}, 0),
     "no workers": ((*ANALYZE[:-1], "0"), {}, 2),
     "workers in words": ((*ANALYZE[:-1], "many"), {}, 2),
@@ -271,7 +271,7 @@ def _command(lab, folder, words, how):
     command = [sys.executable, "-c", lab.main, *words]
     try:
         done = subprocess.run(
-            command, env=environment, cwd=place, stdin=subprocess.DEVNULL, text=True, timeout=300, **streams, **how
+            command, env=environment, cwd=place, stdin=subprocess.DEVNULL, text=True, timeout=LONG, **streams, **how
         )
     except subprocess.TimeoutExpired:
         return None, ""

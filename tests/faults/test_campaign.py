@@ -35,6 +35,7 @@ KINDS = {
     "file of the user's in the results": (folders.users_files, 1, 18),
     "image unreadable since, session gone, data behind a header changed": (folders.sessions_gone, 2, 24),
     "parent of two workers killed": (processes.killed, 2, 50),
+    "killed while a session's results are written, not yet reaped": (processes.killed_writing, 40, 1500),
     "killed at any step that changes the results, not yet reaped": (processes.killed_at_steps, 4, 120),
     "one worker of two killed": (processes.worker_killed, 0, 10),
     "SIGTERM, Ctrl-C with two workers": (processes.stopped, 2, 24),

@@ -207,12 +207,13 @@ REFUSALS = [
     (lambda f: write_nifti(f / "a_T1w.nii", np.zeros((3, 3, 3), np.int16)), "is constant, every voxel is 0"),
     (
         lambda f: write_nifti(f / "a_T1w.nii", np.array(ARRAY, np.float32) * 1e34),
-        "scans hold at most 1e.09.*mr_highest",
+        "largest value is .* within 1e-09 to 1e.09 .*mr_peak",
     ),
+    (lambda f: write_nifti(f / "a_T1w.nii", np.array(ARRAY, np.float32) * 1e-30), "largest value is .*e-28.*mr_peak"),
     (lambda f: write_nifti(f / "a_ct.nii", np.array(ARRAY, np.float32) * 1e34), "scanners write at most 32767 HU"),
     (
         lambda f: write_nifti(f / "a_dx.nii", np.array(ARRAY, np.float32)[:, :, :1] * 1e34),
-        "at most 4.29e.09.*film_highest",
+        "within 0 to 4.29e.09.*film_highest",
     ),
     (lambda f: write_nifti(f / "a_ct.nii", np.full((3, 3, 3), -2000, np.int16)), "no finite value"),
     (lambda f: write_nifti(f / "a_T1w.nii", ARRAY[:, :, 0]), "is 2-D"),

@@ -3,6 +3,7 @@ import os
 
 import pytest
 
+from ipha_toolkit.errors import LayoutError
 from ipha_toolkit.io.layout import read_cohort
 from ipha_toolkit.io.people import read_participants, read_visits
 
@@ -71,6 +72,7 @@ PEOPLE = "participant_id\tgroup\nsub-001\tcontrol\nsub-002\tiph\n"
         ("session_id\tdays\nses-01\ttoday\n", "days 'today' of ses-01 is no number"),
         ("session_id\tdays\nses-01\t0\nses-01\t9\n", "ses-01 stands in several rows that differ"),
         ("session_id\tdays\nses-01\t0\t5\n", "line 2 has 3 cells, the header names 2 columns"),
+        ("session_id\tdays\nses-01\t1e300\n", "days '1e300' of ses-01 is none in days (-50000 to 50000)"),
         ("visit\tdays\nses-01\t0\n", "needs a column session_id, has visit, days"),
     ],
 )
@@ -98,3 +100,29 @@ def test_a_visit_table_under_another_name_is_said(tmp_path):
     cohort(tmp_path, PEOPLE)
     (tmp_path / "sub-001" / "sub-1_sessions.tsv").write_text("session_id\tdays\nses-01\t0\n")
     assert any("has to be named sub-001_sessions.tsv" in text for text in remarks(read_cohort(tmp_path)))
+
+
+def test_ages_and_heights_that_nobody_has_count_as_unknown_and_are_said(tmp_path):
+    table = "participant_id\tage\theight_cm\nsub-001\t-3\t1.7\nsub-002\t1e9\t170\n"
+    found = cohort(tmp_path, table)
+    said = " ".join(remarks(found))
+    for words in ("age '-3' of sub-001", "age '1e9' of sub-002", "height_cm '1.7' of sub-001"):
+        assert words in said
+    assert "height_cm '170'" not in said
+    assert [found.covariate("sub-002", name) for name in ("age", "height_cm")] == ["", "170"]
+
+
+def test_a_table_of_a_whole_hospital_is_read_and_its_other_rows_are_counted(tmp_path):
+    rows = "".join(f"sub-{n:06}x\t1\n" for n in range(1000))
+    said = remarks(cohort(tmp_path, f"participant_id\tage\nsub-001\t7\n{rows}"))
+    assert sum("has no folder here" in text for text in said) == 20
+    assert any("980 more rows have no folder here" in text for text in said)
+
+
+def test_a_table_of_more_columns_than_any_is_refused_at_once(tmp_path):
+    names = "\t".join(f"c{n}" for n in range(200_000))
+    with pytest.raises(LayoutError, match="names 200001 columns, 5000 are read at most"):
+        cohort(tmp_path, f"participant_id\t{names}\n")
+    (tmp_path / "participants.tsv").write_text(f"participant_id\tnote\nsub-001\t{'x' * 200_000}\n")
+    with pytest.raises(LayoutError, match="line 2: a cell of more than 131072 letters"):
+        read_cohort(tmp_path)

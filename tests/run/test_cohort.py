@@ -1,6 +1,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from errno import EACCES
 from pathlib import Path
 
@@ -29,6 +31,7 @@ from ipha_toolkit.io.results import read_rows
 from ipha_toolkit.protocol import Protocol
 from ipha_toolkit.run.check import check
 from ipha_toolkit.run.cohort import run
+from ipha_toolkit.run.stopping import begin_worker
 from ipha_toolkit.volume import Mask, Volume
 
 
@@ -483,3 +486,13 @@ def test_results_lie_on_the_images_own_axes_and_measure_the_same(tmp_path):
         mask = nib.load(path)
         assert mask.shape == source.shape
         assert np.array_equal(mask.affine, source.affine)
+
+
+def test_what_a_worker_imports_before_it_listens_is_light():
+    """Workers whose parent is killed end as soon as they listen: not after importing all that measures, which takes
+    half a minute on a busy machine."""
+    heavy = "('numpy', 'pandas', 'numba', 'SimpleITK')"
+    code = f"import sys, ipha_toolkit.run.stopping; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert begin_worker.__module__ == "ipha_toolkit.run.stopping"
