@@ -55,6 +55,11 @@ class ReadingSettings:
     ct_clipped_share: float = _setting(
         0.01, "a CT that holds its lowest value, of denser than -950 HU, in a larger share is cut to a window", "chosen"
     )
+    t1w_longest_echo_s: float = _setting(
+        0.04,
+        "a T1w with a longer echo time is none, s",
+        "chosen: T1 weighting takes 1 to 20 ms, T2w of lung 30 to 100 ms",
+    )
     mr_negative_share: float = _setting(
         0.05,
         "an MR image with a larger share of values below zero, by over a fiftieth of its 99th percentile, is none of "

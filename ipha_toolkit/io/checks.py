@@ -99,12 +99,13 @@ def require_measurable(image: Volume, settings: ReadingSettings) -> None:
     ------
     ImageError
         Where a CT has no value as low as the air in lungs, none as high as tissue, is cut to a window or denser than
-        any body, or an MR image holds no value above zero, or a part of it lies below.
+        any body, an MR image holds no value above zero, a part of it lies below, or a T1w has the echo time of a T2w.
     """
     if image.modality is Modality.CT:
         _require_chest_hu(image, settings)
     elif image.modality is not Modality.DX:
         _require_magnitude(image, settings)
+        _require_t1_weighting(image, settings)
 
 
 def _require_chest_hu(ct: Volume, settings: ReadingSettings) -> None:
@@ -143,6 +144,16 @@ def _require_magnitude(image: Volume, settings: ReadingSettings) -> None:
         raise ImageError(
             f"{image.name}: {below:.0%} of the values lie below zero, and the magnitude of a signal never does; it was "
             "standardized, subtracted or is not the magnitude, and has no ratio to muscle; export the image as acquired"
+        )
+
+
+def _require_t1_weighting(image: Volume, settings: ReadingSettings) -> None:
+    echo = image.meta.get("EchoTime")
+    if image.modality is Modality.T1W and isinstance(echo, float | int) and settings.t1w_longest_echo_s < echo < 1:
+        raise ImageError(
+            f"{image.name}: is called T1w, and its sidecar gives an echo time of {1000 * echo:.3g} ms, of a T2w; name "
+            f"it _T2w, or put its own sidecar beside it (T1w has at most {1000 * settings.t1w_longest_echo_s:g} ms, "
+            "setting reading.t1w_longest_echo_s)"
         )
 
 

@@ -88,3 +88,19 @@ def test_a_magnitude_is_taken(change):
 
 def test_films_have_a_scale_of_their_own():
     taken(-SIGNAL[:, :, :1], "dx")
+
+
+@pytest.mark.parametrize("seconds", [0.06, 0.1])
+def test_a_t1w_with_the_echo_time_of_a_t2w_is_refused(seconds):
+    with pytest.raises(ImageError, match=rf"is called T1w.*{1000 * seconds:g} ms.*name it _T2w"):
+        require_measurable(signal_of("T1w", seconds), ReadingSettings())
+    require_measurable(signal_of("T2w", seconds), ReadingSettings())
+
+
+@pytest.mark.parametrize("seconds", [None, 0.00008, 0.0046, 0.02, 4.6, "0.06"])
+def test_a_t1w_with_an_echo_time_of_its_own_or_none_that_can_be_believed_is_taken(seconds):
+    require_measurable(signal_of("T1w", seconds), ReadingSettings())
+
+
+def signal_of(modality, seconds):
+    return ipha.Volume(SIGNAL, np.diag([3, 3, 3, 1]), modality=modality, name="a", meta={"EchoTime": seconds})
