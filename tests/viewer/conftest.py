@@ -85,25 +85,20 @@ def open_notebook(page: Any, url: str) -> None:
 
 
 _CONTEXT = "window.jupyterapp?.shell.currentWidget?.sessionContext"
-_WATCH = r"""(number) => {
-    const cell = document.querySelectorAll(".jp-CodeCell")[number], said = () => cell.querySelector(".jp-InputPrompt").textContent;
-    let begun = false;
-    window.iphaRan = false;
-    new MutationObserver((_, watch) => {
-        begun ||= said().includes("*");
-        if (!begun || !/\d/.test(said())) return;
-        window.iphaRan = true;
-        watch.disconnect();
-    }).observe(cell, {childList: true, characterData: true, subtree: true});
-}"""  # noqa: E501
+_COUNT = """(number) => window.jupyterapp.shell.currentWidget.content.widgets
+    .filter(({model}) => model.type === "code")[number].model.executionCount"""
 
 
 def run_cell(page: Any, number: int) -> None:
-    """Run the ``number``-th cell, from 0, and wait until it is done."""
+    """Run the ``number``-th cell, from 0, and wait until it is done: its number is another than before."""
+    before = page.evaluate(_COUNT, number)
     page.locator(".jp-CodeCell").nth(number).locator(".cm-content").click()
-    page.evaluate(_WATCH, number)
     page.keyboard.press("Shift+Enter")
-    page.wait_for_function(f"() => window.iphaRan && {_CONTEXT}.session.kernel.status === 'idle'")
+    page.wait_for_function(
+        f"([number, before]) => {{ const now = ({_COUNT})(number);"
+        f" return now && now !== before && {_CONTEXT}.session.kernel.status === 'idle'; }}",
+        arg=[number, before],
+    )
 
 
 def run_until(page: Any, number: int, said: str) -> str:

@@ -110,6 +110,33 @@ def test_a_colleague_rates_offline_and_saves_the_table(results, offline_page, tm
     Widget.close_all()
 
 
+@pytest.mark.parametrize("went", ["nowhere", ".ipha-note", "#cell"])
+def test_an_image_that_comes_late_takes_no_focus_from_whoever_types(went, results, offline_page, tmp_path):
+    queue = ipha.review(results, ratings=tmp_path / "ratings", rater="CD")
+    page_file = tmp_path / "review.html"
+    head = '<!DOCTYPE html><html data-ipha-page><meta charset="utf-8"><body><textarea id="cell"></textarea>'
+    page_file.write_text(head + queue.to_html(), "utf-8")
+    page = opened(offline_page, page_file.as_uri())
+    page.locator("canvas.ipha-slice").focus()
+    page.evaluate("""() => {
+        const manager = [...document.querySelectorAll("*")].find((e) => e.iphaReview).iphaReview.model.widget_manager;
+        const get = manager.get_model.bind(manager), until = new Promise((come) => { window.come = come; });
+        manager.get_model = (id) => until.then(() => get(id));
+    }""")
+    page.keyboard.press("g")
+    page.wait_for_selector(".ipha-review-wait")
+    if went != "nowhere":
+        page.locator(went).focus()
+    page.evaluate("() => window.come()")
+    page.wait_for_selector("canvas.ipha-slice")
+    page.wait_for_selector(".ipha-viewer[data-ready]")
+    page.keyboard.press("u")
+    rated = page.evaluate("() => [...document.querySelectorAll('*')].find((e) => e.iphaReview).iphaReview.own().length")
+    typed = "" if went == "nowhere" else page.locator(went).input_value()
+    assert (rated, typed) == ((2, "") if went == "nowhere" else (1, "u"))
+    Widget.close_all()
+
+
 def test_a_page_says_how_many_images_it_holds_and_which(results, offline_page, tmp_path):
     queue = ipha.review(results, ratings=tmp_path / "ratings", rater="AB", export_first=2)
     doubts = queue.table["doubt"].tolist()

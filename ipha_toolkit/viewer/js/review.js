@@ -91,7 +91,10 @@ class ReviewPanel {
     if (this.model.exported) Object.defineProperty(child, "exported", {value: true, configurable: true});
     this.viewer = new Viewer(child, this.slot);
     this.slot.iphaViewer = this.viewer;
-    if (focused) this.viewer.panels[0]?.canvas.focus();
+    // whoever went elsewhere while the image came, to the note or into a code cell, stays there: what is typed is no verdict
+    const active = document.activeElement, typing = active === this.note || active === this.initials;
+    const free = !active || active.contains(this.root) || (this.root.contains(active) && !typing);
+    if (focused && free) this.viewer.panels[0]?.canvas.focus();
     this.wantsFocus = false;
   }
   own() { return this.model.get("ratings").filter((row) => row.rater === this.rater); }
