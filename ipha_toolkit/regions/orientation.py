@@ -9,7 +9,7 @@ from ipha_toolkit.errors import ImageError
 from ipha_toolkit.grid import BoolArray, FloatArray
 from ipha_toolkit.regions.airways import midline_tubes
 
-_TUBE_MM = 30.0
+_TUBE_MM = 40.0
 _LOW = 0.35
 """Mean height of the windpipe over that of the lungs, 0 their lower end. Chosen: real and simulated chests 0.87 to
 1.06, upside down -0.06 to 0.13."""
@@ -42,7 +42,7 @@ def require_upright(name: str, air: BoolArray, hu: FloatArray, spacing: npt.NDAr
     Raises
     ------
     ImageError
-        Where a windpipe of at least 30 mm leaves the lungs at their lower end, or bone of at least 10 mL, such as a
+        Where a windpipe of at least 40 mm leaves the lungs at their lower end, or bone of at least 10 mL, such as a
         spine, lies in front of the lungs. Nothing is said of single coronal or sagittal slices, of lungs that are cut
         at their upper end, and of right and left, which a chest does not tell.
     """
