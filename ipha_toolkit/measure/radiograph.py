@@ -145,7 +145,7 @@ def measure_radiograph(
     values, scale = measured.map.array[..., 0].astype(float), measured.scale
     letters = np.asarray(from_picture(burned_in(as_picture(film))), bool)[..., 0]
     usable = lungs.array[..., 0] & np.isfinite(values) & ~letters
-    maps = _maps(np.where(usable, values, 0.0), usable, _pixel_mm(film, lungs), scale, protocol)
+    maps = _maps(np.where(usable, values, 0.0), usable, lungs.array[..., 0], _pixel_mm(film, lungs), scale, protocol)
     regions = lung_regions(lungs) | film_zones(lungs)
     rows, means = [], {}
     for region, mask in regions.items():
@@ -182,13 +182,15 @@ def _mean(values: Array) -> float:
     return float(known.mean()) if known.size else float("nan")
 
 
-def _maps(values: Array, field: BoolArray, pixel_mm: float, scale: Scale, protocol: Protocol) -> dict[str, Array]:
-    """What is averaged over each region."""
+def _maps(
+    values: Array, field: BoolArray, lungs: BoolArray, pixel_mm: float, scale: Scale, protocol: Protocol
+) -> dict[str, Array]:
+    """What is averaged over each region; shares and texture keep off the border of the lungs, not off letters."""
     from scipy import ndimage
 
     smooth = [_SMOOTH_MM / pixel_mm] * 2
     level = masked_mean(values.astype(np.float32), field, smooth, truncate=4).astype(float)
-    inner = ndimage.distance_transform_edt(field) * pixel_mm > _BORDER_MM
+    inner = field & (ndimage.distance_transform_edt(lungs) * pixel_mm > _BORDER_MM)
     lines, dots = texture(values, field, scale=max(0.8, _TEXTURE_MM / pixel_mm))
     return {
         "level": level,

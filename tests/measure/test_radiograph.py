@@ -116,3 +116,14 @@ def test_burned_in_letters_are_left_out():
     assert count["lung", "film_opacity_mean"] < lungs.n_voxels
     plain, other = (values(one, lungs)["lung", "film_opacity_mean"] for one in (film, film.replace(array=lettered)))
     assert other == pytest.approx(plain, abs=0.02)
+
+
+@pytest.mark.parametrize("patch", [0.0, 100.0])
+def test_specks_of_noise_are_no_letters_and_change_no_share(patch):
+    film, lungs = toy(patch=patch)
+    grain = RNG.normal(0, 25, film.shape)
+    noisy = film.replace(array=(film.array + grain).clip(0, 160))  # specks at both ends of the gray scale
+    clean = film.replace(array=film.array.clip(0, 160))
+    for share in ("film_opaque_fraction", "film_consolidation_fraction"):
+        found, true = (values(one, lungs)["lung", share] for one in (noisy, clean))
+        assert found == pytest.approx(true, abs=6)
