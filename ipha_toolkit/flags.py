@@ -72,6 +72,7 @@ FLAGS: dict[str, str] = {
     "no_opacity": "too little opacity to be patchy or homogeneous",
     "faint_haze": "more lung is opaque than a clear lung has, perhaps too little to count as ground glass",
     "septa_as_patches": "opacity varies more over 8 than over 16 mm, as between septa: no patches of haze",
+    "blurred_border": "the lungs' border is blurred over several mm: tissue beside it adds to their density",
     "blurred_slices": "thin structures hardly face one axis: slices thicker than they are apart, which hides a net",
     # nodules
     "few_nodules": "too few nodules for a size or pattern",

@@ -142,6 +142,7 @@ GATE_LINES = (
     "moderate micronodules, interstitial_pattern: child -- in small lungs more forks of vessels count as nodules",
     "doubt ground_glass_opacity, air_space_opacity: faint_haze without reticulation, consolidation -- no lung that is "
     "clear has so much haze, and none is sure to be ground glass",
+    "presence ground_glass_opacity, air_space_opacity, patchy_opacity: blurred_border -- tissue beside it is mixed in",
     "presence patchy_opacity: septa_as_patches -- what lies between septa is no patch of haze",
     "withheld lower_zone_predominance: cut_field_of_view -- a zone may be missing",
     "withheld lower_zone_predominance: slices_missing -- a zone may be missing",

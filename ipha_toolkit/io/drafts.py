@@ -128,7 +128,13 @@ def _clear(path: Path, place: Path) -> None:
         _take_back(path, place / found[1])
     elif path.name.startswith(PREFIX) and path.is_dir() and not path.is_symlink():
         _clear_draft(path, place)
-    elif (found := _TEXT.fullmatch(path.name)) and _is_gone(path, found[1] == _here(), int(found[2]), found[3]):
+    else:
+        clear_text(path)
+
+
+def clear_text(path: Path) -> None:
+    """Take away a half-written file (:func:`text_draft`) of a run that has ended."""
+    if (found := _TEXT.fullmatch(path.name)) and _is_gone(path, found[1] == _here(), int(found[2]), found[3]):
         path.unlink(missing_ok=True)
 
 
@@ -151,7 +157,7 @@ def _is_bare(draft: Path) -> bool:
 
 def text_draft(path: Path) -> Path:
     """An empty file beside ``path`` that no other process writes to, its owner in its name."""
-    prefix = f".{path.name}.ipha-{_here()}-{os.getpid()}.{_started(os.getpid())}-"
+    prefix = f".{path.name[:150]}.ipha-{_here()}-{os.getpid()}.{_started(os.getpid())}-"
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".draft")
     os.close(handle)
     draft = Path(name)

@@ -18,7 +18,7 @@ from secrets import token_hex
 from typing import Any
 
 from ipha_toolkit.errors import ReadError
-from ipha_toolkit.io.drafts import in_place_of, lock_of, make_alike, rights_of
+from ipha_toolkit.io.drafts import clear_text, lock_of, make_alike, text_draft
 from ipha_toolkit.io.files import read_json
 from ipha_toolkit.io.locks import if_free, is_free, locked
 from ipha_toolkit.io.proof import digest_of, free_name, read_sealed, sealed
@@ -86,7 +86,8 @@ def since(out: Path, label: str, folder: Path) -> str:
 
 
 def clear_dead(out: Path, sessions: Iterable[tuple[str, Path]]) -> None:
-    """Take away marks and locks of sessions whose process was killed: they are marked under their lock.
+    """Take away marks and locks of sessions whose process was killed: they are marked under their lock; and marks and
+    digests that a killed process had half written.
 
     Parameters
     ----------
@@ -95,6 +96,9 @@ def clear_dead(out: Path, sessions: Iterable[tuple[str, Path]]) -> None:
         Label of each, and the folder that its results come into.
     """
     drafts = list((out / FOLDER).glob(".*.draft"))
+    for path in drafts:
+        with suppress(OSError):
+            clear_text(path)
     for label, folder in sessions:
         mark = out / FOLDER / f"{label}{_RUNNING}"
         with suppress(OSError):
@@ -176,9 +180,12 @@ def clear_tokens(out: Path) -> None:
 def _write(path: Path, facts: Mapping[str, Any]) -> None:
     with suppress(OSError):
         make_alike(path.parent)
-        with in_place_of(path) as draft:
+        draft = text_draft(path)
+        try:
             draft.write_text(json.dumps(facts) + "\n", "utf-8")
-            draft.chmod(rights_of(path.parent) & 0o666)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, Any]:

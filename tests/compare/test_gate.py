@@ -20,6 +20,8 @@ from ipha_toolkit.rules import finding_rules, gate_rules
         ("hemosiderin_signature", False, "uneven_noise", "withheld"),
         ("t2w_signal_gain", False, "emptied_lung", "withheld"),
         ("patchy_opacity", True, "septa_as_patches", "withheld"),
+        ("ground_glass_opacity", True, "blurred_border", "withheld"),
+        ("ground_glass_opacity", False, "blurred_border", "limited"),
         ("patchy_opacity", False, "septa_as_patches", "limited"),
         ("t1w_signal_gain", True, "few_controls", "limited"),
         ("ground_glass_opacity", True, "expiration", "withheld"),

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from ipha_toolkit.io import drafts, names, proof
+from ipha_toolkit.io import drafts, marks, names, proof
 
 
 @pytest.fixture
@@ -150,6 +150,18 @@ def test_half_written_tables_of_dead_runs_are_cleared(tmp_path, dead):
     users.write_text("a note")
     drafts.clear_leftovers(tmp_path)
     assert mine.exists() and users.exists() and not any(theirs.exists() for theirs in later)
+
+
+def test_half_written_marks_and_digests_of_dead_runs_are_cleared(tmp_path, dead):
+    """Killed between writing a digest and moving it into its place, in one of 120 kills at any step."""
+    place = tmp_path / marks.FOLDER
+    place.mkdir()
+    mine = drafts.text_draft(place / "plan.tsv.json")
+    own = f"-{os.getpid()}.{drafts._started(os.getpid())}-"
+    theirs = mine.with_name(mine.name.replace(own, f"-{dead}.1-"))
+    theirs.write_text("half")
+    marks.clear_dead(tmp_path, [])
+    assert mine.exists() and not theirs.exists()
 
 
 def test_a_file_in_the_place_of_a_folder_is_kept(tmp_path):

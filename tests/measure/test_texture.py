@@ -5,7 +5,7 @@ from toys import AFFINE, toy_ct, toy_masks
 
 from ipha_toolkit.errors import GridError, ImageError
 from ipha_toolkit.measure.texture import local_variation, measure_texture, opacity_map, reticulation
-from ipha_toolkit.volume import Mask
+from ipha_toolkit.volume import Mask, Volume
 
 NOTHING = Mask(np.zeros(toy_ct().shape, bool), AFFINE)
 RNG = np.random.default_rng(3)
@@ -186,3 +186,16 @@ def test_refusals():
         opacity_map(ct.array, lungs.array, (1, 1))
     with pytest.raises(ValueError, match="holds voxels"):
         opacity_map(ct.array, np.zeros(ct.shape, bool), (1, 1, 1))
+
+
+@pytest.mark.parametrize(("sd_mm", "blurred"), [(0.0, False), (1.0, False), (5.0, True)])
+@pytest.mark.parametrize("level", [-850.0, -600.0])
+def test_a_blurred_border_of_the_lungs_is_told(level, sd_mm, blurred):
+    inside = np.zeros((50, 44, 40), bool)
+    inside[5:22, 6:38, 6:34] = inside[28:45, 6:38, 6:34] = True
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    hu = np.where(inside, level, 40.0) + RNG.normal(0, 20, inside.shape)
+    ct = Volume(ndimage.gaussian_filter(hu, sd_mm / 2), affine, modality="ct")
+    rows = measure_texture(ct, Mask(inside, affine), vessels=Mask(np.zeros(inside.shape, bool), affine)).rows
+    told = rows.loc[rows["measure"] == "ground_glass_extent", "flag"].str.contains("blurred_border")
+    assert told.all() if blurred else not told.any()
