@@ -11,6 +11,8 @@ from pathlib import Path
 from ipha_toolkit.errors import RoomError
 
 _FULL = (ENOSPC, EDQUOT, EFBIG)
+_LEAST_BYTES = 1_000_000
+"""Where it is not known what was to come: a table or the marks of a run."""
 
 
 @contextmanager
@@ -47,7 +49,8 @@ def is_full(error: OSError) -> bool:
 def no_room(folder: Path, needed: int = 0, error: OSError | None = None) -> RoomError:
     """The words for a folder without room; ``needed`` in bytes, 0 where it is not known."""
     free = f"{_in_words(free_bytes(folder))} are free there"
-    more = f"up to {_in_words(needed)} are needed, {free}" if needed else free
+    wanted = f"up to {_in_words(needed)}" if needed else f"{_in_words(_LEAST_BYTES)} and more"
+    more = f"{wanted} are needed, {free}"
     what = "files may not grow any larger here" if error and error.errno == EFBIG else "the disk or the quota is full"
     return RoomError(f"{folder}: {what}: {more}; make room and run it again, what is done stays")
 

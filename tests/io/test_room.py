@@ -8,7 +8,7 @@ import pytest
 import ipha_toolkit as ipha
 from ipha_toolkit.errors import RoomError
 from ipha_toolkit.io.outputs import write_json
-from ipha_toolkit.io.room import room
+from ipha_toolkit.io.room import no_room, room
 from ipha_toolkit.volume import Volume
 
 
@@ -43,3 +43,8 @@ def test_nothing_half_written_is_left(tmp_path, files_of_one_block):
     with pytest.raises(RoomError, match="MB are needed"):
         write_json(tmp_path / "a.json", {"text": "a" * 9999})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_names_the_room_needed_also_where_nobody_knows_what_was_to_come(tmp_path):
+    assert "1 MB and more are needed" in str(no_room(tmp_path))
+    assert "up to 2.5 GB are needed" in str(no_room(tmp_path, 2_500_000_000))
