@@ -85,19 +85,17 @@ def open_notebook(page: Any, url: str) -> None:
 
 
 _CONTEXT = "window.jupyterapp?.shell.currentWidget?.sessionContext"
-_COUNT = """(number) => window.jupyterapp.shell.currentWidget.content.widgets
-    .filter(({model}) => model.type === "code")[number].model.executionCount"""
+_MODEL = """((number) => window.jupyterapp.shell.currentWidget.content.widgets
+    .filter(({model}) => model.type === "code")[number].model)"""
 
 
 def run_cell(page: Any, number: int) -> None:
-    """Run the ``number``-th cell, from 0, and wait until it is done: its number is another than before."""
-    before = page.evaluate(_COUNT, number)
+    """Run the ``number``-th cell, from 0, and wait until it is done: it has a number again."""
+    page.evaluate(f"(number) => {{ {_MODEL}(number).executionCount = null; }}", number)
     page.locator(".jp-CodeCell").nth(number).locator(".cm-content").click()
     page.keyboard.press("Shift+Enter")
     page.wait_for_function(
-        f"([number, before]) => {{ const now = ({_COUNT})(number);"
-        f" return now && now !== before && {_CONTEXT}.session.kernel.status === 'idle'; }}",
-        arg=[number, before],
+        f"(number) => {_MODEL}(number).executionCount && {_CONTEXT}.session.kernel.status === 'idle'", arg=number
     )
 
 
