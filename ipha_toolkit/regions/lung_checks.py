@@ -89,6 +89,7 @@ def lung_flags(lungs: Mask, image: Volume, *, sides: Sides | None = None, missin
 
 def _is_cut(lungs: Mask, image: Volume) -> bool:
     """Whether more than 1 cm2 of lung lies on a border of the image (axes of one voxel aside), or of what it shows."""
+    lungs, image = lungs.to_ras(), image.to_ras()
     hidden = unseen(image) if image.modality is Modality.CT else np.isnan(image.array)
     beside = 0.0
     for axis in range(3):

@@ -88,8 +88,9 @@ def segment_ct(ct: Volume, protocol: Protocol) -> Mask:
     spacing = np.array(ct.grid.coarser(factors).spacing_mm)
     beyond = block_mean(unseen(ct), factors) >= 0.5
     air = _enclosed_air((hu < _AIR_HU) & ~beyond, hu, spacing, beyond)
-    require_upright(ct.name, air, hu, spacing)
-    airways = _airways(air, hu, spacing)
+    tubes = midline_tubes(air, spacing)
+    require_upright(ct.name, air, tubes, hu, spacing)
+    airways = _airways(air, tubes, hu, spacing)
     aerated = _without_gas(_lung_pieces(air & ~airways, spacing), hu)
     if not aerated.any():
         raise no_lung(ct, f"no air above {_OUTSIDE_HU:g} HU enclosed by the body", hu)
@@ -254,7 +255,7 @@ def _enclosed_air(air: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float6
     return np.asarray(keep[labels])
 
 
-def _airways(candidates: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float64]) -> BoolArray:
+def _airways(candidates: BoolArray, tubes: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float64]) -> BoolArray:
     """Trachea and main bronchi: long lumens of pure air, with their wall; none where there is no such lumen."""
     from scipy import ndimage
 
@@ -271,7 +272,7 @@ def _airways(candidates: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.floa
         if _is_airway(piece, hu[where], place, spacing):
             airways[where] |= piece
     upright = min(candidates.shape[:2]) == 1 and candidates.shape[2] > 1
-    airways |= upright_lumens(candidates, hu, spacing) if upright else midline_tubes(candidates, spacing)
+    airways |= upright_lumens(candidates, hu, spacing) if upright else tubes
     return np.asarray(dilate_by(airways, spacing, 3.0) & (hu < _AIR_HU + 200)) if airways.any() else airways
 
 

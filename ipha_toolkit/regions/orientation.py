@@ -7,7 +7,6 @@ import numpy.typing as npt
 
 from ipha_toolkit.errors import ImageError
 from ipha_toolkit.grid import BoolArray, FloatArray
-from ipha_toolkit.regions.airways import midline_tubes
 
 _TUBE_MM = 40.0
 _LOW = 0.35
@@ -26,7 +25,9 @@ _FRONT = 0.7
 heart full of contrast agent lies between."""
 
 
-def require_upright(name: str, air: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float64]) -> None:
+def require_upright(
+    name: str, air: BoolArray, tubes: BoolArray, hu: FloatArray, spacing: npt.NDArray[np.float64]
+) -> None:
     """Refuse a CT of which the header says that it stands on its head or faces backwards.
 
     Parameters
@@ -35,6 +36,8 @@ def require_upright(name: str, air: BoolArray, hu: FloatArray, spacing: npt.NDAr
         Of the image, for the message.
     air : bool array, shape (i, j, k)
         Air inside the body, RAS order.
+    tubes : bool array, same shape
+        What of it may be a windpipe: :func:`ipha_toolkit.regions.airways.midline_tubes`.
     hu : array, same shape
     spacing : array, shape (3,)
         mm.
@@ -50,18 +53,17 @@ def require_upright(name: str, air: BoolArray, hu: FloatArray, spacing: npt.NDAr
         return
     if _bone_in_front(air, hu, spacing) > _FRONT:
         raise _lies(name, "back to front", "the spine lies in front of the lungs")
-    if air.shape[2] > 1 and _windpipe_height(air, spacing) < _LOW:
+    if air.shape[2] > 1 and _windpipe_height(air, tubes, spacing) < _LOW:
         raise _lies(name, "upside down", "the windpipe leaves the lungs at their lower end")
 
 
-def _windpipe_height(air: BoolArray, spacing: npt.NDArray[np.float64]) -> float:
+def _windpipe_height(air: BoolArray, tubes: BoolArray, spacing: npt.NDArray[np.float64]) -> float:
     """Mean height of the windpipe, 0 at the lower end of the lungs and 1 at the upper; infinite where none is seen."""
-    tube = midline_tubes(air, spacing)
-    heights = np.nonzero(tube)[2]
+    heights = np.nonzero(tubes)[2]
     areas = np.count_nonzero(air, axis=(0, 1))
     if areas[-1] > _CUT_SHARE * areas.max() or len(np.unique(heights)) * spacing[2] < _TUBE_MM:
         return np.inf
-    low, high = np.percentile(np.nonzero(air & ~tube)[2], [2, 98])
+    low, high = np.percentile(np.nonzero(air & ~tubes)[2], [2, 98])
     return float(np.mean(heights) - low) / max(float(high - low), 1.0)
 
 

@@ -6,7 +6,7 @@ import pytest
 from ipha_toolkit.regions.field_of_view import unseen
 from ipha_toolkit.regions.lung_checks import lung_flags
 from ipha_toolkit.regions.lungs import segment_lungs
-from ipha_toolkit.volume import Mask
+from ipha_toolkit.volume import Mask, Volume
 
 
 def rounded(ct, truth, radius_mm, fill):
@@ -34,3 +34,13 @@ def test_what_a_ct_does_not_show(make_chest):
     assert unseen(shown)[0, 0].all() and not unseen(shown)[shown.array != -1024].any()
     body = ct.replace(array=np.full(ct.shape, 40.0))
     assert not unseen(body).any()
+
+
+def test_a_round_field_of_view_is_seen_however_the_image_is_stored(make_chest):
+    ct, truth = make_chest("ct", spacing=(4.0, 4.0, 4.0))
+    shown, seen = rounded(ct, truth, 118.0, -1024.0)
+    assert "cut_field_of_view" in lung_flags(seen, shown)
+    order = (2, 0, 1)  # stored slice by slice along another axis
+    affine = shown.affine[:, [*order, 3]]
+    stored = Volume(shown.array.transpose(order), affine, modality="ct")
+    assert "cut_field_of_view" in lung_flags(Mask(seen.array.transpose(order), affine), stored)
